@@ -1,0 +1,68 @@
+"""One try of a task: how it can end, and what is recorded of it. Every ending is a value, never an exception."""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class OutcomeKind(StrEnum):
+    """How an attempt ended."""
+
+    SUCCESS = "success"
+    HTTP_ERROR = "http_error"
+    """The target answered 400 to 599."""
+    TIMEOUT = "timeout"
+    CONNECTION = "connection"
+    """Refused, unknown host, TLS failure, too many redirects, a broken answer."""
+    TOO_LARGE = "too_large"
+    BLOCKED = "blocked"
+    """The egress policy forbids the call."""
+    EXPIRED = "expired"
+    """`expireAt` had passed when it was to start; nothing was sent."""
+    UNSENDABLE = "unsendable"
+    """The stored request cannot be turned into a call; trying again would not help."""
+    INTERRUPTED = "interrupted"
+    """Cut short by our own shutdown."""
+    LOST = "lost"
+    """The worker died or lost its lease; what the target saw is unknown."""
+    ABORTED = "aborted"
+    """The owner paused, revoked or deleted the task during the call."""
+
+
+UNCOUNTED = frozenset({OutcomeKind.INTERRUPTED, OutcomeKind.LOST, OutcomeKind.ABORTED})
+"""Endings that say nothing of the target: they do not count as failures."""
+PERMANENT = frozenset({OutcomeKind.BLOCKED, OutcomeKind.EXPIRED, OutcomeKind.UNSENDABLE})
+"""Endings that no retry can mend."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What one attempt brought. `status_code` follows the contract: the target's, or 408, 422, 403, 500 for ours."""
+
+    kind: OutcomeKind
+    status_code: int = 0
+    error: str | None = None
+    response: bytes | None = None
+    retry_after_ms: int | None = None
+    no_retry: bool = False
+    """The target asked for no retries: status 410, 489 or `X-Tasks-No-Retry: true`."""
+
+
+class Attempt(msgspec.Struct):
+    """A recorded try. `due_at` tells how late it began."""
+
+    number: int
+    due_at: int
+    started_at: int
+    ended_at: int
+    outcome: OutcomeKind
+    status_code: int = 0
+    error: str | None = None
+    response: bytes | None = None
+
+
+class Event(msgspec.Struct):
+    """Something that happened to a task and that neither its row nor its attempts tell."""
+
+    at: int
+    kind: str
+    detail: str | None = None

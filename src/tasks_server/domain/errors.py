@@ -1,0 +1,120 @@
+"""Everything that can be refused or go wrong, as one tree with stable codes.
+
+    TasksServerError
+    ├── RequestError                 the caller can mend it
+    │   ├── InvalidRequest           a field is malformed or out of bounds (carries every fault found)
+    │   ├── Unauthorized             the key is wrong
+    │   ├── Forbidden                no usable credentials, or the owner is unknown
+    │   ├── NotFound                 no such thing, or not yours
+    │   ├── Conflict                 taken, or an idempotency key used twice for different bodies
+    │   ├── TooLarge                 the body is over its limit
+    │   ├── Refused                  well-formed, but the state of things does not allow it
+    │   └── Throttled                too many requests in the time window
+    ├── StoreError                   the store cannot do it
+    │   ├── Unavailable              now; nothing was stored, try again later
+    │   ├── Busy                     another process holds the lock for too long
+    │   ├── Corrupt                  the database file is damaged or not ours
+    │   └── SchemaOutOfDate          the schema is newer or older than this program
+    └── SettingsError                a setting is unknown or out of bounds
+
+A failed delivery is no error: it is a value (`domain.attempt.Outcome`).
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import msgspec
+
+
+class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing wrong with a request: the dotted path of the field, why, what was given, what is allowed."""
+
+    field: str
+    message: str
+    given: Any = None
+    allowed: Any = None
+
+
+class TasksServerError(Exception):
+    """The root. `code` is stable and part of the API; the message is for people."""
+
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if code is not None:
+            self.code = code  # type: ignore[misc]  # an instance may be more precise than its class
+
+
+class RequestError(TasksServerError):
+    code = "request_refused"
+
+
+class InvalidRequest(RequestError):
+    """Carries all the faults of one request, so that its sender mends them in one go."""
+
+    code = "invalid_request"
+
+    def __init__(self, faults: Sequence[Fault], *, code: str | None = None) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(f"{f.field}: {f.message}" for f in self.faults[:3]), code=code)
+
+
+class Unauthorized(RequestError):
+    code = "key_invalid"
+
+
+class Forbidden(RequestError):
+    code = "credentials_missing"
+
+
+class NotFound(RequestError):
+    code = "task_not_found"
+
+
+class Conflict(RequestError):
+    code = "conflict"
+
+
+class TooLarge(RequestError):
+    code = "body_too_large"
+
+
+class Refused(RequestError):
+    code = "state_refuses"
+
+
+class Throttled(RequestError):
+    """Carries how long to wait, in whole seconds, and the limit that was reached."""
+
+    code = "throttled"
+
+    def __init__(self, message: str, *, retry_after_seconds: int, limit: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+        self.limit = limit
+
+
+class StoreError(TasksServerError):
+    code = "store_error"
+
+
+class Unavailable(StoreError):
+    code = "store_unavailable"
+
+
+class Busy(StoreError):
+    code = "store_busy"
+
+
+class Corrupt(StoreError):
+    code = "store_corrupt"
+
+
+class SchemaOutOfDate(StoreError):
+    code = "store_schema_out_of_date"
+
+
+class SettingsError(TasksServerError):
+    code = "settings_invalid"

@@ -1,0 +1,74 @@
+"""Every bound of the product, named once. Validation, the OpenAPI document and messages read them from here.
+
+Durations are milliseconds (`_MS`), sizes are bytes (`_BYTES`), counts end in `_MAX`.
+"""
+
+SECOND_MS = 1_000
+MINUTE_MS = 60 * SECOND_MS
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+TEN_YEARS_MS = 3_650 * DAY_MS
+INT31_MAX = 2**31
+
+# Request
+URL_LENGTH_MAX = 2_083
+NAME_LENGTH_MAX = 64
+VALUE_LENGTH_MAX = 1_024
+HEADERS_MAX = 64
+QUERY_MAX = 64
+FORM_PARTS_MAX = 64
+DATA_DEPTH_MAX = 32
+USER_AGENT_LENGTH_MIN = 8
+USER_AGENT_LENGTH_MAX = 256
+REDIRECTS_MAX = 32
+REDIRECTS_DEFAULT = 8
+IGNORED_STATUS_CODES_MAX = 40
+METADATA_ENTRIES_MAX = 8
+METADATA_VALUE_LENGTH_MAX = 512
+IDEMPOTENCY_KEY_LENGTH_MAX = 255
+IDEMPOTENCY_KEPT_MS = DAY_MS
+
+# Time
+EXECUTION_DELAY_DEFAULT_MS = 1
+EXECUTION_DELAY_MAX_MS = TEN_YEARS_MS
+RETRY_MAX = INT31_MAX
+RETRY_INTERVAL_DEFAULT_MS = 1
+RETRY_INTERVAL_CAP_MS = DAY_MS
+RETRY_JITTER_EXPONENTIAL = 0.2
+REPEAT_MAX = INT31_MAX
+REPEAT_INTERVAL_DEFAULT_MS = 1_000
+TIMEOUT_MIN_MS = 100
+TIMEOUT_MAX_MS = DAY_MS
+TIMEOUT_DEFAULT_MS = 30_000
+AFTER_DUE_MIN_MS = 1_000
+"""`retryAt`, `repeatAt` and `timeoutAt` lie at least this long after the due time."""
+RETRY_AFTER_MAX_MS = DAY_MS
+"""How long a target's `Retry-After` may hold a task back."""
+PROMOTE_AHEAD_MS = 20
+"""A waiting task becomes available this long before it is due; the engine holds it until its very millisecond."""
+
+PRIORITY_MAX = 9
+URGENCY_FORCED = -1
+"""Sorts before every priority: a task that its owner wants run now."""
+
+# Owners
+OWNER_NAME_LENGTH_MIN = 5
+OWNER_NAME_LENGTH_MAX = 32
+TASKS_IN_QUEUE_MAX_DEFAULT = 1_000
+TASKS_IN_QUEUE_MAX_MAX = 1_000_000_000
+KEYS_PER_OWNER_MAX = 2
+KEY_LENGTH = 64
+
+# Lists
+PAGE_SIZE_DEFAULT = 10
+PAGE_SIZE_MAX = 1_000
+OFFSET_MAX = 1_000_000
+
+# Bodies
+BODY_REQUEST_MAX_BYTES = 32_768
+BODY_RESPONSE_MAX_BYTES = 32_768
+BATCH_TASKS_MAX = 1_000
+ERROR_LENGTH_MAX = 500
+
+RETENTION_DAYS_DEFAULT = 3
+LEASE_MS = 30_000

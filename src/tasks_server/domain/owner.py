@@ -1,0 +1,43 @@
+"""Owners: who may submit tasks, under which name, with how many places in the queue."""
+
+import re
+from typing import Final
+
+import msgspec
+
+from tasks_server.domain import limits
+
+_NAME: Final = re.compile(r"[a-z](?:[a-z0-9]|-(?!-))*[a-z0-9]")
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """An owner as the store knows it. `tasks_in_queue` counts every task that is not final."""
+
+    id: str
+    name: str
+    created_at: int
+    tasks_in_queue_max: int = limits.TASKS_IN_QUEUE_MAX_DEFAULT
+    tasks_in_queue: int = 0
+
+
+class OwnerKey(msgspec.Struct, frozen=True):
+    """A live key of an owner, without its secret."""
+
+    id: str
+    created_at: int
+
+
+def name_fault(name: str) -> str | None:
+    """Why `name` cannot name an owner, or None when it can.
+
+    >>> name_fault("small-shop")
+    >>> name_fault("Shop!")
+    'must be 5 to 32 of a-z, 0-9 and single hyphens, start with a letter and end with a letter or digit'
+    """
+    length_fits = limits.OWNER_NAME_LENGTH_MIN <= len(name) <= limits.OWNER_NAME_LENGTH_MAX
+    if length_fits and _NAME.fullmatch(name):
+        return None
+    return (
+        f"must be {limits.OWNER_NAME_LENGTH_MIN} to {limits.OWNER_NAME_LENGTH_MAX} of a-z, 0-9 and single hyphens, "
+        "start with a letter and end with a letter or digit"
+    )

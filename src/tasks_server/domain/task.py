@@ -1,0 +1,77 @@
+"""The task as the store knows it, and what is handed in to make one."""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class State(StrEnum):
+    """Where a task stands. `docs/ARCHITECTURE.md` draws how they follow each other, from `lifecycle.TRANSITIONS`."""
+
+    SCHEDULED = "scheduled"
+    AVAILABLE = "available"
+    RUNNING = "running"
+    RETRYABLE = "retryable"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    REVOKED = "revoked"
+
+
+FINAL = frozenset({State.COMPLETED, State.FAILED, State.REVOKED})
+WAITING = frozenset({State.SCHEDULED, State.RETRYABLE})
+"""Waits for its time; promoted when it comes."""
+PENDING = WAITING | {State.AVAILABLE}
+"""Waits for its time or for a slot: not begun, not stopped."""
+
+
+class Task(msgspec.Struct):
+    """One unit of work. Instants are ms since the epoch; 0 means "not yet".
+
+    `attempt` only grows; `failures` counts those since the last success and drives the wait and giving up;
+    `repeats` counts the repeats that were planned. `execution_at` is what lists call the estimate: when the next
+    attempt is due, or when the last began. `ended_at` is the end, or the time of the pause while paused.
+    """
+
+    id: str
+    owner: str
+    lane: str
+    state: State
+    priority: int
+    created_at: int
+    due_at: int
+    execution_at: int
+    ended_at: int = 0
+    attempt: int = 0
+    failures: int = 0
+    repeats: int = 0
+    status_code: int = 0
+    error: str | None = None
+    remaining_ms: int | None = None
+    expire_at: int | None = None
+    target: str = ""
+    metadata: dict[str, str] | None = None
+    response: bytes | None = None
+
+
+class NewTask(msgspec.Struct):
+    """A task on its way in: placed, with its spec, not stored yet."""
+
+    id: str
+    owner: str
+    lane: str
+    state: State
+    priority: int
+    created_at: int
+    due_at: int
+    target: str
+    spec: bytes
+    expire_at: int | None = None
+    metadata: dict[str, str] | None = None
+    idempotency_key: str | None = None
+    idempotency_digest: bytes | None = None
+
+
+def urgency(priority: int) -> int:
+    """What the available index sorts by: the most urgent first, ascending. Priority 9 is 0, priority 0 is 9."""
+    return 9 - priority

@@ -1,0 +1,330 @@
+"""What the store is asked, grouped by who asks, and its answers as small types.
+
+An adapter decides nothing: rules come from the domain, choices of what to claim from the engine. `ref` is the
+adapter's own handle of a task; `lease` the token of one attempt. Every method may raise `errors.Unavailable`
+(nothing was changed), `errors.Busy` or `errors.Corrupt`.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from tasks_server.domain.attempt import Attempt, Event
+from tasks_server.domain.lifecycle import Settlement
+from tasks_server.domain.owner import Owner, OwnerKey
+from tasks_server.domain.task import NewTask, State, Task
+
+# Submitting
+
+
+class Inserted(msgspec.Struct, frozen=True):
+    """The task is stored, durably."""
+
+
+class Duplicate(msgspec.Struct, frozen=True):
+    """The idempotency key was used before, for `task`; `same_body` tells whether the request was the same."""
+
+    task: Task
+    same_body: bool
+
+
+class QueueFull(msgspec.Struct, frozen=True):
+    """The owner has no place left in the queue. Nothing was stored."""
+
+    limit: int
+
+
+class UnknownOwner(msgspec.Struct, frozen=True):
+    """There is no such owner (any more). Nothing was stored."""
+
+
+InsertAnswer = Inserted | Duplicate | QueueFull | UnknownOwner
+
+
+class Submitting(Protocol):
+    """Asked by the service that takes tasks in."""
+
+    async def insert(self, task: NewTask) -> InsertAnswer:
+        """Stores one task. Inserts that arrive together share one transaction."""
+        ...
+
+    async def insert_batch(self, tasks: Sequence[NewTask]) -> InsertAnswer:
+        """Stores all of them (one owner, no idempotency keys of their own) or none."""
+        ...
+
+
+# Steering
+
+
+class Change(msgspec.Struct):
+    """What becomes of a task by its owner's hand; the store keeps all of it or none."""
+
+    task: Task
+    event: Event | None = None
+    attempt: Attempt | None = None
+    """The attempt that was in flight and is dropped, if there was one."""
+    spec: bytes | None = None
+    """The edited spec, when it was edited."""
+
+
+Decide = Callable[[Task, bytes], Change]
+"""Given a task and its spec, what becomes of it. May raise a `RequestError`: then nothing changes."""
+
+
+class Steering(Protocol):
+    """Asked by the service when an owner pauses, edits, revokes, deletes. `owner` None: any (the operator)."""
+
+    async def change(self, owner: str | None, task_id: str, decide: Decide) -> Task | None:
+        """Applies `decide` to the task as it is, alone with it. A lease that the task had is taken away, unless
+        the task stays as it was. The task afterwards, or None when there is no such task."""
+        ...
+
+    async def delete(self, owner: str | None, task_id: str) -> bool:
+        """Removes the task with all that is known of it. False when there is no such task."""
+        ...
+
+
+# Reading
+
+Order = Literal["created", "ended", "execution"]
+
+
+class TaskQuery(msgspec.Struct, frozen=True):
+    """Which tasks to list and how. `after` is the `next` of the page before."""
+
+    owner: str | None
+    order: Order = "created"
+    descending: bool = False
+    limit: int = 10
+    offset: int = 0
+    states: frozenset[State] | None = None
+    lane: str | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+    after: tuple[int, int] | None = None
+
+
+class TaskPage(msgspec.Struct, frozen=True):
+    """Some tasks, without responses, and where the next page begins (None: this is the last)."""
+
+    tasks: list[Task]
+    next: tuple[int, int] | None = None
+
+
+class Reading(Protocol):
+    """Asked by whoever shows tasks. `owner` None: any (the operator)."""
+
+    async def task(self, owner: str | None, task_id: str) -> Task | None:
+        """The task with the response of its last attempt."""
+        ...
+
+    async def spec(self, owner: str | None, task_id: str) -> bytes | None:
+        """The stored spec of the task."""
+        ...
+
+    async def tasks(self, query: TaskQuery) -> TaskPage:
+        """One page of tasks. It costs the same however deep it lies, when asked for by `after`."""
+        ...
+
+    async def attempts(self, owner: str | None, task_id: str) -> list[Attempt]:
+        """The recorded attempts, oldest first, without response bodies."""
+        ...
+
+    async def events(self, owner: str | None, task_id: str) -> list[Event]:
+        """What happened beside the attempts, oldest first."""
+        ...
+
+
+# Owners
+
+
+class Owning(Protocol):
+    """Asked by the service of owners."""
+
+    async def create_owner(self, owner: Owner, key: OwnerKey, digest: bytes) -> bool:
+        """Stores a new owner with its first key. False when the name is taken."""
+        ...
+
+    async def owner(self, owner_id: str) -> Owner | None:
+        """The owner with its count of tasks in queue."""
+        ...
+
+    async def owner_by_name(self, name: str) -> Owner | None: ...
+
+    async def owners(self, after: str = "", limit: int = 1_000) -> list[Owner]:
+        """Owners by name, those after `after`."""
+        ...
+
+    async def owner_by_key(self, digest: bytes) -> Owner | None:
+        """Whose key this is."""
+        ...
+
+    async def set_limit(self, owner_id: str, tasks_in_queue_max: int) -> bool: ...
+
+    async def delete_owner(self, owner_id: str) -> bool | None:
+        """Removes the owner; its finished tasks are pruned afterwards. False while tasks are in queue, None when
+        there is no such owner."""
+        ...
+
+    async def add_key(self, owner_id: str, key: OwnerKey, digest: bytes, keys_max: int) -> bool:
+        """False when the owner has `keys_max` live keys already."""
+        ...
+
+    async def keys(self, owner_id: str) -> list[OwnerKey]: ...
+
+    async def remove_key(self, owner_id: str, key_id: str) -> bool | None:
+        """False when it is the owner's last key, None when there is no such key."""
+        ...
+
+
+# Claiming
+
+
+class Line(msgspec.Struct, frozen=True):
+    """Due tasks of one owner in one lane, by the adapter's handles."""
+
+    owner: int
+    lane: int
+
+
+class Group(msgspec.Struct, frozen=True):
+    """Due tasks that are alike to the one who chooses: one owner, one lane, one urgency, one target host."""
+
+    owner: int
+    lane: int
+    urgency: int
+    target: str
+
+
+class Quota(msgspec.Struct, frozen=True):
+    """How many tasks to take of a group at most."""
+
+    group: Group
+    count: int
+
+
+class Claim(msgspec.Struct):
+    """A task taken for work under a lease, with all that its attempt and its settlement need."""
+
+    ref: int
+    lease: int
+    id: str
+    owner: int
+    lane: int
+    target: str
+    attempt: int
+    created_at: int
+    due_at: int
+    failures: int
+    repeats: int
+    status_code: int
+    error: str | None
+    expire_at: int | None
+    spec: bytes
+
+
+class Claimed(msgspec.Struct):
+    """The tasks taken and when the next waiting task becomes due (None: none waits)."""
+
+    claims: list[Claim]
+    next_due_at: int | None
+    promoted: int = 0
+
+
+class Claiming(Protocol):
+    """Asked by the dispatcher."""
+
+    async def ready(
+        self, after: Line | None, lines_max: int, groups_max: int, targets_excluded: Collection[str]
+    ) -> tuple[list[Group], Line | None]:
+        """Groups that have available tasks: of at most `lines_max` lines after `after` (None: from the first), at
+        most `groups_max` groups a line, without the excluded targets. And the line to go on after (None: that was
+        the last). Cost does not grow with how many tasks wait behind each."""
+        ...
+
+    async def claim(self, quotas: Sequence[Quota], now: int, horizon: int, lease_until: int) -> Claimed:
+        """Promotes what is due by `horizon`, then takes the oldest due tasks of each quota: state running, attempt
+        number + 1, a lease that nobody else has, held until `lease_until`."""
+        ...
+
+
+# Settling
+
+
+class Report(msgspec.Struct):
+    """One attempt's end: whose it was, what becomes of the task, what is recorded."""
+
+    ref: int
+    lease: int
+    task_id: str
+    settlement: Settlement
+    attempt: Attempt | None
+    """None when nothing was sent and nothing is worth recording."""
+
+
+class Settling(Protocol):
+    """Asked by the settler."""
+
+    async def settle(self, reports: Sequence[Report]) -> set[int]:
+        """Records tasks and attempts where the lease still holds. The `ref`s whose lease was lost; of those nothing
+        was changed."""
+        ...
+
+    async def extend(self, leases: Sequence[tuple[int, int]], lease_until: int) -> set[int]:
+        """Extends leases given as (ref, lease). The `ref`s whose lease was lost."""
+        ...
+
+    async def held(self, leases: Sequence[tuple[int, int]]) -> set[int]:
+        """Which of these (ref, lease) still hold."""
+        ...
+
+
+# Maintaining
+
+
+class Maintaining(Protocol):
+    """Asked by the background duties. Each does a bounded piece of work and tells how much it was."""
+
+    async def rescue(self, now: int, limit: int) -> int:
+        """Gives back tasks whose lease is over or whose worker is known to be dead; their attempt is recorded as
+        lost."""
+        ...
+
+    async def expire(self, now: int, limit: int) -> int:
+        """Fails tasks whose `expire_at` has passed before they could start."""
+        ...
+
+    async def prune(self, before: int, limit: int) -> int:
+        """Deletes final tasks and attempts that ended before `before`, and what deleted owners left."""
+        ...
+
+    async def checkpoint(self) -> None:
+        """Does what the adapter needs from time to time to stay fast (SQLite: moves the log into the file)."""
+        ...
+
+    async def check(self) -> None:
+        """Verifies that the store is sound. Raises `errors.Corrupt`."""
+        ...
+
+
+# Waking
+
+
+class Waking(Protocol):
+    """Hints between processes. A lost hint costs time, never a task: whoever waits also looks by itself."""
+
+    def hint(self, kind: Literal["work", "cancel"]) -> None:
+        """Tells engines that a task may be due sooner than they think, or that a lease was taken away."""
+        ...
+
+    async def wait(self, timeout_seconds: float) -> set[str]:
+        """The kinds of hints that came, as soon as one comes; empty after the timeout."""
+        ...
+
+
+class Store(Submitting, Steering, Reading, Owning, Claiming, Settling, Maintaining, Waking, Protocol):
+    """All that an adapter offers."""
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
