@@ -77,7 +77,8 @@ class Steering(Protocol):
 
     async def change(self, owner: str | None, task_id: str, decide: Decide) -> Task | None:
         """Applies `decide` to the task as it is, alone with it. A lease that the task had is taken away, unless
-        the task stays as it was. The task afterwards, or None when there is no such task."""
+        the task stays as it was. The task afterwards, or None when there is no such task.
+        """
         ...
 
     async def delete(self, owner: str | None, task_id: str) -> bool:
@@ -163,7 +164,8 @@ class Owning(Protocol):
 
     async def delete_owner(self, owner_id: str) -> bool | None:
         """Removes the owner; its finished tasks are pruned afterwards. False while tasks are in queue, None when
-        there is no such owner."""
+        there is no such owner.
+        """
         ...
 
     async def add_key(self, owner_id: str, key: OwnerKey, digest: bytes, keys_max: int) -> bool:
@@ -239,12 +241,14 @@ class Claiming(Protocol):
     ) -> tuple[list[Group], Line | None]:
         """Groups that have available tasks: of at most `lines_max` lines after `after` (None: from the first), at
         most `groups_max` groups a line, without the excluded targets. And the line to go on after (None: that was
-        the last). Cost does not grow with how many tasks wait behind each."""
+        the last). Cost does not grow with how many tasks wait behind each.
+        """
         ...
 
     async def claim(self, quotas: Sequence[Quota], now: int, horizon: int, lease_until: int) -> Claimed:
         """Promotes what is due by `horizon`, then takes the oldest due tasks of each quota: state running, attempt
-        number + 1, a lease that nobody else has, held until `lease_until`."""
+        number + 1, a lease that nobody else has, held until `lease_until`.
+        """
         ...
 
 
@@ -267,7 +271,8 @@ class Settling(Protocol):
 
     async def settle(self, reports: Sequence[Report]) -> set[int]:
         """Records tasks and attempts where the lease still holds. The `ref`s whose lease was lost; of those nothing
-        was changed."""
+        was changed.
+        """
         ...
 
     async def extend(self, leases: Sequence[tuple[int, int]], lease_until: int) -> set[int]:
@@ -287,7 +292,8 @@ class Maintaining(Protocol):
 
     async def rescue(self, now: int, limit: int) -> int:
         """Gives back tasks whose lease is over or whose worker is known to be dead; their attempt is recorded as
-        lost."""
+        lost.
+        """
         ...
 
     async def expire(self, now: int, limit: int) -> int:
