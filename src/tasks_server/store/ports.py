@@ -5,7 +5,7 @@ adapter's own handle of a task; `lease` the token of one attempt. Every method m
 (nothing was changed), `errors.Busy` or `errors.Corrupt`.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -226,28 +226,44 @@ class Claim(msgspec.Struct):
 
 
 class Claimed(msgspec.Struct):
-    """The tasks taken and when the next waiting task becomes due (None: none waits)."""
+    """What one look brought."""
 
     claims: list[Claim]
     next_due_at: int | None
+    """When the next waiting task becomes due; None: none waits."""
     promoted: int = 0
+    resume_after: Line | None = None
+    """The line to go on after with the next look; None: begin from the first again."""
+    more: bool = False
+    """Whether another look at once may find more: lines, groups or due tasks were left out for their number."""
+
+
+Choose = Callable[[Sequence[Group]], Sequence[Quota]]
+"""Given the groups that have available tasks, how many to take of which. Pure: it may be called inside a
+transaction, and more than once."""
+
+
+class Look(msgspec.Struct, frozen=True):
+    """Where a claim looks: at most `lines_max` lines after `after` (None: from the first), at most `groups_max`
+    groups of each, without the excluded targets. `horizon`: what is due by then is promoted first.
+    """
+
+    now: int
+    horizon: int
+    lease_until: int
+    after: Line | None = None
+    lines_max: int = 256
+    groups_max: int = 64
+    targets_excluded: frozenset[str] = frozenset()
 
 
 class Claiming(Protocol):
     """Asked by the dispatcher."""
 
-    async def ready(
-        self, after: Line | None, lines_max: int, groups_max: int, targets_excluded: Collection[str]
-    ) -> tuple[list[Group], Line | None]:
-        """Groups that have available tasks: of at most `lines_max` lines after `after` (None: from the first), at
-        most `groups_max` groups a line, without the excluded targets. And the line to go on after (None: that was
-        the last). Cost does not grow with how many tasks wait behind each.
-        """
-        ...
-
-    async def claim(self, quotas: Sequence[Quota], now: int, horizon: int, lease_until: int) -> Claimed:
-        """Promotes what is due by `horizon`, then takes the oldest due tasks of each quota: state running, attempt
-        number + 1, a lease that nobody else has, held until `lease_until`.
+    async def claim(self, look: Look, choose: Choose) -> Claimed:
+        """Promotes what is due, shows `choose` the groups that have available tasks, and takes the oldest due tasks
+        of each quota: state running, attempt number + 1, a lease that nobody else has, held until `lease_until`.
+        The cost does not grow with how many tasks wait.
         """
         ...
 
