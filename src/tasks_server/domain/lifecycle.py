@@ -229,7 +229,7 @@ def execute(task: Task, now: int) -> Task:
         return task
     state = step(task.state, _E.EXECUTE, _S.AVAILABLE)
     due = min(task.due_at, now)
-    return msgspec.structs.replace(task, state=state, due_at=due, execution_at=due)
+    return msgspec.structs.replace(task, state=state, due_at=due, execution_at=due, forced=True)
 
 
 def restart(task: Task, now: int) -> Task:

@@ -4,6 +4,8 @@ from enum import StrEnum
 
 import msgspec
 
+from tasks_server.domain import limits
+
 
 class State(StrEnum):
     """Where a task stands. `docs/ARCHITECTURE.md` draws how they follow each other, from `lifecycle.TRANSITIONS`."""
@@ -50,6 +52,8 @@ class Task(msgspec.Struct):
     remaining_ms: int | None = None
     expire_at: int | None = None
     target: str = ""
+    forced: bool = False
+    """Its owner wants it run now: first in line until its next attempt."""
     metadata: dict[str, str] | None = None
     response: bytes | None = None
 
@@ -72,6 +76,6 @@ class NewTask(msgspec.Struct):
     idempotency_digest: bytes | None = None
 
 
-def urgency(priority: int) -> int:
+def urgency(priority: int, *, forced: bool = False) -> int:
     """What the available index sorts by: the most urgent first, ascending. Priority 9 is 0, priority 0 is 9."""
-    return 9 - priority
+    return limits.URGENCY_FORCED if forced else limits.PRIORITY_MAX - priority

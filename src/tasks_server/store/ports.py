@@ -234,6 +234,8 @@ class Claimed(msgspec.Struct):
     promoted: int = 0
     resume_after: Line | None = None
     """The line to go on after with the next look; None: begin from the first again."""
+    targets_resume_after: str = ""
+    """The `targets_after` of the next look: a line had more targets than one look shows."""
     more: bool = False
     """Whether another look at once may find more: lines, groups or due tasks were left out for their number."""
 
@@ -255,6 +257,8 @@ class Look(msgspec.Struct, frozen=True):
     lines_max: int = 256
     groups_max: int = 64
     targets_excluded: frozenset[str] = frozenset()
+    targets_after: str = ""
+    """Of the most urgent tasks of a line, those for targets after this one come first."""
 
 
 class Claiming(Protocol):

@@ -1,0 +1,151 @@
+"""Promotes and claims: one look is one transaction, and each of its steps does the whole batch."""
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+import apsw
+import msgspec
+
+from tasks_server.store.ports import Choose, Claim, Claimed, Group, Line, Look, Quota
+from tasks_server.store.sealing import Sealer
+from tasks_server.store.sqlite.nodes import Nodes
+from tasks_server.store.sqlite.rows import pack, single, spec_context, unpack
+from tasks_server.store.sqlite.statements import sql
+from tasks_server.store.sqlite.tally import Tally
+
+_PROMOTE_MAX: Final = 2_000
+NODE_SHIFT: Final = 32
+_SERIAL_MASK: Final = (1 << NODE_SHIFT) - 1
+
+
+class _Row(msgspec.Struct, array_like=True):
+    ref: int
+    id: str
+    owner: int
+    lane: int
+    target: str
+    attempt: int
+    created_at: int
+    due_at: int
+    failures: int
+    repeats: int
+    status_code: int
+    error: str | None
+    expire_at: int | None
+    spec: str
+
+
+_ROWS: Final = msgspec.json.Decoder(list[_Row])
+
+
+class Claims:
+    """The batch function that claims."""
+
+    def __init__(self, nodes: Nodes, sealer: Sealer) -> None:
+        self._nodes = nodes
+        self._sealer = sealer
+        self._serial = itertools.count(1)
+
+    def claim(self, connection: apsw.Connection, items: Sequence[tuple[Look, Choose]]) -> Sequence[Claimed]:
+        """Each item is one look."""
+        return [self._look(connection, look, choose) for look, choose in items]
+
+    def open(self, claimed: Claimed) -> Claimed:
+        """The same with the specs opened."""
+        for claim in claimed.claims:
+            claim.spec = self._sealer.open(claim.spec, spec_context(claim.id))
+        return claimed
+
+    def _look(self, connection: apsw.Connection, look: Look, choose: Choose) -> Claimed:
+        promoted, next_due_at = self._promote(connection, look.horizon)
+        groups, line_resume, targets_resume = _groups(connection, look)
+        quotas = [quota for quota in choose(groups) if quota.count > 0] if groups else []
+        claims = self._take(connection, quotas, look) if quotas else []
+        wanted = sum(quota.count for quota in quotas)
+        return Claimed(
+            claims,
+            next_due_at,
+            promoted,
+            line_resume,
+            targets_resume,
+            more=bool(targets_resume)
+            or line_resume is not None
+            or promoted == _PROMOTE_MAX
+            or len(claims) == wanted > 0,
+        )
+
+    @staticmethod
+    def _promote(connection: apsw.Connection, horizon: int) -> tuple[int, int | None]:
+        parameters = {"horizon": horizon, "count_max": _PROMOTE_MAX}
+        found, next_due_at = single(connection, "due_find", parameters)
+        due = unpack(found)
+        if due:
+            connection.execute(sql("promote"), {"seqs": pack([row[0] for row in due])})
+            tally = Tally()
+            for (lane, state), count in Counter((lane, state) for _, lane, state in due).items():
+                tally.leave(0, lane, state, count)
+                tally.enter(0, lane, "available", count)  # the same owner before and after: nothing to add
+            tally.write(connection)
+        return len(due), next_due_at
+
+    def _take(self, connection: apsw.Connection, quotas: Sequence[Quota], look: Look) -> list[Claim]:
+        seqs = _pick(connection, quotas)
+        if not seqs:
+            return []
+        lease = (self._nodes.number << NODE_SHIFT) | (next(self._serial) & _SERIAL_MASK)
+        packed = pack(seqs)
+        taking = {"seqs": packed, "lease": lease, "lease_until": look.lease_until, "now": look.now}
+        connection.execute(sql("claim"), taking)
+        (text,) = single(connection, "claimed", {"seqs": packed})
+        rows = _ROWS.decode(text)
+        tally = Tally()
+        for (owner, lane), count in Counter((row.owner, row.lane) for row in rows).items():
+            tally.leave(owner, lane, "available", count)
+            tally.enter(owner, lane, "running", count)
+        tally.write(connection)
+        return [
+            Claim(
+                row.ref, lease, row.id, row.owner, row.lane, row.target, row.attempt, row.created_at, row.due_at,
+                row.failures, row.repeats, row.status_code, row.error, row.expire_at, bytes.fromhex(row.spec),
+            )
+            for row in rows
+        ]  # fmt: skip
+
+
+def _groups(connection: apsw.Connection, look: Look) -> tuple[list[Group], Line | None, str]:
+    """The groups to choose from, the line to resume after, the target to resume after."""
+    after = look.after or Line(-1, -1)
+    parameters = {
+        "owner": after.owner,
+        "lane": after.lane,
+        "lines_max": look.lines_max,
+        "groups_max": look.groups_max,
+        "targets_after": look.targets_after,
+    }
+    text, lines = single(connection, "groups_find", parameters)
+    found = [Group(*row) for row in unpack(text)]
+    sizes = Counter((group.owner, group.lane) for group in found)
+    resume = Line(*max(sizes)) if lines >= look.lines_max else None
+    cut = [
+        max(group.target for group in found if (group.owner, group.lane) == line)
+        for line, size in sizes.items()
+        if size >= look.groups_max
+    ]
+    excluded = look.targets_excluded
+    return [group for group in found if group.target not in excluded], resume, min(cut, default="")
+
+
+def _pick(connection: apsw.Connection, quotas: Sequence[Quota]) -> list[int]:
+    """The handles of the tasks to take. Quotas of one size are picked together."""
+    by_count: dict[int, list[Any]] = {}
+    for quota in quotas:
+        group = quota.group
+        by_count.setdefault(quota.count, []).append((group.owner, group.lane, group.urgency, group.target))
+    seqs: list[int] = []
+    for count, groups in by_count.items():
+        parameters = {"groups": pack(groups), "count_max": count}
+        (text,) = single(connection, "available_pick", parameters)
+        seqs.extend(itertools.chain.from_iterable(unpack(text)))
+    return seqs

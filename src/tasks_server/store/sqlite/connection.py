@@ -1,0 +1,280 @@
+"""Connections to one SQLite file: one thread that writes, with group commit, and a few that read.
+
+Work that arrives while a transaction runs waits for the next one and shares it, with its one fsync. Processes that
+share the file take turns by a lock file: the kernel wakes the next in line, where SQLite's own busy handler sleeps
+and guesses. Each statement does a whole batch in one step, because every step lets go of Python's interpreter lock
+and may have to wait for it again.
+"""
+
+import asyncio
+import fcntl
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Final
+
+import apsw
+
+from tasks_server.domain.errors import Busy, Corrupt, StoreError, Unavailable
+
+Batch = Callable[[apsw.Connection, Sequence[Any]], Sequence[Any]]
+"""Does all the items in the transaction it is called in; one answer for each, in order. An answer that is an
+exception is raised to the one who asked, and the rest stands."""
+
+_BUSY_TIMEOUT_MS: Final = 5_000
+_CACHE_KIB: Final = 32_768
+_WAL_SAFETY_PAGES: Final = 32_768
+"""Checkpoints are a background duty; should nobody do it, a commit does from here on (128 MiB)."""
+_ITEMS_MAX: Final = 2_000
+"""Items of one transaction; the rest waits for the next, so that other processes get their turn."""
+
+
+def connect(path: Path | None, *, durable: bool, read_only: bool = False) -> apsw.Connection:
+    """A connection set up as we need it; None is a database in memory. Raises `StoreError` when it cannot open."""
+    flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    try:
+        connection = apsw.Connection(":memory:" if path is None else str(path), flags=flags, statementcachesize=200)
+        connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
+        if not read_only:
+            mode = connection.pragma("journal_mode", "wal")
+            if path is not None and mode != "wal":
+                raise Unavailable(f"{path}: the file system does not support SQLite's write-ahead log")
+        connection.pragma("synchronous", "FULL" if durable else "NORMAL")
+        connection.pragma("wal_autocheckpoint", _WAL_SAFETY_PAGES)
+        connection.pragma("journal_size_limit", 64 * 1024 * 1024)
+        connection.pragma("cache_size", -_CACHE_KIB)
+        connection.pragma("temp_store", "memory")
+        connection.pragma("foreign_keys", 0)
+    except apsw.Error as error:
+        raise translate(error, path) from error
+    return connection
+
+
+def translate(error: Exception, path: Path | None = None) -> Exception:
+    """What an error of SQLite means to us, in words for the operator. Errors of our own pass unchanged."""
+    where = f"{path}: " if path else ""
+    if isinstance(error, apsw.FullError):
+        return Unavailable(f"{where}the disk is full; nothing was stored")
+    if isinstance(error, apsw.NotADBError):
+        return Corrupt(f"{where}this file is not a database of Tasks Server")
+    if isinstance(error, apsw.CorruptError):
+        return Corrupt(f"{where}the database file is damaged ({error}); restore it from a backup")
+    if isinstance(error, apsw.ReadOnlyError | apsw.PermissionsError):
+        return Unavailable(f"{where}the database cannot be written: it or its folder is read-only")
+    if isinstance(error, apsw.CantOpenError):
+        return Unavailable(f"{where}the database cannot be opened; does its folder exist, and may it be written?")
+    if isinstance(error, apsw.BusyError | apsw.LockedError):
+        return Busy(f"{where}another process holds the database's lock for too long")
+    if isinstance(error, apsw.IOError):
+        return Unavailable(f"{where}reading or writing the database failed ({error}); is the disk full or failing?")
+    if isinstance(error, apsw.Error):
+        return StoreError(f"{where}the database refused: {error}")
+    return error
+
+
+class LockFile:
+    """Whose turn it is to write, among processes on one file. Nothing is written to it."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise Unavailable(f"{path}: the lock file cannot be opened: {error.strerror}") from error
+
+    def __enter__(self) -> None:
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class _NoLock:
+    """For a database in memory, which nobody else can reach."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _Job:
+    __slots__ = ("batch", "future", "item")
+
+    def __init__(self, batch: Batch, item: Any, future: "asyncio.Future[Any]") -> None:
+        self.batch, self.item, self.future = batch, item, future
+
+
+class Worker(threading.Thread):
+    """A thread with a queue of jobs that come from one event loop, answered in that loop."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._arrived: list[_Job] = []
+        self._queue: SimpleQueue[list[_Job] | None] = SimpleQueue()
+
+    def begin(self) -> None:
+        """Starts the thread; jobs come from the event loop that runs now."""
+        self._loop = asyncio.get_running_loop()
+        self.start()
+
+    def do(self, batch: Batch, item: Any) -> "asyncio.Future[Any]":
+        """Asks for `item` to be done by `batch`; what is asked in one turn of the loop is handed over together."""
+        loop = self._loop
+        if loop is None:
+            raise Unavailable("the store is closed")
+        future: asyncio.Future[Any] = loop.create_future()
+        if not self._arrived:
+            loop.call_soon(self._hand_over)
+        self._arrived.append(_Job(batch, item, future))
+        return future
+
+    def _hand_over(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        self._queue.put(arrived)
+
+    async def end(self) -> None:
+        """Finishes what was asked, then ends the thread."""
+        if self._loop is None:
+            return
+        if self._arrived:
+            self._hand_over()
+        self._queue.put(None)
+        await self._loop.run_in_executor(None, self.join)
+        self._loop = None
+
+    def run(self) -> None:
+        jobs: deque[_Job] = deque()
+        going = True
+        while going or jobs:
+            if going:
+                going = self._collect(jobs)
+            turn = [jobs.popleft() for _ in range(min(len(jobs), _ITEMS_MAX))]
+            if turn:
+                self._answer(turn, self.perform(turn))
+        self.finish()
+
+    def _collect(self, jobs: deque[_Job]) -> bool:
+        """Waits for work when there is none, then takes all there is. False once the end was asked for."""
+        while not jobs or not self._queue.empty():
+            arrived = self._queue.get()
+            if arrived is None:
+                return False
+            jobs.extend(arrived)
+        return True
+
+    def _answer(self, jobs: list[_Job], answers: list[Any]) -> None:
+        assert self._loop is not None
+        # A loop that is gone has nobody waiting in it any more.
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(_resolve, jobs, answers)
+
+    def perform(self, jobs: list[_Job]) -> list[Any]:
+        """One answer for each job, in order; an exception is an answer too."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Lets go of what the thread holds."""
+        raise NotImplementedError
+
+
+def _resolve(jobs: list[_Job], answers: list[Any]) -> None:
+    for job, answer in zip(jobs, answers, strict=True):
+        if job.future.done():  # the one who asked was cancelled
+            continue
+        if isinstance(answer, BaseException):
+            job.future.set_exception(answer)
+        else:
+            job.future.set_result(answer)
+
+
+class Writer(Worker):
+    """The one thread that writes. Jobs of one batch function are done together, all jobs in one transaction.
+
+    `on_rollback` is told when a transaction is undone, so that nothing cached in it outlives it.
+    """
+
+    def __init__(self, connection: apsw.Connection, path: Path | None, on_rollback: Callable[[], None]) -> None:
+        super().__init__("sqlite-writer")
+        self.connection = connection
+        self._path = path
+        self._lock = LockFile(path.with_name(path.name + ".lock")) if path else _NoLock()
+        self._on_rollback = on_rollback
+
+    def perform(self, jobs: list[_Job]) -> list[Any]:
+        try:
+            with self._lock:
+                return self._transaction(jobs)
+        except Exception as error:
+            if len(jobs) > 1 and not _concerns_all(error):
+                # One of them is at fault, and nobody knows which: each gets a transaction of its own.
+                return [self.perform([job])[0] for job in jobs]
+            return [translate(error, self._path)] * len(jobs)
+
+    def finish(self) -> None:
+        self.connection.close()
+        self._lock.close()
+
+    def _transaction(self, jobs: list[_Job]) -> list[Any]:
+        groups: dict[Batch, list[int]] = {}
+        for index, job in enumerate(jobs):
+            groups.setdefault(job.batch, []).append(index)
+        answers: list[Any] = [None] * len(jobs)
+        connection = self.connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for batch, indexes in groups.items():
+                done = batch(connection, [jobs[index].item for index in indexes])
+                for index, answer in zip(indexes, done, strict=True):
+                    answers[index] = answer
+            connection.execute("COMMIT")
+        except BaseException:
+            self._on_rollback()
+            if connection.in_transaction:  # SQLite undoes it by itself when the disk is full
+                connection.execute("ROLLBACK")
+            raise
+        return answers
+
+
+def _concerns_all(error: Exception) -> bool:
+    """Whether the trouble is with the database, not with one of the jobs."""
+    return isinstance(
+        error,
+        StoreError
+        | apsw.FullError
+        | apsw.IOError
+        | apsw.CorruptError
+        | apsw.NotADBError
+        | apsw.ReadOnlyError
+        | apsw.BusyError
+        | apsw.LockedError
+        | apsw.CantOpenError,
+    )
+
+
+class Reader(Worker):
+    """A thread that reads, with a connection of its own."""
+
+    def __init__(self, name: str, connection: apsw.Connection, path: Path | None) -> None:
+        super().__init__(name)
+        self._connection = connection
+        self._path = path
+
+    def perform(self, jobs: list[_Job]) -> list[Any]:
+        answers: list[Any] = []
+        for job in jobs:
+            try:
+                answers.append(job.batch(self._connection, [job.item])[0])
+            except Exception as error:
+                answers.append(translate(error, self._path))
+        return answers
+
+    def finish(self) -> None:
+        self._connection.close()

@@ -1,0 +1,143 @@
+"""Reads tasks, specs, attempts and events. Lists walk an index from a key, so that every page costs the same."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import apsw
+
+from tasks_server.domain.attempt import Attempt, Event, OutcomeKind
+from tasks_server.domain.task import PENDING, State, Task
+from tasks_server.store.ports import TaskPage, TaskQuery
+from tasks_server.store.sealing import Sealer
+from tasks_server.store.sqlite.rows import load_task, spec_context, unpack
+from tasks_server.store.sqlite.statements import sql
+
+_UNFINISHED: Final = PENDING | {State.RUNNING}
+_COLUMNS: Final = (
+    "t.seq, t.id, o.id, l.name, t.state, t.priority, t.created_at, t.due_at, t.execution_at, t.ended_at, "
+    "t.attempt, t.failures, t.repeats, t.status_code, t.error, t.metadata"
+)
+_KEYS: Final = {"created": "t.seq", "ended": "t.ended_at", "execution": "t.execution_at"}
+
+
+class Listings:
+    """The batch functions that read."""
+
+    def __init__(self, sealer: Sealer) -> None:
+        self._sealer = sealer
+
+    def task(self, connection: apsw.Connection, items: Sequence[tuple[str | None, str]]) -> Sequence[Task | None]:
+        """Each item is an owner and a task."""
+        answers = []
+        for owner, task_id in items:
+            loaded = load_task(connection, self._sealer, owner, task_id)
+            answers.append(loaded.task if loaded else None)
+        return answers
+
+    def spec(self, connection: apsw.Connection, items: Sequence[tuple[str | None, str]]) -> Sequence[bytes | None]:
+        """Each item is an owner and a task."""
+        answers: list[bytes | None] = []
+        for owner, task_id in items:
+            loaded = load_task(connection, self._sealer, owner, task_id)
+            answers.append(self._sealer.open(loaded.sealed_spec, spec_context(task_id)) if loaded else None)
+        return answers
+
+    @staticmethod
+    def attempts(connection: apsw.Connection, items: Sequence[tuple[str | None, str]]) -> Sequence[list[Attempt]]:
+        """Each item is an owner and a task."""
+        return [
+            [
+                Attempt(row[0], row[1], row[2], row[3], OutcomeKind(row[4]), row[5], row[6])
+                for row in connection.execute(sql("attempts_list"), {"owner": owner, "id": task_id})
+            ]
+            for owner, task_id in items
+        ]
+
+    @staticmethod
+    def events(connection: apsw.Connection, items: Sequence[tuple[str | None, str]]) -> Sequence[list[Event]]:
+        """Each item is an owner and a task."""
+        return [
+            [Event(*row) for row in connection.execute(sql("events_list"), {"owner": owner, "id": task_id})]
+            for owner, task_id in items
+        ]
+
+    @staticmethod
+    def tasks(connection: apsw.Connection, items: Sequence[TaskQuery]) -> Sequence[TaskPage]:
+        """Each item is a query."""
+        return [_page(connection, query) for query in items]
+
+
+def _page(connection: apsw.Connection, query: TaskQuery) -> TaskPage:
+    text, parameters = listing_sql(query)
+    rows: list[tuple[Any, ...]] = connection.execute(text, parameters).fetchall()
+    more = len(rows) > query.limit
+    tasks = [_task(row) for row in rows[: query.limit]]
+    if not more or not tasks:
+        return TaskPage(tasks)
+    last = rows[query.limit - 1]
+    key = {"created": last[0], "ended": last[9], "execution": last[8]}[query.order]
+    return TaskPage(tasks, (key, last[0]))
+
+
+def listing_sql(query: TaskQuery) -> tuple[str, list[Any]]:
+    """The statement for a query, put together from fixed fragments, and its parameters.
+
+    One row more than asked for is read, which tells whether there is a next page. The planner picks the index by
+    order and filter; the fragments are worded so that it can (a partial index needs its very predicate).
+    """
+    key = _KEYS[query.order]
+    conditions: list[str] = []
+    parameters: list[Any] = []
+    if query.owner is not None:
+        conditions.append("t.owner = (SELECT seq FROM owner WHERE id = ?)")
+        parameters.append(query.owner)
+    if query.states is not None:
+        conditions.append(_state_condition(query.states))
+    if query.lane is not None:
+        conditions.append("l.name = ?")
+        parameters.append(query.lane)
+    for name, value in query.metadata:
+        conditions.append("t.seq IN (SELECT task FROM metadata WHERE owner = t.owner AND key = ? AND value = ?)")
+        parameters.extend((name, value))
+    if query.after is not None:
+        sign = "<" if query.descending else ">"
+        conditions.append(f"({key}, t.seq) {sign} (?, ?)" if key != "t.seq" else f"t.seq {sign} ?")
+        parameters.extend(query.after if key != "t.seq" else query.after[1:])
+    where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
+    direction = "DESC" if query.descending else "ASC"
+    order = f"{key} {direction}, t.seq {direction}" if key != "t.seq" else f"t.seq {direction}"
+    parameters.extend((query.limit + 1, query.offset))
+    return (
+        f"SELECT {_COLUMNS} FROM task AS t "
+        "CROSS JOIN owner AS o ON o.seq = t.owner CROSS JOIN lane AS l ON l.seq = t.lane "
+        f"{where}ORDER BY {order} LIMIT ? OFFSET ?"
+    ), parameters
+
+
+def _state_condition(states: frozenset[State]) -> str:
+    if states == _UNFINISHED:
+        return "t.ended_at = 0"
+    names = sorted(state.value for state in states)
+    if len(names) == 1:
+        return f"t.state = '{names[0]}'"
+    return f"t.state IN ({', '.join(repr(name) for name in names)})"
+
+
+def _task(row: tuple[Any, ...]) -> Task:
+    return Task(
+        id=row[1],
+        owner=row[2],
+        lane=row[3],
+        state=State(row[4]),
+        priority=row[5],
+        created_at=row[6],
+        due_at=row[7],
+        execution_at=row[8],
+        ended_at=row[9],
+        attempt=row[10],
+        failures=row[11],
+        repeats=row[12],
+        status_code=row[13],
+        error=row[14],
+        metadata=unpack(row[15]) if row[15] else None,
+    )

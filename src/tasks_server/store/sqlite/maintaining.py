@@ -1,0 +1,116 @@
+"""Background duties of the adapter: expire, prune, checkpoint, check. Each call is a bounded piece of work."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from tasks_server.domain import lifecycle
+from tasks_server.domain.attempt import Event
+from tasks_server.domain.errors import Corrupt
+from tasks_server.store.ports import Change
+from tasks_server.store.sealing import Sealer
+from tasks_server.store.sqlite.connection import LockFile, connect, translate
+from tasks_server.store.sqlite.rows import load_task, single, unpack
+from tasks_server.store.sqlite.statements import sql
+from tasks_server.store.sqlite.steering import Steerings, erase
+from tasks_server.store.sqlite.tally import Tally
+
+_CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
+_RESTART_BYTES: Final = 32 * 1024 * 1024
+_CHECK_STEPS: Final = 100_000
+
+
+class Maintenance:
+    """The batch functions of the duties that are transactions."""
+
+    def __init__(self, steerings: Steerings, sealer: Sealer) -> None:
+        self._steerings = steerings
+        self._sealer = sealer
+
+    def expire(self, connection: apsw.Connection, items: Sequence[tuple[int, int]]) -> Sequence[int]:
+        """Each item is the instant and how many at most. For each, how many expired."""
+        return [self._expire(connection, now, limit) for now, limit in items]
+
+    def _expire(self, connection: apsw.Connection, now: int, limit: int) -> int:
+        (text,) = single(connection, "expired_find", {"now": now, "count_max": limit})
+        ids = unpack(text)
+        for task_id in ids:
+            loaded = load_task(connection, self._sealer, None, task_id)
+            if loaded is not None:
+                task = lifecycle.expire(loaded.task, now)
+                self._steerings.write(connection, loaded, Change(task, Event(now, "expired", task.error)))
+        return len(ids)
+
+    @staticmethod
+    def prune(connection: apsw.Connection, items: Sequence[tuple[int, int, int]]) -> Sequence[int]:
+        """Each item is until when history goes, the instant, and how many rows at most. How many went."""
+        return [_prune(connection, before, now, limit) for before, now, limit in items]
+
+
+def _prune(connection: apsw.Connection, before: int, now: int, limit: int) -> int:
+    (text,) = single(connection, "prunable_find", {"before": before, "count_max": limit})
+    tasks = unpack(text)
+    if tasks:
+        tally = Tally()
+        for _, lane, state in tasks:
+            tally.leave(0, lane, state)  # final: no place in a queue to give back
+        erase(connection, [seq for seq, _, _ in tasks], tally)
+    connection.execute(sql("attempts_prune"), {"before": before, "count_max": limit})
+    attempts = connection.changes()
+    connection.execute(sql("idempotency_prune"), {"now": now, "count_max": limit})
+    if not tasks:
+        (text,) = single(connection, "owners_prune", {"count_max": limit})
+        if unpack(text):
+            for name in (
+                "counters_of_owners_delete", "lanes_of_owners_delete", "idempotency_of_owners_delete", "owners_delete",
+            ):  # fmt: skip
+                connection.execute(sql(name), {"owners": text})
+    return len(tasks) + attempts
+
+
+def checkpoint(path: Path) -> None:
+    """Moves the write-ahead log into the database once it is worth it, beside the writers; and when it grows all
+    the same, because it is never caught up with, stops the writers for the moment that the rest takes.
+    """
+    log = path.with_name(path.name + "-wal")
+    size = log.stat().st_size if log.exists() else 0
+    if size < _CHECKPOINT_BYTES:
+        return
+    connection = connect(path, durable=True)
+    try:
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        if size >= _RESTART_BYTES:
+            lock = LockFile(path.with_name(path.name + ".lock"))
+            try:
+                with lock:
+                    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            finally:
+                lock.close()
+    except apsw.BusyError:
+        pass  # a reader or a backup holds on to the log; the next time will do
+    except apsw.Error as error:
+        raise translate(error, path) from error
+    finally:
+        connection.close()
+
+
+def check(path: Path, going_on: Callable[[], bool]) -> bool:
+    """Looks through the whole file for damage while `going_on()` says so. Whether it came to the end of it.
+
+    Raises `Corrupt`.
+    """
+    connection = connect(path, durable=False, read_only=True)
+    try:
+        connection.set_progress_handler(lambda: not going_on(), _CHECK_STEPS)
+        found = connection.pragma("quick_check", 1)
+    except apsw.InterruptError:
+        return False
+    except apsw.Error as error:
+        raise translate(error, path) from error
+    finally:
+        connection.close()
+    if found != "ok":
+        raise Corrupt(f"{path}: the database file is damaged ({found}); restore it from a backup")
+    return True

@@ -1,0 +1,1 @@
+"""The schema of the SQLite adapter, as numbered steps forward."""

@@ -1,0 +1,124 @@
+"""Keeps owners and their keys."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import apsw
+
+from tasks_server.domain.owner import Owner, OwnerKey
+from tasks_server.store.sqlite.statements import sql
+
+
+class Ownings:
+    """The batch functions about owners. Each handles its items one by one: they are rare."""
+
+    @staticmethod
+    def create(connection: apsw.Connection, items: Sequence[tuple[Owner, OwnerKey, bytes]]) -> Sequence[bool]:
+        """Each item is a new owner, its first key and that key's digest. False: the name is taken."""
+        answers = []
+        for owner, key, digest in items:
+            row = connection.execute(
+                sql("owner_insert"),
+                {
+                    "id": owner.id,
+                    "name": owner.name,
+                    "created_at": owner.created_at,
+                    "tasks_in_queue_max": owner.tasks_in_queue_max,
+                },
+            ).fetchone()
+            if row is not None:
+                _insert_key(connection, row[0], key, digest)
+            answers.append(row is not None)
+        return answers
+
+    @staticmethod
+    def by_id(connection: apsw.Connection, items: Sequence[str]) -> Sequence[Owner | None]:
+        return [_owner(_find(connection, item)) for item in items]
+
+    @staticmethod
+    def by_name(connection: apsw.Connection, items: Sequence[str]) -> Sequence[Owner | None]:
+        return [_owner(connection.execute(sql("owner_by_name"), {"name": item}).fetchone()) for item in items]
+
+    @staticmethod
+    def by_key(connection: apsw.Connection, items: Sequence[bytes]) -> Sequence[Owner | None]:
+        return [_owner(connection.execute(sql("owner_by_key"), {"digest": item}).fetchone()) for item in items]
+
+    @staticmethod
+    def page(connection: apsw.Connection, items: Sequence[tuple[str, int]]) -> Sequence[list[Owner]]:
+        """Each item is the name to go on after and how many to give."""
+        return [
+            [Owner(*row[:5]) for row in connection.execute(sql("owners_list"), {"after": after, "count_max": limit})]
+            for after, limit in items
+        ]
+
+    @staticmethod
+    def set_limit(connection: apsw.Connection, items: Sequence[tuple[str, int]]) -> Sequence[bool]:
+        """Each item is an owner and its new limit."""
+        return [
+            connection.execute(sql("owner_limit"), {"id": owner, "tasks_in_queue_max": limit}).fetchone() is not None
+            for owner, limit in items
+        ]
+
+    @staticmethod
+    def delete(connection: apsw.Connection, items: Sequence[str]) -> Sequence[bool | None]:
+        """Each item is an owner. False: tasks are in queue; None: there is no such owner."""
+        answers: list[bool | None] = []
+        for item in items:
+            row = _find(connection, item)
+            if row is not None and row[4] == 0:
+                connection.execute(sql("owner_delete"), {"owner": row[5]})
+                connection.execute(sql("owner_keys_delete"), {"owner": row[5]})
+            answers.append(row[4] == 0 if row is not None else None)
+        return answers
+
+    @staticmethod
+    def add_key(connection: apsw.Connection, items: Sequence[tuple[str, OwnerKey, bytes, int]]) -> Sequence[bool]:
+        """Each item is an owner, its new key, that key's digest and how many live keys are allowed."""
+        answers = []
+        for owner, key, digest, keys_max in items:
+            row = _find(connection, owner)
+            room = row is not None and len(_keys(connection, row[5])) < keys_max
+            if row is not None and room:
+                _insert_key(connection, row[5], key, digest)
+            answers.append(room)
+        return answers
+
+    @staticmethod
+    def keys(connection: apsw.Connection, items: Sequence[str]) -> Sequence[list[OwnerKey]]:
+        answers = []
+        for item in items:
+            row = _find(connection, item)
+            answers.append(_keys(connection, row[5]) if row is not None else [])
+        return answers
+
+    @staticmethod
+    def remove_key(connection: apsw.Connection, items: Sequence[tuple[str, str]]) -> Sequence[bool | None]:
+        """Each item is an owner and a key. False: it is the last one; None: there is no such key."""
+        answers: list[bool | None] = []
+        for owner, key_id in items:
+            row = _find(connection, owner)
+            keys = _keys(connection, row[5]) if row is not None else []
+            if row is None or key_id not in {key.id for key in keys}:
+                answers.append(None)
+                continue
+            if len(keys) > 1:
+                connection.execute(sql("owner_key_delete"), {"owner": row[5], "id": key_id})
+            answers.append(len(keys) > 1)
+        return answers
+
+
+def _find(connection: apsw.Connection, owner_id: str) -> Any:
+    return connection.execute(sql("owner_by_id"), {"id": owner_id}).fetchone()
+
+
+def _owner(row: Any) -> Owner | None:
+    return Owner(*row[:5]) if row is not None else None
+
+
+def _keys(connection: apsw.Connection, owner: int) -> list[OwnerKey]:
+    return [OwnerKey(*row) for row in connection.execute(sql("owner_keys_list"), {"owner": owner})]
+
+
+def _insert_key(connection: apsw.Connection, owner: int, key: OwnerKey, digest: bytes) -> None:
+    row = {"digest": digest, "id": key.id, "owner": owner, "created_at": key.created_at}
+    connection.execute(sql("owner_key_insert"), row)

@@ -1,0 +1,106 @@
+"""Between rows and the types of the domain: how batches travel as JSON, how tasks are read and written."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import apsw
+import msgspec
+
+from tasks_server.domain.attempt import Attempt
+from tasks_server.domain.task import State, Task
+from tasks_server.store.sealing import Sealer
+from tasks_server.store.sqlite.statements import sql
+
+_ENCODE: Final = msgspec.json.Encoder().encode
+
+
+def pack(rows: Any) -> str:
+    """A batch as one JSON parameter. Bytes must be hexadecimal text already."""
+    return _ENCODE(rows).decode()
+
+
+def unpack(text: str) -> Any:
+    """What a statement gathered by `json_group_array`."""
+    return msgspec.json.decode(text)
+
+
+def single(connection: apsw.Connection, name: str, parameters: dict[str, Any]) -> tuple[Any, ...]:
+    """The one row of a statement that gathers its results, which saves a step for each row."""
+    row = connection.execute(sql(name), parameters).fetchone()
+    assert row is not None
+    return row
+
+
+def metadata_text(metadata: dict[str, str] | None) -> str | None:
+    """Metadata as it is stored in the task's row."""
+    return pack(metadata) if metadata else None
+
+
+def spec_context(task_id: str) -> bytes:
+    """What a task's sealed spec is bound to."""
+    return b"spec:" + task_id.encode()
+
+
+def response_context(task_id: str, number: int) -> bytes:
+    """What the sealed response of an attempt is bound to."""
+    return f"response:{task_id}:{number}".encode()
+
+
+class Loaded(msgspec.Struct):
+    """A task with its handles and its sealed spec."""
+
+    ref: int
+    task: Task
+    sealed_spec: bytes
+    owner: int
+    lane: int
+
+
+def load_task(connection: apsw.Connection, sealer: Sealer, owner: str | None, task_id: str) -> Loaded | None:
+    """The task with the opened response of its last attempt, or None when it is not there for that owner."""
+    row = connection.execute(sql("task_load"), {"id": task_id, "owner": owner}).fetchone()
+    if row is None:
+        return None
+    response = row[22]
+    if response is not None:
+        response = sealer.open(response, response_context(task_id, row[21]))
+    task = Task(
+        id=row[1],
+        owner=row[2],
+        lane=row[3],
+        state=State(row[4]),
+        priority=row[5],
+        created_at=row[6],
+        due_at=row[7],
+        execution_at=row[8],
+        ended_at=row[9],
+        attempt=row[10],
+        failures=row[11],
+        repeats=row[12],
+        status_code=row[13],
+        error=row[14],
+        remaining_ms=row[15],
+        expire_at=row[16],
+        target=row[17],
+        forced=bool(row[18]),
+        metadata=unpack(row[19]) if row[19] else None,
+        response=response,
+    )
+    return Loaded(row[0], task, row[20], row[23], row[24])
+
+
+def attempt_row(ref: int, owner: int, task_id: str, attempt: Attempt, sealer: Sealer) -> Sequence[Any]:
+    """An attempt as `attempt_insert` takes it, its response sealed."""
+    response = attempt.response
+    return (
+        ref,
+        attempt.number,
+        owner,
+        attempt.due_at,
+        attempt.started_at,
+        attempt.ended_at,
+        attempt.outcome,
+        attempt.status_code,
+        attempt.error,
+        None if response is None else sealer.seal(response, response_context(task_id, attempt.number)).hex(),
+    )

@@ -1,0 +1,58 @@
+"""Opens a database for good: whose file it is, whether its key fits, whether its schema is ours; upgrades it."""
+
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from tasks_server.domain.errors import Corrupt
+from tasks_server.store import migrate
+from tasks_server.store.sealing import Sealer
+
+APPLICATION_ID: Final = 0x7461736B  # "task", kept in the file's header
+_MIGRATIONS: Final = "tasks_server.store.sqlite.migrations"
+_BOOKS: Final = """
+CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+"""
+_CANARY: Final = b"tasks-server canary"
+
+
+def prepare(connection: apsw.Connection, path: Path | None, sealer: Sealer) -> None:
+    """Makes a new database, or upgrades one of ours, in one transaction.
+
+    Raises `Corrupt` for a file of somebody else or under another key, `SchemaOutOfDate` for a newer one.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        _identify(connection, path)
+        connection.execute(_BOOKS)
+        applied = {row[0]: row[1] for row in connection.execute("SELECT number, checksum FROM migration")}
+        for step in migrate.pending(migrate.load(_MIGRATIONS), applied):
+            connection.execute(step.sql)
+            connection.execute("INSERT INTO migration VALUES (?, ?, ?)", (step.number, step.name, step.checksum))
+        _prove_key(connection, sealer)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _identify(connection: apsw.Connection, path: Path | None) -> None:
+    found = connection.pragma("application_id")
+    if found == APPLICATION_ID:
+        return
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if found or (tables and tables[0]):
+        raise Corrupt(f"{path}: this is a SQLite database, but not one of Tasks Server")
+    connection.pragma("application_id", APPLICATION_ID)
+
+
+def _prove_key(connection: apsw.Connection, sealer: Sealer) -> None:
+    """Opens what was sealed when the database was made, so that a wrong key is noticed now and not at a task."""
+    row = connection.execute("SELECT value FROM meta WHERE name = 'canary'").fetchone()
+    if row is None:
+        connection.execute("INSERT INTO meta VALUES ('canary', ?)", (sealer.seal(_CANARY, b"canary"),))
+    else:
+        sealer.open(row[0], b"canary")

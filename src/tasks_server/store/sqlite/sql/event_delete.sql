@@ -1,0 +1,1 @@
+DELETE FROM event WHERE task IN (SELECT value FROM json_each(:seqs))

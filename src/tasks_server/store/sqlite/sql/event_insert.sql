@@ -1,0 +1,1 @@
+INSERT INTO event (task, at, kind, detail) VALUES (:task, :at, :kind, :detail)

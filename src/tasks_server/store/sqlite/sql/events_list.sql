@@ -1,0 +1,6 @@
+SELECT e.at, e.kind, e.detail
+FROM task AS t
+CROSS JOIN owner AS o ON o.seq = t.owner
+CROSS JOIN event AS e ON e.task = t.seq
+WHERE t.id = :id AND (:owner IS NULL OR o.id = :owner)
+ORDER BY e.seq

@@ -1,0 +1,40 @@
+-- Which groups have available tasks. Each step seeks to the head of the next line or group in the index, so that the
+-- cost is that of the groups found, however many tasks stand behind each head.
+WITH RECURSIVE
+line (seq, n) AS (
+    SELECT (
+        SELECT seq FROM task INDEXED BY task_available
+        WHERE state = 'available' AND (owner, lane) > (:owner, :lane)
+        ORDER BY owner, lane, urgency, target, due_at LIMIT 1
+    ), 1
+    UNION ALL
+    SELECT (
+        SELECT b.seq FROM task AS b INDEXED BY task_available
+        WHERE b.state = 'available' AND (b.owner, b.lane) > (a.owner, a.lane)
+        ORDER BY b.owner, b.lane, b.urgency, b.target, b.due_at LIMIT 1
+    ), line.n + 1
+    FROM line JOIN task AS a ON a.seq = line.seq
+    WHERE line.n < :lines_max
+),
+head (seq, n) AS (
+    SELECT coalesce((
+        SELECT b.seq FROM task AS b INDEXED BY task_available
+        WHERE b.state = 'available' AND b.owner = a.owner AND b.lane = a.lane AND b.urgency = a.urgency
+            AND b.target > :targets_after
+        ORDER BY b.target, b.due_at LIMIT 1
+    ), a.seq), 1
+    FROM line JOIN task AS a ON a.seq = line.seq
+    UNION ALL
+    SELECT (
+        SELECT b.seq FROM task AS b INDEXED BY task_available
+        WHERE b.state = 'available' AND b.owner = a.owner AND b.lane = a.lane
+            AND (b.urgency, b.target) > (a.urgency, a.target)
+        ORDER BY b.urgency, b.target, b.due_at LIMIT 1
+    ), head.n + 1
+    FROM head JOIN task AS a ON a.seq = head.seq
+    WHERE head.n < :groups_max
+)
+SELECT
+    json_group_array(json_array(a.owner, a.lane, a.urgency, a.target)),
+    (SELECT count(*) FROM line WHERE seq IS NOT NULL)
+FROM head JOIN task AS a ON a.seq = head.seq

@@ -1,0 +1,1 @@
+DELETE FROM idempotency WHERE owner IN (SELECT value FROM json_each(:owners))

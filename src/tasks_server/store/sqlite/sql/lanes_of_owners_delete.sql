@@ -1,0 +1,1 @@
+DELETE FROM lane WHERE owner IN (SELECT value FROM json_each(:owners))

@@ -1,0 +1,9 @@
+-- The metadata of the tasks :seqs, found through the tasks themselves.
+DELETE FROM metadata
+WHERE (owner, key, value, task) IN (
+    SELECT t.owner, m.key, m.value, t.seq
+    FROM json_each(:seqs) AS s
+    CROSS JOIN task AS t ON t.seq = s.value
+    CROSS JOIN json_each(t.metadata) AS m
+    WHERE t.metadata IS NOT NULL
+)

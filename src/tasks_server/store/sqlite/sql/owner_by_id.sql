@@ -1,0 +1,1 @@
+SELECT id, name, created_at, tasks_in_queue_max, tasks_in_queue, seq FROM owner WHERE id = :id AND deleted_at IS NULL

@@ -1,0 +1,1 @@
+UPDATE request SET spec = :spec WHERE task = :task

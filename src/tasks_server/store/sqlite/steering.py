@@ -1,0 +1,121 @@
+"""Changes single tasks by their owner's hand, and deletes them."""
+
+from collections.abc import Sequence
+
+import apsw
+
+from tasks_server.domain.attempt import Event
+from tasks_server.domain.errors import RequestError
+from tasks_server.domain.task import State, Task, urgency
+from tasks_server.store.ports import Change, Decide
+from tasks_server.store.sealing import Sealer
+from tasks_server.store.sqlite.rows import Loaded, attempt_row, load_task, metadata_text, pack, spec_context
+from tasks_server.store.sqlite.statements import sql
+from tasks_server.store.sqlite.submitting import Lanes
+from tasks_server.store.sqlite.tally import Tally
+
+
+class Steerings:
+    """The batch functions that change and delete."""
+
+    def __init__(self, lanes: Lanes, sealer: Sealer) -> None:
+        self._lanes = lanes
+        self._sealer = sealer
+
+    def change(
+        self, connection: apsw.Connection, items: Sequence[tuple[str | None, str, Decide]]
+    ) -> Sequence[Task | RequestError | None]:
+        """Each item is an owner, a task and what to decide. A refusal is an answer."""
+        return [self._change(connection, *item) for item in items]
+
+    def delete(self, connection: apsw.Connection, items: Sequence[tuple[str | None, str]]) -> Sequence[bool]:
+        """Each item is an owner and a task."""
+        answers = []
+        for owner, task_id in items:
+            loaded = load_task(connection, self._sealer, owner, task_id)
+            if loaded is not None:
+                tally = Tally()
+                tally.leave(loaded.owner, loaded.lane, loaded.task.state)
+                erase(connection, [loaded.ref], tally)
+            answers.append(loaded is not None)
+        return answers
+
+    def _change(
+        self, connection: apsw.Connection, owner: str | None, task_id: str, decide: Decide
+    ) -> Task | RequestError | None:
+        loaded = load_task(connection, self._sealer, owner, task_id)
+        if loaded is None:
+            return None
+        spec = self._sealer.open(loaded.sealed_spec, spec_context(task_id))
+        try:
+            change = decide(loaded.task, spec)
+        except RequestError as refusal:
+            return refusal
+        self.write(connection, loaded, change)
+        return change.task
+
+    def write(self, connection: apsw.Connection, loaded: Loaded, change: Change) -> None:
+        """Keeps the whole change."""
+        before, task = loaded.task, change.task
+        if task is not before:
+            lane = self._lanes.handle(connection, loaded.owner, task.lane)
+            connection.execute(sql("task_change"), _parameters(loaded.ref, lane, task))
+            tally = Tally()
+            tally.leave(loaded.owner, loaded.lane, before.state)
+            tally.enter(loaded.owner, lane, task.state)
+            tally.write(connection)
+            if task.metadata != before.metadata:
+                _replace_metadata(connection, loaded, task)
+        if change.spec is not None:
+            sealed = self._sealer.seal(change.spec, spec_context(task.id))
+            connection.execute(sql("request_change"), {"task": loaded.ref, "spec": sealed})
+        if change.attempt is not None:
+            row = attempt_row(loaded.ref, loaded.owner, task.id, change.attempt, self._sealer)
+            connection.execute(sql("attempt_insert"), {"rows": pack([row])})
+        if change.event is not None:
+            write_event(connection, loaded.ref, change.event)
+
+
+def erase(connection: apsw.Connection, refs: Sequence[int], tally: Tally) -> None:
+    """Removes tasks with all that is known of them. The tally has counted them out."""
+    seqs = {"seqs": pack(refs)}
+    for name in (
+        "request_delete", "attempt_delete", "event_delete", "metadata_of_tasks_delete", "task_delete",
+    ):  # fmt: skip
+        connection.execute(sql(name), seqs)
+    tally.write(connection)
+
+
+def write_event(connection: apsw.Connection, ref: int, event: Event) -> None:
+    """Adds to the task's timeline."""
+    row = {"task": ref, "at": event.at, "kind": event.kind, "detail": event.detail}
+    connection.execute(sql("event_insert"), row)
+
+
+def _parameters(ref: int, lane: int, task: Task) -> dict[str, str | int | None]:
+    return {
+        "seq": ref,
+        "lane": lane,
+        "state": task.state.value,
+        "urgency": urgency(task.priority, forced=task.forced and task.state is State.AVAILABLE),
+        "priority": task.priority,
+        "due_at": task.due_at,
+        "execution_at": task.execution_at,
+        "ended_at": task.ended_at,
+        "failures": task.failures,
+        "status_code": task.status_code,
+        "error": task.error,
+        "remaining_ms": task.remaining_ms,
+        "expire_at": task.expire_at,
+        "target": task.target,
+        "metadata": metadata_text(task.metadata),
+    }
+
+
+def _replace_metadata(connection: apsw.Connection, loaded: Loaded, task: Task) -> None:
+    for key, value in (loaded.task.metadata or {}).items():
+        row = {"owner": loaded.owner, "key": key, "value": value, "task": loaded.ref}
+        connection.execute(sql("metadata_delete"), row)
+    rows = [(loaded.owner, key, value, loaded.ref) for key, value in (task.metadata or {}).items()]
+    if rows:
+        connection.execute(sql("metadata_insert"), {"rows": pack(rows)})

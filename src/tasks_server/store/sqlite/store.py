@@ -1,0 +1,257 @@
+"""The SQLite adapter: one file, many processes on one machine. This is its door; the rooms behind it do the work."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from tasks_server.clock import Clock
+from tasks_server.domain import limits
+from tasks_server.domain.attempt import Attempt, Event
+from tasks_server.domain.errors import RequestError, Unavailable
+from tasks_server.domain.owner import Owner, OwnerKey
+from tasks_server.domain.task import NewTask, Task
+from tasks_server.store.ports import (
+    Choose,
+    Claimed,
+    Decide,
+    InsertAnswer,
+    Inserted,
+    Look,
+    Report,
+    TaskPage,
+    TaskQuery,
+)
+from tasks_server.store.sealing import Sealer
+from tasks_server.store.sqlite import maintaining, schema
+from tasks_server.store.sqlite.claiming import Claims
+from tasks_server.store.sqlite.connection import Batch, LockFile, Reader, Writer, connect, translate
+from tasks_server.store.sqlite.listing import Listings
+from tasks_server.store.sqlite.nodes import Nodes
+from tasks_server.store.sqlite.owning import Ownings
+from tasks_server.store.sqlite.rows import spec_context
+from tasks_server.store.sqlite.settling import Settlements
+from tasks_server.store.sqlite.steering import Steerings
+from tasks_server.store.sqlite.submitting import Lanes, Submissions
+
+_HINT_AHEAD_MS: Final = 60_000
+"""Engines look by themselves at least this often, so that only tasks due sooner are worth a hint."""
+_CHECK_SECONDS: Final = 1.0
+
+
+class SqliteStore:
+    """A store on one SQLite file, or in memory when there is no path.
+
+    `durable`: every commit reaches the disk before it is answered. An engine may do without: what it loses to a
+    power cut, a claim or a settlement, only makes a call be made again.
+    """
+
+    def __init__(self, path: Path | None, sealer: Sealer, clock: Clock, *, durable: bool = True) -> None:
+        self._path = path
+        self._sealer = sealer
+        self._clock = clock
+        self._durable = durable
+        self._lanes = Lanes()
+        self._nodes = Nodes(path)
+        self._submissions = Submissions(self._lanes, sealer)
+        self._steerings = Steerings(self._lanes, sealer)
+        self._claims = Claims(self._nodes, sealer)
+        self._settlements = Settlements(self._nodes, sealer)
+        self._maintenance = maintaining.Maintenance(self._steerings, sealer)
+        self._listings = Listings(sealer)
+        self._writer: Writer | None = None
+        self._reader: Reader | None = None
+
+    async def open(self) -> None:
+        """Opens the file, makes or upgrades the schema, proves the key. Raises `StoreError`."""
+        if self._path is not None:
+            self._path = self._path.resolve()
+        connection = connect(self._path, durable=self._durable)
+        try:
+            self._prepare(connection)
+            self._nodes.open()
+            if self._path is not None:
+                self._reader = Reader("sqlite-reader", connect(self._path, durable=False), self._path)
+                self._reader.begin()
+        except BaseException:
+            connection.close()
+            raise
+        self._writer = Writer(connection, self._path, self._lanes.forget)
+        self._writer.begin()
+
+    async def close(self) -> None:
+        """Finishes what was asked and lets go of the file."""
+        for worker in (self._writer, self._reader):
+            if worker is not None:
+                await worker.end()
+        self._writer = self._reader = None
+        self._nodes.close()
+
+    # Submitting
+
+    async def insert(self, task: NewTask) -> InsertAnswer:
+        return await self.insert_batch((task,))
+
+    async def insert_batch(self, tasks: Sequence[NewTask]) -> InsertAnswer:
+        seal = self._sealer.seal
+        soonest = tasks[0].due_at
+        for task in tasks:
+            task.spec = seal(task.spec, spec_context(task.id))
+            soonest = min(soonest, task.due_at)
+        answer: InsertAnswer = await self._write(self._submissions.insert, tasks)
+        if isinstance(answer, Inserted) and soonest <= tasks[0].created_at + _HINT_AHEAD_MS:
+            self._nodes.hint("work")
+        return answer
+
+    # Steering
+
+    async def change(self, owner: str | None, task_id: str, decide: Decide) -> Task | None:
+        answer: Task | RequestError | None = await self._write(self._steerings.change, (owner, task_id, decide))
+        if isinstance(answer, RequestError):
+            raise answer
+        return answer
+
+    async def delete(self, owner: str | None, task_id: str) -> bool:
+        done: bool = await self._write(self._steerings.delete, (owner, task_id))
+        return done
+
+    # Reading
+
+    async def task(self, owner: str | None, task_id: str) -> Task | None:
+        found: Task | None = await self._read(self._listings.task, (owner, task_id))
+        return found
+
+    async def spec(self, owner: str | None, task_id: str) -> bytes | None:
+        found: bytes | None = await self._read(self._listings.spec, (owner, task_id))
+        return found
+
+    async def tasks(self, query: TaskQuery) -> TaskPage:
+        page: TaskPage = await self._read(self._listings.tasks, query)
+        return page
+
+    async def attempts(self, owner: str | None, task_id: str) -> list[Attempt]:
+        found: list[Attempt] = await self._read(self._listings.attempts, (owner, task_id))
+        return found
+
+    async def events(self, owner: str | None, task_id: str) -> list[Event]:
+        found: list[Event] = await self._read(self._listings.events, (owner, task_id))
+        return found
+
+    # Owning
+
+    async def create_owner(self, owner: Owner, key: OwnerKey, digest: bytes) -> bool:
+        created: bool = await self._write(Ownings.create, (owner, key, digest))
+        return created
+
+    async def owner(self, owner_id: str) -> Owner | None:
+        found: Owner | None = await self._read(Ownings.by_id, owner_id)
+        return found
+
+    async def owner_by_name(self, name: str) -> Owner | None:
+        found: Owner | None = await self._read(Ownings.by_name, name)
+        return found
+
+    async def owner_by_key(self, digest: bytes) -> Owner | None:
+        found: Owner | None = await self._read(Ownings.by_key, digest)
+        return found
+
+    async def owners(self, after: str = "", limit: int = limits.PAGE_SIZE_MAX) -> list[Owner]:
+        found: list[Owner] = await self._read(Ownings.page, (after, limit))
+        return found
+
+    async def set_limit(self, owner_id: str, tasks_in_queue_max: int) -> bool:
+        done: bool = await self._write(Ownings.set_limit, (owner_id, tasks_in_queue_max))
+        return done
+
+    async def delete_owner(self, owner_id: str) -> bool | None:
+        done: bool | None = await self._write(Ownings.delete, owner_id)
+        return done
+
+    async def add_key(self, owner_id: str, key: OwnerKey, digest: bytes, keys_max: int) -> bool:
+        done: bool = await self._write(Ownings.add_key, (owner_id, key, digest, keys_max))
+        return done
+
+    async def keys(self, owner_id: str) -> list[OwnerKey]:
+        found: list[OwnerKey] = await self._read(Ownings.keys, owner_id)
+        return found
+
+    async def remove_key(self, owner_id: str, key_id: str) -> bool | None:
+        done: bool | None = await self._write(Ownings.remove_key, (owner_id, key_id))
+        return done
+
+    # Claiming and settling
+
+    async def claim(self, look: Look, choose: Choose) -> Claimed:
+        self._nodes.join()
+        return self._claims.open(await self._write(self._claims.claim, (look, choose)))
+
+    async def settle(self, reports: Sequence[Report]) -> set[int]:
+        lost: set[int] = await self._write(self._settlements.settle, reports)
+        return lost
+
+    async def extend(self, leases: Sequence[tuple[int, int]], lease_until: int) -> set[int]:
+        lost: set[int] = await self._write(self._settlements.extend, (leases, lease_until))
+        return lost
+
+    async def held(self, leases: Sequence[tuple[int, int]]) -> set[int]:
+        held: set[int] = await self._read(self._settlements.held, leases)
+        return held
+
+    # Maintaining
+
+    async def rescue(self, now: int, limit: int) -> int:
+        self._nodes.join()
+        count: int = await self._write(self._settlements.rescue, (now, limit))
+        return count
+
+    async def expire(self, now: int, limit: int) -> int:
+        count: int = await self._write(self._maintenance.expire, (now, limit))
+        return count
+
+    async def prune(self, before: int, limit: int) -> int:
+        count: int = await self._write(maintaining.Maintenance.prune, (before, self._clock.now(), limit))
+        return count
+
+    async def checkpoint(self) -> None:
+        if self._path is not None:
+            await asyncio.to_thread(maintaining.checkpoint, self._path)
+
+    async def check(self) -> None:
+        """Looks for damage for one second at most: a small file is seen whole, a large one in part."""
+        if self._path is not None:
+            until = self._clock.monotonic() + _CHECK_SECONDS
+            await asyncio.to_thread(maintaining.check, self._path, lambda: self._clock.monotonic() < until)
+
+    # Waking
+
+    def hint(self, kind: Literal["work", "cancel"]) -> None:
+        self._nodes.hint(kind)
+
+    async def wait(self, timeout_seconds: float) -> set[str]:
+        return await self._nodes.wait(timeout_seconds)
+
+    # Inside
+
+    def _prepare(self, connection: Any) -> None:
+        try:
+            if self._path is None:
+                schema.prepare(connection, None, self._sealer)
+                return
+            lock = LockFile(self._path.with_name(self._path.name + ".lock"))
+            try:
+                with lock:
+                    schema.prepare(connection, self._path, self._sealer)
+            finally:
+                lock.close()
+        except Exception as error:
+            raise translate(error, self._path) from error
+
+    def _write(self, batch: Batch, item: Any) -> "asyncio.Future[Any]":
+        if self._writer is None:
+            raise Unavailable("the store is not open")
+        return self._writer.do(batch, item)
+
+    def _read(self, batch: Batch, item: Any) -> "asyncio.Future[Any]":
+        if self._reader is None:  # in memory, there is one connection for all
+            return self._write(batch, item)
+        return self._reader.do(batch, item)
