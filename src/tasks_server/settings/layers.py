@@ -1,0 +1,140 @@
+"""Finds the value of every setting and where it came from: flags, environment, file, defaults.
+
+Each layer holds only what was set there; defaults come last, once. All faults are reported together.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from pydantic import ValidationError
+from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
+
+from tasks_server.domain.errors import SettingsError
+from tasks_server.settings.table import CONFIG_ENV, ENV_PREFIX, PLANNED, SHORT_NAMES, Settings, is_secret
+
+DEFAULT = "default"
+
+
+class Resolved(msgspec.Struct):
+    """The settings, the origin of each (`--port`, `PORT`, `file`, `default`), and what the operator should know."""
+
+    settings: Settings
+    origins: dict[str, str]
+    warnings: list[str]
+
+
+def resolve(flags: Mapping[str, Any] | None = None, config: Path | None = None) -> Resolved:
+    """Looks at every layer. `flags` by setting name, None where not given; `config` names the TOML file.
+
+    Raises `SettingsError` with one message that names every fault and where it was found.
+    """
+    faults: list[str] = []
+    merged: dict[str, Any] = {}
+    origins = dict.fromkeys(Settings.model_fields, DEFAULT)
+    for layer in (_file(config, faults), _environment(faults), _flags(flags or {})):
+        for name, (value, origin) in layer.items():
+            merged[name], origins[name] = value, origin
+    settings = _validated(merged, origins, faults)
+    if faults or settings is None:
+        raise SettingsError(_message(faults))
+    return Resolved(settings, origins, _warnings())
+
+
+_Layer = dict[str, tuple[Any, str]]
+
+
+def _flags(flags: Mapping[str, Any]) -> _Layer:
+    return {name: (value, "--" + name.replace("_", "-")) for name, value in flags.items() if value is not None}
+
+
+def _environment(faults: list[str]) -> _Layer:
+    """What the environment sets: the short names, and over them those with our prefix."""
+    layer: _Layer = {}
+    for prefix in ("", ENV_PREFIX):
+        for name, value in EnvSettingsSource(Settings, env_prefix=prefix)().items():
+            if prefix or name in SHORT_NAMES:
+                layer[name] = (value, prefix + name.upper())
+    prefixed = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields} | {CONFIG_ENV}
+    for variable in sorted(os.environ):
+        if variable.startswith(ENV_PREFIX) and variable not in prefixed:
+            faults.append(_unknown(variable, prefixed, variable.removeprefix(ENV_PREFIX)))
+        elif PLANNED.get(variable) and os.environ[variable]:
+            faults.append(f"{variable}: has no effect in this version; take it out of the environment")
+    return layer
+
+
+def _warnings() -> list[str]:
+    set_in_vain = sorted(name for name, refused in PLANNED.items() if not refused and os.environ.get(name))
+    return [f"{name} is set, but has no effect in this version" for name in set_in_vain]
+
+
+def _file(config: Path | None, faults: list[str]) -> _Layer:
+    """What the TOML file sets. Named by `--config` or the environment; there is none by default."""
+    named_by = "--config" if config else CONFIG_ENV
+    path = config or (Path(os.environ[CONFIG_ENV]) if os.environ.get(CONFIG_ENV) else None)
+    if path is None:
+        return {}
+    try:
+        path.open("rb").close()  # the library takes a missing file for an empty one
+        found = TomlConfigSettingsSource(Settings, path)()
+    except OSError as error:
+        faults.append(f"{named_by}: cannot read {path}: {error.strerror}")
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        faults.append(f"{named_by}: {path} is no TOML: {error}")
+        return {}
+    layer: _Layer = {}
+    for name, value in found.items():
+        if name in Settings.model_fields:
+            layer[name] = (value, str(path))
+        else:
+            faults.append(_unknown(f"{name} in {path}", Settings.model_fields, name))
+    return layer
+
+
+def _unknown(shown: str, known: Mapping[str, Any] | set[str], name: str) -> str:
+    if name.upper() in PLANNED:
+        return f"{shown}: has no effect in this version; take it out"
+    fold = {candidate.removeprefix(ENV_PREFIX).lower(): candidate for candidate in known}
+    near = difflib.get_close_matches(name.lower(), fold, n=1)
+    return f"{shown}: there is no such setting" + (f"; did you mean {fold[near[0]]}?" if near else "")
+
+
+def _validated(merged: dict[str, Any], origins: dict[str, str], faults: list[str]) -> Settings | None:
+    try:
+        settings = Settings(**merged)
+    except ValidationError as error:
+        for fault in error.errors(include_url=False, include_context=False):
+            name = str(fault["loc"][0])
+            text = fault["msg"].removeprefix("Value error, ")
+            text = text[0].lower() + text[1:].replace("Input should", "input should")
+            # a refused database URL may carry a password
+            given = "" if is_secret(name) or name == "database_url" else f"; given: {merged[name]!r}"
+            faults.append(f"{_shown(name, origins[name])}: {text}{given}")
+        return None
+    _agreeing(settings, faults)
+    return settings
+
+
+def _agreeing(settings: Settings, faults: list[str]) -> None:
+    """Rules that look at more than one setting."""
+    if settings.database_url and settings.path_sqlite:
+        faults.append("PATH_SQLITE and DATABASE_URL: both name the database; set one of them")
+    if settings.cipher_key and settings.cipher_key_file:
+        faults.append("CIPHER_KEY and CIPHER_KEY_FILE: both give the key; set one of them")
+    if bool(settings.max_throttle_request) != bool(settings.max_throttle_time_window):
+        faults.append("MAX_THROTTLE_REQUEST and MAX_THROTTLE_TIME_WINDOW: set both, or neither")
+
+
+def _shown(name: str, origin: str) -> str:
+    return f"{name} in {origin}" if origin.endswith(".toml") or "/" in origin else origin
+
+
+def _message(faults: list[str]) -> str:
+    head = "one setting is wrong:" if len(faults) == 1 else f"{len(faults)} settings are wrong:"
+    return "\n".join([head, *(f"  {fault}" for fault in faults)])

@@ -1,0 +1,242 @@
+"""The table of settings: name, type, default, help, secret or not. Nothing here looks anything up.
+
+A setting `max_things` is `TASKS_SERVER_MAX_THINGS` in the environment and `max_things` in the TOML file; those marked
+`short` are also `MAX_THINGS`, without the prefix. Names of the contract that have no effect in this version are in
+`PLANNED`, so that nobody relies on them unknowingly.
+"""
+
+import zoneinfo
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from tasks_server.domain import limits
+
+ENV_PREFIX: Final = "TASKS_SERVER_"
+CONFIG_ENV: Final = "TASKS_SERVER_CONFIG"
+MIB: Final = 1_048_576
+
+
+def _setting(default: Any, help_text: str, *, short: bool = False, unit: str = "", **bounds: Any) -> Any:
+    """A field of the table. `short`: the environment knows it without our prefix, too."""
+    return Field(default=default, description=help_text, json_schema_extra={"short": short, "unit": unit}, **bounds)
+
+
+def _lowered(value: object) -> object:
+    """Words are accepted in any case; `warn` is what the world calls `warning`."""
+    if not isinstance(value, str):
+        return value
+    lowered = value.strip().lower()
+    return "warning" if lowered == "warn" else lowered
+
+
+Lowered = BeforeValidator(_lowered)
+
+
+class Settings(BaseSettings):
+    """Validated values. How they are collected is in `layers`; this class looks nothing up by itself."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, env_prefix=ENV_PREFIX, env_ignore_empty=True
+    )
+
+    # Where it listens
+    host: str = _setting(
+        "127.0.0.1", "Address to listen on. `0.0.0.0` is every IPv4 interface.", short=True, min_length=1
+    )
+    port: int = _setting(9_420, "Port to listen on. 0 lets the system pick a free one.", short=True, ge=0, le=65_535)
+
+    # Processes
+    role: Annotated[Literal["all", "api", "engine"], Lowered] = _setting(
+        "all", "What `serve` runs: the API, the engine that executes tasks, or both."
+    )
+    api_workers: int = _setting(1, "API processes. More than one helps only where cores are idle.", ge=1, le=64)
+    grace_seconds: float = _setting(
+        20.0, "How long a stop waits for calls in flight before it cuts them off.", unit="s", ge=0, le=3_600
+    )
+
+    # Storage
+    data_dir: Path | None = _setting(
+        None,
+        "Folder of the database and the generated key. Default: `tasks-server` in `$XDG_DATA_HOME`, "
+        "which is `~/.local/share` when unset.",
+    )
+    path_sqlite: Path | None = _setting(
+        None, "The SQLite database file. Default: `tasks.sqlite` in the data folder.", short=True
+    )
+    database_url: str | None = _setting(
+        None,
+        "Another way to name the database: `sqlite:////absolute/path` or `sqlite:///relative/path`. "
+        "This version serves SQLite only.",
+        short=True,
+    )
+    cipher_key: SecretStr | None = _setting(
+        None,
+        "Key that encrypts requests and responses at rest: 64 hexadecimal digits, or base64 of 32 bytes, or a "
+        "passphrase of at least 32 characters. Several separated by commas: the first encrypts, all decrypt.",
+        short=True,
+    )
+    cipher_key_file: Path | None = _setting(
+        None,
+        "File with the cipher key, in the same forms. Default: `cipher.key` in the data folder, made at the first "
+        "start with mode 0600.",
+        short=True,
+    )
+    retention_days: float = _setting(
+        limits.RETENTION_DAYS_DEFAULT,
+        "How long finished tasks and their attempts are kept.",
+        short=True,
+        unit="days",
+        ge=0.001,
+        le=36_500,
+    )
+
+    # Who may do what
+    admin_key: SecretStr | None = _setting(
+        None,
+        "Key that may act for every owner and register owners. At least 16 visible ASCII characters. "
+        "Default: there is no such key.",
+        short=True,
+    )
+    registration: Annotated[Literal["auto", "open", "closed"], Lowered] = _setting(
+        "auto",
+        "Who may register owners over the API: everybody (`open`), only the admin key (`closed`), or everybody as "
+        "long as the server listens on loopback (`auto`).",
+    )
+    max_throttle_request: int = _setting(
+        0, "Requests an owner may send in each time window. 0: no limit.", short=True, ge=0, le=limits.INT31_MAX
+    )
+    max_throttle_time_window: int = _setting(
+        0, "Length of that time window. 0: no limit.", short=True, unit="ms", ge=0, le=limits.DAY_MS
+    )
+
+    # Sizes
+    max_size_body_request: int = _setting(
+        limits.BODY_REQUEST_MAX_BYTES,
+        "Largest body of a request for one task.",
+        short=True,
+        unit="bytes",
+        ge=1_024,
+        le=64 * MIB,
+    )
+    max_size_body_batch: int = _setting(
+        8 * MIB, "Largest body of a request that brings many tasks.", unit="bytes", ge=1_024, le=1_024 * MIB
+    )
+    max_size_data_response: int = _setting(
+        limits.BODY_RESPONSE_MAX_BYTES,
+        "Largest answer of a target that is kept; a larger one fails the attempt with status 422.",
+        short=True,
+        unit="bytes",
+        ge=0,
+        le=64 * MIB,
+    )
+
+    # Work
+    worker_max_concurrent_tasks: int = _setting(
+        1_000, "Tasks in execution at once, in one engine process.", short=True, ge=1, le=100_000
+    )
+    max_concurrent_per_host: int = _setting(
+        100, "Tasks in execution at once for one target host, in one engine process.", ge=1, le=100_000
+    )
+
+    # The rest
+    tz: str = _setting(
+        "UTC", "Time zone of dates that name none, as in the IANA database (`Europe/Berlin`).", short=True
+    )
+    swagger_ui: bool = _setting(True, "Whether `/docs` shows the page to read and try the API.", short=True)
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Lowered] = _setting(
+        "info", "The least important kind of event that is logged.", short=True
+    )
+    log_format: Annotated[Literal["auto", "console", "json"], Lowered] = _setting(
+        "auto", "Log lines for people, for machines, or for whoever reads the error output (`auto`)."
+    )
+
+    @field_validator("tz")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        name = value.removeprefix(":")
+        try:
+            zoneinfo.ZoneInfo(name)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("must be a name of the IANA time zone database, such as UTC or Europe/Berlin") from None
+        return name
+
+    @field_validator("admin_key")
+    @classmethod
+    def _usable_in_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            text = value.get_secret_value()
+            if len(text) < 16 or not all("!" <= character <= "~" for character in text):
+                raise ValueError("must be at least 16 visible ASCII characters without spaces")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _sqlite_only(cls, value: str | None) -> str | None:
+        if value is None or (value.startswith("sqlite:///") and len(value) > len("sqlite:///")):
+            return value
+        scheme = value.split(":", 1)[0].lower()
+        if scheme.startswith("postgres"):
+            raise ValueError("this version serves SQLite only, not PostgreSQL; use sqlite:///path, or leave it out")
+        raise ValueError("must be sqlite:///relative/path or sqlite:////absolute/path")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Values come in by the constructor alone: `layers` merges the sources, as it must know where each is from."""
+        return (init_settings,)
+
+
+def extra(name: str, key: str) -> Any:
+    """What the table says of a setting beside its type: `short` or `unit`."""
+    described = Settings.model_fields[name].json_schema_extra
+    assert isinstance(described, dict)  # `_setting` made it
+    return described[key]
+
+
+def is_secret(name: str) -> bool:
+    """Whether the value may never be shown."""
+    return SecretStr in getattr(Settings.model_fields[name].annotation, "__args__", ())
+
+
+SHORT_NAMES: Final = frozenset(name for name in Settings.model_fields if extra(name, "short"))
+
+PLANNED: Final[dict[str, bool]] = {
+    "API_PORT": False,
+    "WORKER_PORT": False,
+    "WORKER_POLLING_INTERVAL_MS": False,
+    "WORKER_ID": False,
+    "RETRY_BASE_DELAY_MS": False,
+    "CONNECTIVITY_HOSTNAME": False,
+    "CONNECTIVITY_CHECK_INTERVAL": False,
+    "CLUSTER_MODE": False,
+    "MAX_INSTANCES": False,
+    "BACKUP_METHOD_SQLITE": True,
+    "BACKUP_PATH_DIR_SQLITE": True,
+    "BACKUP_OBJECT_STORAGE_ENDPOINT": True,
+    "BACKUP_OBJECT_STORAGE_ACCESS_KEY": True,
+    "BACKUP_OBJECT_STORAGE_SECRET_KEY": True,
+    "BACKUP_OBJECT_STORAGE_BUCKET_NAME": True,
+    "BACKUP_OBJECT_STORAGE_PATH": True,
+    "BACKUP_CRON_PATTERN_SQLITE": True,
+    "BACKUP_CRON_TZ_SQLITE": True,
+    "PATH_TLS_CA": True,
+    "PATH_TLS_KEY": True,
+    "PATH_TLS_CERT": True,
+    "CERTIFICATES_DIR": True,
+    "EGRESS_POLICY": True,
+    "EGRESS_ALLOW": True,
+    "EGRESS_DENY": True,
+}
+"""Documented names without an effect in this version. True: whoever sets one counts on protection (backups, TLS, egress
+rules) that he would not get, so the server refuses to start. False: it says so and goes on. With our prefix, or in the
+file, every one of them is refused.
+"""

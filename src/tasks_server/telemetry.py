@@ -1,0 +1,207 @@
+"""What the server tells of itself: typed events, and the sink that turns them into log lines.
+
+Events carry facts, never secrets, bodies or header values; URLs go through `shown_url`. On hot paths ask
+`telemetry.debug` first: then an event that nobody wants costs one attribute look-up. No metrics and traces yet.
+"""
+
+import contextlib
+import os
+import re
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import ClassVar, Final, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from tasks_server.clock import Clock
+
+Level = Literal["debug", "info", "warning", "error"]
+Format = Literal["console", "json"]
+_RANK: Final[dict[Level, int]] = {"debug": 0, "info": 1, "warning": 2, "error": 3}
+_WORDS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_COLORS: Final[dict[Level, str]] = {"debug": "\x1b[2m", "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m"}
+
+
+class TelemetryEvent(msgspec.Struct, frozen=True):
+    """Something worth telling. A subclass says what, in its fields, and how important it is."""
+
+    level: ClassVar[Level] = "info"
+
+
+class ProcessStarted(TelemetryEvent, frozen=True):
+    """A process of ours is ready for work."""
+
+    role: str
+    pid: int
+
+
+class ProcessStopped(TelemetryEvent, frozen=True):
+    """A process of ours ended as it was asked to."""
+
+    role: str
+    pid: int
+
+
+class ProcessDied(TelemetryEvent, frozen=True):
+    """A process of ours ended on its own; it is started again after the wait."""
+
+    level: ClassVar[Level] = "error"
+    role: str
+    pid: int
+    how: str
+    restart_in_ms: int
+
+
+class Stopping(TelemetryEvent, frozen=True):
+    """The server was asked to stop."""
+
+    by: str
+    grace_seconds: float
+
+
+class SettingIgnored(TelemetryEvent, frozen=True):
+    """Something is set that has no effect."""
+
+    level: ClassVar[Level] = "warning"
+    message: str
+
+
+class RequestServed(TelemetryEvent, frozen=True):
+    """The API answered."""
+
+    level: ClassVar[Level] = "debug"
+    method: str
+    path: str
+    status: int
+    ms: float
+    request_id: str
+
+
+class AttemptEnded(TelemetryEvent, frozen=True):
+    """A task was tried."""
+
+    level: ClassVar[Level] = "debug"
+    task: str
+    attempt: int
+    target: str
+    outcome: str
+    status: int
+    ms: int
+
+
+class StoreTrouble(TelemetryEvent, frozen=True):
+    """The store could not do something now; it is tried again."""
+
+    level: ClassVar[Level] = "warning"
+    doing: str
+    code: str
+    message: str
+
+
+class DutyDone(TelemetryEvent, frozen=True):
+    """A background duty found work: tasks rescued from dead workers, expired, or pruned."""
+
+    duty: str
+    count: int
+
+
+class Unexpected(TelemetryEvent, frozen=True):
+    """A fault of ours. `trace` is for whoever mends it."""
+
+    level: ClassVar[Level] = "error"
+    doing: str
+    error: str
+    trace: str
+
+    @classmethod
+    def of(cls, doing: str, error: BaseException) -> "Unexpected":
+        """The event of an exception that nobody expected."""
+        trace = "".join(traceback.format_exception(error))
+        return cls(doing=doing, error=f"{type(error).__name__}: {error}", trace=trace)
+
+
+def event_name(kind: type[TelemetryEvent]) -> str:
+    """The name of an event in log lines.
+
+    >>> event_name(ProcessDied)
+    'process_died'
+    """
+    return _WORDS.sub("_", kind.__name__).lower()
+
+
+def shown_url(url: str) -> str:
+    """A URL that may be logged: without user, password, query and fragment.
+
+    >>> shown_url("https://me:secret@host.test:8443/a/b?token=1#x")
+    'https://host.test:8443/a/b'
+    >>> shown_url("http://[broken")
+    '(no valid URL)'
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+    except ValueError:
+        return "(no valid URL)"
+    return f"{parts.scheme}://{host}{parts.path}"
+
+
+def write_to_stderr(line: bytes) -> None:
+    """One line, one system call: lines of several processes do not mix."""
+    with contextlib.suppress(OSError):  # nobody listens any more; work goes on
+        os.write(2, line)
+
+
+class Telemetry:
+    """Takes events in and writes those that are important enough, one line each."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        level: Level = "info",
+        form: Format = "console",
+        write: Callable[[bytes], None] = write_to_stderr,
+        colored: bool = False,
+    ) -> None:
+        self._clock = clock
+        self._least = _RANK[level]
+        self._write = write
+        self._render = _json_line if form == "json" else _colored_line if colored else _console_line
+        self.debug = level == "debug"
+
+    def emit(self, event: TelemetryEvent) -> None:
+        """Tells of `event`, if it is important enough. Never raises."""
+        if _RANK[event.level] >= self._least:
+            self._write(self._render(self._clock.now(), event))
+
+
+def _fields(event: TelemetryEvent) -> dict[str, object]:
+    return {field: getattr(event, field) for field in event.__struct_fields__}
+
+
+def _instant(now: int) -> str:
+    return datetime.fromtimestamp(now / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _json_line(now: int, event: TelemetryEvent) -> bytes:
+    head = {"at": _instant(now), "level": event.level, "event": event_name(type(event))}
+    return msgspec.json.encode(head | _fields(event)) + b"\n"
+
+
+def _console_line(now: int, event: TelemetryEvent, paint: str = "", plain: str = "") -> bytes:
+    fields = _fields(event)
+    trace = str(fields.pop("trace", "")).rstrip()
+    told = "  ".join(f"{name}={_one_line(value)}" for name, value in fields.items())
+    head = f"{_instant(now)} {paint}{event.level:<7}{plain} {event_name(type(event)).replace('_', ' '):<18} {told}"
+    return (head.rstrip() + (f"\n{trace}" if trace else "") + "\n").encode("utf-8", "backslashreplace")
+
+
+def _colored_line(now: int, event: TelemetryEvent) -> bytes:
+    return _console_line(now, event, _COLORS[event.level], "\x1b[0m")
+
+
+def _one_line(value: object) -> str:
+    """A value that cannot break out of its line, whoever chose it."""
+    text = str(value)
+    return text if text.isprintable() else repr(text)
