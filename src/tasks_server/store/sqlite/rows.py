@@ -26,7 +26,7 @@ def unpack(text: str) -> Any:
 
 def single(connection: apsw.Connection, name: str, parameters: dict[str, Any]) -> tuple[Any, ...]:
     """The one row of a statement that gathers its results, which saves a step for each row."""
-    row = connection.execute(sql(name), parameters).fetchone()
+    row: tuple[Any, ...] | None = connection.execute(sql(name), parameters).fetchone()
     assert row is not None
     return row
 

@@ -1,0 +1,126 @@
+"""Promotes and claims: looks for due tasks when there is reason to, and takes as many as there are free slots."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from tasks_server.clock import Clock
+from tasks_server.domain import limits
+from tasks_server.domain.errors import StoreError
+from tasks_server.engine.executor import Executor
+from tasks_server.engine.inflight import InFlight
+from tasks_server.engine.shares import Held, Slots, share
+from tasks_server.store.ports import Claiming, Group, Line, Look, Quota
+from tasks_server.telemetry import StoreTrouble, Telemetry
+
+_LOOK_AGAIN_SECONDS: Final = 30.0
+"""How long to go without a look when nothing is due and no hint comes."""
+_TROUBLE_FIRST_SECONDS: Final = 0.05
+_TROUBLE_MAX_SECONDS: Final = 5.0
+_GATHER_SECONDS: Final = 0.002
+"""With work waiting for slots, how long freed slots are gathered before the next look."""
+
+
+class Dispatcher:
+    """One loop. `look` is one pass, for tests to call alone."""
+
+    def __init__(
+        self,
+        store: Claiming,
+        executor: Executor,
+        inflight: InFlight,
+        slots: Slots,
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> None:
+        self._store = store
+        self._executor = executor
+        self._inflight = inflight
+        self._slots = slots
+        self._clock = clock
+        self._telemetry = telemetry
+        self._wake = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._line: Line | None = None
+        self._targets_after = ""
+        self._starved = False
+
+    def wake(self) -> None:
+        """There may be something due."""
+        self._wake.set()
+
+    def slot_freed(self) -> None:
+        """A call ended. Worth a look only when work waits for a slot, and then a few slots together."""
+        if self._starved:
+            if len(self._inflight) * 8 <= self._slots.total * 7:
+                self._wake.set()
+            else:
+                self._set_timer(_GATHER_SECONDS)
+
+    async def run(self) -> None:
+        """Looks whenever there is reason to, until it is cancelled. Trouble of the store is waited out."""
+        trouble_seconds = _TROUBLE_FIRST_SECONDS
+        while True:
+            self._wake.clear()
+            try:
+                wait_seconds = await self.look()
+                trouble_seconds = _TROUBLE_FIRST_SECONDS
+            except StoreError as error:
+                self._telemetry.emit(StoreTrouble(doing="claim", code=error.code, message=error.message))
+                wait_seconds = trouble_seconds
+                trouble_seconds = min(trouble_seconds * 2, _TROUBLE_MAX_SECONDS)
+            if wait_seconds > 0:
+                self._set_timer(wait_seconds)
+                await self._wake.wait()
+
+    async def look(self) -> float:
+        """One pass: promotes, claims, begins. In how many seconds to look again without any other reason."""
+        now = self._clock.now()
+        look = Look(
+            now=now,
+            horizon=now + limits.PROMOTE_AHEAD_MS,
+            lease_until=now + limits.LEASE_MS,
+            after=self._line,
+            targets_excluded=self._inflight.full_targets(self._slots.target_max),
+            targets_after=self._targets_after,
+        )
+        choice = _Choice(self._slots, self._inflight.held())
+        claimed = await self._store.claim(look, choice)
+        self._line = claimed.resume_after
+        self._targets_after = claimed.targets_resume_after
+        if claimed.claims:
+            self._executor.begin(claimed.claims)
+        full = len(self._inflight) >= self._slots.total
+        self._starved = full or choice.refused or bool(look.targets_excluded)
+        if not full and (claimed.more or (choice.refused and claimed.claims)):
+            return 0.0
+        if claimed.next_due_at is None:
+            return _LOOK_AGAIN_SECONDS
+        return min(max(0, claimed.next_due_at - look.horizon) / 1_000, _LOOK_AGAIN_SECONDS)
+
+    def _set_timer(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        if self._timer is not None:
+            if self._timer.when() <= loop.time() + seconds and not self._timer.cancelled():
+                return
+            self._timer.cancel()
+        self._timer = loop.call_later(seconds, self._timed_out)
+
+    def _timed_out(self) -> None:
+        self._timer = None
+        self._wake.set()
+
+
+class _Choice:
+    """Chooses from what one look shows, on the store's thread, from a picture of what was in flight before it."""
+
+    def __init__(self, slots: Slots, held: Held) -> None:
+        self._slots = slots
+        self._held = held
+        self.refused = False
+        """Whether a group that has due tasks got no slot."""
+
+    def __call__(self, groups: Sequence[Group]) -> list[Quota]:
+        quotas = share(groups, self._slots, self._held)
+        self.refused = len(quotas) < len(groups)
+        return quotas

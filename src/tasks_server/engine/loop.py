@@ -1,0 +1,134 @@
+"""The engine as a whole: starts its parts, carries hints to them, stops them in order."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+import msgspec
+
+from tasks_server.clock import Clock
+from tasks_server.domain import limits
+from tasks_server.domain.errors import StoreError
+from tasks_server.engine.calls import Caller
+from tasks_server.engine.dispatcher import Dispatcher
+from tasks_server.engine.executor import Executor
+from tasks_server.engine.inflight import InFlight
+from tasks_server.engine.maintenance import Checkpoint, Duty, Expire, KeepLeases, Prune, Rescue, repeat
+from tasks_server.engine.settler import Settler
+from tasks_server.engine.shares import Slots
+from tasks_server.store.ports import Store
+from tasks_server.telemetry import StoreTrouble, Telemetry
+
+_HINT_WAIT_SECONDS: Final = 30.0
+_DRAIN_SECONDS: Final = 5.0
+"""How long a stopping engine tries to record what its calls brought."""
+
+
+class EngineConfig(msgspec.Struct, frozen=True):
+    """What an operator may choose of an engine."""
+
+    concurrency_max: int = 1_024
+    """Calls in flight in total."""
+    per_target_max: int = 256
+    """Calls in flight to one target host."""
+    retention_ms: int = limits.RETENTION_DAYS_DEFAULT * limits.DAY_MS
+    grace_seconds: float = 10.0
+    """How long calls in flight may go on when the engine is asked to stop."""
+
+
+class Engine:
+    """Runs tasks until it is stopped. `jitter` draws numbers in [0, 1)."""
+
+    def __init__(
+        self,
+        store: Store,
+        caller: Caller,
+        clock: Clock,
+        config: EngineConfig,
+        telemetry: Telemetry,
+        jitter: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._caller = caller
+        self._telemetry = telemetry
+        self._grace_seconds = config.grace_seconds
+        self._jitter = jitter
+        slots = Slots.of(config.concurrency_max, config.per_target_max)
+        self.inflight = InFlight()
+        self.settler = Settler(store, telemetry)
+        self.executor = Executor(
+            caller, self.settler, self.inflight, clock, telemetry, jitter=jitter, on_free=self._slot_freed
+        )
+        self.dispatcher = Dispatcher(store, self.executor, self.inflight, slots, clock, telemetry)
+        self._leases = KeepLeases(store, self.inflight, self.executor, clock)
+        self._duties: list[Duty] = [
+            Rescue(store, clock, telemetry, self.dispatcher.wake),
+            Expire(store, clock, telemetry),
+            Prune(store, clock, telemetry, config.retention_ms),
+            Checkpoint(store),
+            self._leases,
+        ]
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Works until `stop` is called, then stops in order: no more claims; calls in flight may go on for the grace
+        time; the rest is given back; everything is recorded. Raises what a part of it died of.
+        """
+        self.executor.start()
+        dispatching = asyncio.create_task(self.dispatcher.run(), name="dispatcher")
+        settling = asyncio.create_task(self.settler.run(), name="settler")
+        others = [asyncio.create_task(self._listen(), name="hints")]
+        others += [
+            asyncio.create_task(repeat(duty, self._telemetry, self._jitter), name=duty.name) for duty in self._duties
+        ]
+        stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
+        parts = [dispatching, settling, *others]
+        try:
+            done, _ = await asyncio.wait([stopping, *parts], return_when=asyncio.FIRST_COMPLETED)
+            for part in done - {stopping}:
+                part.result()
+            await _cancel(dispatching)
+            await self._wind_down()
+        finally:
+            for part in (*parts, stopping):
+                await _cancel(part)
+            await asyncio.to_thread(self._caller.stop)
+
+    def stop(self, grace_seconds: float | None = None) -> None:
+        """Asks the engine to stop; `run` returns when it has. A second call may shorten the grace time."""
+        if grace_seconds is not None:
+            self._grace_seconds = grace_seconds
+        self._stopping.set()
+
+    async def _wind_down(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await _within(self._grace_seconds, self.executor.finished())
+        self.executor.interrupt()
+        with contextlib.suppress(TimeoutError):
+            await _within(_DRAIN_SECONDS, self.settler.drained())
+
+    async def _listen(self) -> None:
+        while True:
+            kinds = await self._store.wait(_HINT_WAIT_SECONDS)
+            if "work" in kinds:
+                self.dispatcher.wake()
+            if "cancel" in kinds:
+                try:
+                    await self._leases.recheck()
+                except StoreError as error:
+                    self._telemetry.emit(StoreTrouble(doing="recheck leases", code=error.code, message=error.message))
+
+    def _slot_freed(self) -> None:
+        self.dispatcher.slot_freed()
+
+
+async def _within(seconds: float, work: Coroutine[Any, Any, None]) -> None:
+    async with asyncio.timeout(seconds):
+        await work
+
+
+async def _cancel(part: "asyncio.Task[Any]") -> None:
+    part.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await part

@@ -1,0 +1,62 @@
+"""Records outcomes in batches: what arrives while a batch is written goes with the next."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from tasks_server.domain.errors import StoreError
+from tasks_server.store.ports import Report, Settling
+from tasks_server.telemetry import StoreTrouble, Telemetry
+
+_BATCH_MAX: Final = 1_000
+_WAIT_FIRST_SECONDS: Final = 0.05
+_WAIT_MAX_SECONDS: Final = 5.0
+
+
+class Settler:
+    """Takes reports, keeps them until they are recorded. A report whose lease was lost is dropped by the store."""
+
+    def __init__(self, store: Settling, telemetry: Telemetry, on_settled: Callable[[], None] = lambda: None) -> None:
+        self._store = store
+        self._telemetry = telemetry
+        self._reports: list[Report] = []
+        self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._wait_seconds = _WAIT_FIRST_SECONDS
+        self._on_settled = on_settled
+        self.lost = 0
+
+    def add(self, report: Report) -> None:
+        """Takes a report in."""
+        self._reports.append(report)
+        self._idle.clear()
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Records what arrives until it is cancelled. Trouble of the store is waited out."""
+        while True:
+            await self._arrived.wait()
+            if not await self.flush():
+                await asyncio.sleep(self._wait_seconds)
+                self._wait_seconds = min(self._wait_seconds * 2, _WAIT_MAX_SECONDS)
+
+    async def flush(self) -> bool:
+        """Records one batch. False when the store cannot take it now: it is kept for later."""
+        batch, self._reports = self._reports[:_BATCH_MAX], self._reports[_BATCH_MAX:]
+        try:
+            self.lost += len(await self._store.settle(batch))
+        except StoreError as error:
+            self._reports = batch + self._reports
+            self._telemetry.emit(StoreTrouble(doing="settle", code=error.code, message=error.message))
+            return False
+        self._wait_seconds = _WAIT_FIRST_SECONDS
+        if not self._reports:
+            self._arrived.clear()
+            self._idle.set()
+        self._on_settled()
+        return True
+
+    async def drained(self) -> None:
+        """Returns once everything taken in is recorded."""
+        await self._idle.wait()
