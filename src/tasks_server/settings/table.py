@@ -54,7 +54,12 @@ class Settings(BaseSettings):
     )
     api_workers: int = _setting(1, "API processes. More than one helps only where cores are idle.", ge=1, le=64)
     grace_seconds: float = _setting(
-        20.0, "How long a stop waits for calls in flight before it cuts them off.", unit="s", ge=0, le=3_600
+        8.0,
+        "How long a stop waits for calls in flight before it cuts them off; they are sent again after the next start. "
+        "The default fits into the ten seconds that `docker stop` gives.",
+        unit="s",
+        ge=0,
+        le=3_600,
     )
 
     # Storage
@@ -135,10 +140,10 @@ class Settings(BaseSettings):
 
     # Work
     worker_max_concurrent_tasks: int = _setting(
-        1_000, "Tasks in execution at once, in one engine process.", short=True, ge=1, le=100_000
+        1_024, "Tasks in execution at once, in one engine process.", short=True, ge=1, le=100_000
     )
     max_concurrent_per_host: int = _setting(
-        100, "Tasks in execution at once for one target host, in one engine process.", ge=1, le=100_000
+        256, "Tasks in execution at once for one target host, in one engine process.", ge=1, le=100_000
     )
 
     # The rest

@@ -1,0 +1,144 @@
+"""A process that serves: the API or the engine. Started by the supervisor, never by hand.
+
+    python -P -m tasks_server.child api|engine FD
+
+FD is the socket to the supervisor: the plan comes in as one line of JSON, `Ready` or `Failed` goes out, and its end
+means that the supervisor is gone; then this process ends at once, to leave the port and the tasks to the next one.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import uvloop
+
+from tasks_server import exit_codes, wiring
+from tasks_server.domain.errors import TasksServerError
+from tasks_server.supervisor import Failed, Ready
+from tasks_server.telemetry import Telemetry, Unexpected
+from tasks_server.wiring import Plan
+
+_SWITCH_SECONDS: Final = 0.0005
+"""The store's thread asks for the interpreter lock while the event loop is busy; with Python's default of 5 ms it gets
+it 200 times a second at most (docs/decisions/0003)."""
+_ORPHANED: Final = 1
+
+
+class Channel:
+    """The socket to the supervisor."""
+
+    def __init__(self, fd: int) -> None:
+        self._socket = socket.socket(fileno=fd)
+        self._socket.setblocking(True)
+
+    def plan(self) -> Plan:
+        """What to do. Blocks until it has come."""
+        received = b""
+        while not received.endswith(b"\n"):
+            part = self._socket.recv(65_536)
+            if not part:
+                os._exit(_ORPHANED)
+            received += part
+        return msgspec.json.decode(received, type=Plan)
+
+    def end_with_the_supervisor(self) -> None:
+        """From now on, this process ends when the supervisor does."""
+
+        def watch() -> None:
+            try:
+                while self._socket.recv(64):
+                    pass
+            finally:
+                os._exit(_ORPHANED)
+
+        threading.Thread(target=watch, name="supervisor", daemon=True).start()
+
+    def tell(self, message: Ready | Failed) -> None:
+        """One line to the supervisor."""
+        self._socket.sendall(msgspec.json.encode(message) + b"\n")
+
+
+async def _until_asked_to_stop() -> None:
+    asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked.set)
+    await asked.wait()
+
+
+def _tell_of_strays(told: Telemetry) -> None:
+    """Exceptions of tasks that nobody awaits go to the log as events, not as raw text."""
+
+    def handle(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception") or RuntimeError(context["message"])
+        told.emit(Unexpected.of(context["message"], error))
+
+    asyncio.get_running_loop().set_exception_handler(handle)
+
+
+async def serve_api(plan: Plan, channel: Channel, told: Telemetry) -> None:
+    """Serves HTTP until it is asked to stop; then lets requests in work end."""
+    from tasks_server.serving import HttpServer
+
+    _tell_of_strays(told)
+    store = wiring.build_store(Path(plan.database), plan.cipher_keys)
+    await store.open()
+    try:
+        server = HttpServer(wiring.build_api(plan, store, told), plan.listen_fd)
+        stop = asyncio.create_task(_until_asked_to_stop())
+        server.start()
+        channel.tell(Ready())
+        ended = asyncio.create_task(server.ended())
+        await asyncio.wait([stop, ended], return_when=asyncio.FIRST_COMPLETED)
+        if not stop.done():
+            raise RuntimeError("the HTTP server ended by itself")
+        await server.stop(plan.grace_seconds)
+    finally:
+        await store.close()
+
+
+async def serve_engine(plan: Plan, channel: Channel, told: Telemetry) -> None:
+    """Executes tasks until it is asked to stop; then winds down in order."""
+    _tell_of_strays(told)
+    store = wiring.build_store(Path(plan.database), plan.cipher_keys, durable=False)
+    await store.open()
+    try:
+        engine = wiring.build_engine(plan, store, told)
+        stop = asyncio.create_task(_until_asked_to_stop())
+        stop.add_done_callback(lambda _: engine.stop())
+        running = asyncio.create_task(engine.run())
+        channel.tell(Ready())
+        await running
+    finally:
+        await store.close()
+
+
+_ROLES: Final = {"api": serve_api, "engine": serve_engine}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Does the work of one role. The exit status."""
+    role, fd = arguments
+    channel = Channel(int(fd))
+    plan = channel.plan()
+    channel.end_with_the_supervisor()
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    told = wiring.telemetry(plan.log)
+    try:
+        uvloop.run(_ROLES[role](plan, channel, told))
+    except TasksServerError as error:
+        channel.tell(Failed(error.message, exit_codes.of(error)))
+        return exit_codes.of(error)
+    except Exception as error:
+        told.emit(Unexpected.of(f"serve as {role}", error))
+        return exit_codes.REFUSED
+    return exit_codes.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

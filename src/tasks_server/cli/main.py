@@ -1,0 +1,49 @@
+"""The command `tasks-server`: its groups of commands, and what becomes of errors."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from tasks_server.cli import output, owners, serve, settings, tasks
+from tasks_server.domain.errors import TasksServerError
+
+app = typer.Typer(
+    name="tasks-server",
+    help="A self-hosted task service: POST a task, it is stored durably and executed on time, with retries.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("serve")(serve.serve)
+app.command("settings")(settings.show)
+app.add_typer(owners.app, name="owner", help="Who may submit tasks.")
+app.add_typer(tasks.app, name="task", help="Submit tasks, look at them, steer them.")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from tasks_server import __version__
+
+        typer.echo(f"tasks-server {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None: ...
+
+
+def main() -> None:
+    """Runs the command of this process; ends it with a status of `exit_codes`."""
+    try:
+        app()
+    except TasksServerError as error:
+        sys.exit(output.complain(error))
+    except BrokenPipeError:  # `| head` has seen enough
+        sys.stderr.close()
+        sys.exit(0)

@@ -1,0 +1,58 @@
+"""Options that commands share, and what they lead to: the settings, and the services over an open store."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import msgspec
+import typer
+
+from tasks_server import wiring
+from tasks_server.cli import output
+from tasks_server.settings import Settings, resolve
+from tasks_server.settings.places import Places, cipher_keys, places, prepare
+from tasks_server.wiring import Services
+
+_T = TypeVar("_T")
+
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="TOML file with settings.", show_default=False)
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", metavar="FOLDER", help="Folder of the database and its key.", show_default=False),
+]
+
+
+class Opened(msgspec.Struct):
+    """The settings of a command, and where they put things."""
+
+    settings: Settings
+    where: Places
+    keys: list[bytes]
+
+
+def load(config: Path | None, data_dir: Path | None, *, create: bool) -> Opened:
+    """The settings, with the data folder and key made when `create` and they are missing. Warnings are printed."""
+    resolved = resolve({"data_dir": data_dir}, config)
+    where = places(resolved.settings)
+    if create:
+        prepare(where)
+    keys = cipher_keys(resolved.settings, where, resolved.warnings, create)
+    for warning in resolved.warnings:
+        output.warn(warning)
+    return Opened(resolved.settings, where, keys)
+
+
+def with_services(
+    work: Callable[[Services], Awaitable[_T]], config: Path | None, data_dir: Path | None, *, create: bool = False
+) -> _T:
+    """What `work` gives, called with the services over the store. `create` makes a database that is missing."""
+    opened = load(config, data_dir, create=create)
+
+    async def run() -> _T:
+        async with wiring.services(opened.settings, opened.where, opened.keys) as services:
+            return await work(services)
+
+    return asyncio.run(run())

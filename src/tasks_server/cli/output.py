@@ -1,0 +1,74 @@
+"""How the command line prints: tables and sentences for people, JSON for machines, errors with what to do next."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime, tzinfo
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from tasks_server import exit_codes
+from tasks_server.domain.errors import InvalidRequest, TasksServerError
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+
+
+def as_json(value: Any) -> None:
+    """Prints `value` as JSON on the standard output."""
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+
+
+def say(text: str) -> None:
+    """Prints a line for people."""
+    sys.stdout.write(text + "\n")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints rows below their headings. Text is shown as it is: no markup, no control characters."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for column in columns:
+        grid.add_column(column, overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text(printable(cell)) for cell in row))
+    console = Console(soft_wrap=False)
+    if not console.is_terminal:
+        console.width = 200  # a file or a pipe has no width; do not fold what a script reads
+    console.print(grid)
+
+
+def printable(text: str) -> str:
+    """The text without characters that could move the cursor or hide something."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def instant(at: int, zone: tzinfo) -> str:
+    """An instant for people, to the second; `-` for "not yet"."""
+    return datetime.fromtimestamp(at / 1_000, zone).isoformat(sep=" ", timespec="seconds") if at else "-"
+
+
+def warn(text: str) -> None:
+    """Prints a warning on the error output."""
+    sys.stderr.write(f"tasks-server: warning: {text}\n")
+
+
+def complain(error: TasksServerError) -> int:
+    """Prints why a command failed. The exit status that goes with it."""
+    if "--json" in sys.argv[1:]:
+        told: dict[str, Any] = {"code": error.code, "message": error.message}
+        if isinstance(error, InvalidRequest):
+            told["errors"] = error.faults
+        sys.stderr.write(msgspec.json.encode({"error": told}).decode() + "\n")
+    elif isinstance(error, InvalidRequest):
+        for fault in error.faults:
+            allowed = f"; allowed: {fault.allowed}" if fault.allowed is not None else ""
+            given = f"; given: {fault.given!r}" if fault.given is not None else ""
+            sys.stderr.write(f"tasks-server: {fault.field}: {fault.message}{given}{allowed}\n")
+    else:
+        sys.stderr.write(f"tasks-server: {error.message}\n")
+    return exit_codes.of(error)

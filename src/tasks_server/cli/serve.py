@@ -1,0 +1,88 @@
+"""`tasks-server serve`: makes sure that everything is there, binds the port, and turns into the supervisor."""
+
+import shlex
+import socket
+import sys
+from typing import Annotated
+
+import msgspec
+import typer
+
+from tasks_server import __version__, serving, supervisor, wiring
+from tasks_server.cli.options import Config, DataDir
+from tasks_server.settings import Settings, resolve
+from tasks_server.settings.places import Places, cipher_keys, places, prepare
+from tasks_server.telemetry import SettingIgnored
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on; 0 picks a free one.", show_default="9420")
+    ] = None,
+    role: Annotated[str | None, typer.Option(help="What to run: all, api, engine.", show_default="all")] = None,
+    api_workers: Annotated[int | None, typer.Option(help="API processes.", show_default="1")] = None,
+    grace_seconds: Annotated[
+        float | None, typer.Option(help="How long a stop waits for calls in flight.", show_default="8")
+    ] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.", show_default="info")] = None,
+    log_format: Annotated[str | None, typer.Option(help="auto, console or json.", show_default="auto")] = None,
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """Run the server. Needs no configuration; stops in order on Ctrl-C or SIGTERM."""
+    flags = {
+        "host": host,
+        "port": port,
+        "role": role,
+        "api_workers": api_workers,
+        "grace_seconds": grace_seconds,
+        "log_level": log_level,
+        "log_format": log_format,
+        "data_dir": data_dir,
+    }
+    resolved = resolve(flags, config)
+    settings, where = resolved.settings, places(resolved.settings)
+    prepare(where)
+    warnings = resolved.warnings
+    keys = cipher_keys(settings, where, warnings, create=True)
+    listener = serving.bind(settings.host, settings.port) if settings.role != "engine" else None
+    told = wiring.telemetry(wiring.log_plan(settings))
+    for warning in warnings:
+        told.emit(SettingIgnored(message=warning))
+    supervisor.replace_this_process(_orders(settings, where, keys, listener))
+
+
+def _orders(settings: Settings, where: Places, keys: list[bytes], listener: socket.socket | None) -> supervisor.Orders:
+    url, loopback, listen_fd = "", False, -1
+    if listener is not None:
+        url, loopback = serving.url_of(listener), serving.is_loopback(listener)
+        listen_fd = listener.detach()
+    plan = wiring.plan(settings, where, keys, listen_fd, loopback)
+    apis = ["api"] * settings.api_workers if settings.role != "engine" else []
+    engines = ["engine"] if settings.role != "api" else []
+    return supervisor.Orders(
+        roles=[*apis, *engines],
+        command=supervisor.python_module("tasks_server.child"),
+        plan=msgspec.Raw(msgspec.json.encode(plan)),
+        banner=_banner(settings, where, url),
+        listen_fd=listen_fd,
+        grace_seconds=settings.grace_seconds,
+        log_level=plan.log.level,
+        log_format=plan.log.form,
+        colored=plan.log.colored,
+    )
+
+
+def _banner(settings: Settings, where: Places, url: str) -> str:
+    lines = [f"Tasks Server {__version__} is ready.", ""]
+    if url:
+        page = f"   (to read and try: {url}/docs)" if settings.swagger_ui else ""
+        lines.append(f"  API       {url}{page}")
+    lines.append(f"  Database  {where.database}")
+    if where.key_file:
+        lines.append(f"  Key file  {where.key_file}   (keep a copy: what is stored cannot be read without it)")
+    program = sys.argv[0] if "/" in sys.argv[0] else "tasks-server"
+    folder = f" --data-dir {shlex.quote(str(where.data_dir))}" if settings.data_dir else ""
+    lines += ["", "Register the first owner in another shell:", f"  {program} owner create NAME{folder}", ""]
+    return "\n".join(lines) + "\n"

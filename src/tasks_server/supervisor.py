@@ -1,0 +1,318 @@
+"""The parent of the processes that serve: starts them, starts them again when they die, stops them in order.
+
+It is started in place of the command line (`exec`), so that one small process stays: no web framework, no store, no
+HTTP client. Each child has a socket to it: the plan goes down, readiness or the reason of a failure comes up, and
+its end tells the child that the supervisor is gone, however it went.
+"""
+
+import contextlib
+import os
+import resource
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from tasks_server import exit_codes
+from tasks_server.clock import SystemClock
+from tasks_server.telemetry import Format, Level, ProcessDied, ProcessStarted, ProcessStopped, Stopping, Telemetry
+
+FIRST_WAIT_SECONDS: Final = 0.1
+LONGEST_WAIT_SECONDS: Final = 10.0
+HEALTHY_AFTER_SECONDS: Final = 60.0
+DEATHS_BEFORE_READY_MAX: Final = 3
+KILL_MARGIN_SECONDS: Final = 5.0
+"""Beyond the grace time: what settling and closing may take."""
+_FILES_MAX: Final = 65_536
+
+
+class Orders(msgspec.Struct):
+    """What the supervisor is to do. `plan` is handed to the children as it is."""
+
+    roles: list[str]
+    command: list[str]
+    plan: msgspec.Raw
+    banner: str = ""
+    listen_fd: int = -1
+    grace_seconds: float = 20.0
+    log_level: Level = "info"
+    log_format: Format = "console"
+    colored: bool = False
+
+
+class Ready(msgspec.Struct, tag="ready"):
+    """A child says that it works."""
+
+
+class Failed(msgspec.Struct, tag="failed"):
+    """A child says why it cannot."""
+
+    message: str
+    exit_code: int
+
+
+Message = Ready | Failed
+_MESSAGE: Final = msgspec.json.Decoder(Message)
+
+
+def restart_wait_seconds(deaths: int) -> float:
+    """How long to wait before a child that died `deaths` times in a row is started again; the first time, not at all.
+
+    >>> [restart_wait_seconds(deaths) for deaths in (1, 2, 3, 4, 20)]
+    [0.0, 0.1, 0.2, 0.4, 10.0]
+    """
+    if deaths <= 1:
+        return 0.0
+    return float(min(FIRST_WAIT_SECONDS * 2 ** min(deaths - 2, 30), LONGEST_WAIT_SECONDS))
+
+
+class Child:
+    """One place for a process: who is in it now, and how often it died there."""
+
+    def __init__(self, role: str) -> None:
+        self.role = role
+        self.pid = 0
+        self.channel: socket.socket | None = None
+        self.received = b""
+        self.started_at = 0.0
+        self.start_at = 0.0
+        self.deaths = 0
+        self.ready = False
+        self.failure: Failed | None = None
+
+
+class Supervisor:
+    """Runs until it is told to stop. One thread, one selector; every wait is for an event or a known time."""
+
+    def __init__(self, orders: Orders, telemetry: Telemetry) -> None:
+        self._orders = orders
+        self._telemetry = telemetry
+        self._children = [Child(role) for role in orders.roles]
+        self._selector = selectors.DefaultSelector()
+        self._was_ready = False
+        self._stop_at: float | None = None
+        self._exit_code = exit_codes.OK
+
+    def run(self) -> int:
+        """Serves. The exit status, once everything has ended."""
+        self._listen_to_signals()
+        for child in self._children:
+            self._start(child)
+        while self._stop_at is None or any(child.pid for child in self._children):
+            for key, _ in self._selector.select(self._timeout()):
+                key.data()
+            self._on_time()
+        return self._exit_code
+
+    # Signals
+
+    def _listen_to_signals(self) -> None:
+        self._wake_in, wake_out = socket.socketpair()
+        self._wake_in.setblocking(False)
+        wake_out.setblocking(False)
+        self._wake_out = wake_out
+        signal.set_wakeup_fd(wake_out.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # leave `nohup` alone
+                signal.signal(number, lambda *_: None)
+        self._selector.register(self._wake_in, selectors.EVENT_READ, self._on_signals)
+
+    def _on_signals(self) -> None:
+        for number in self._wake_in.recv(4_096):
+            if number != signal.SIGCHLD:
+                self._asked_to_stop(signal.Signals(number))
+        self._reap()
+
+    def _asked_to_stop(self, number: signal.Signals) -> None:
+        if self._stop_at is None:
+            self._telemetry.emit(Stopping(by=number.name, grace_seconds=self._orders.grace_seconds))
+            self._stop()
+            return
+        self._exit_code = exit_codes.INTERRUPTED if number == signal.SIGINT else exit_codes.TERMINATED
+        self._signal_all(signal.SIGKILL)
+
+    # Children
+
+    def _start(self, child: Child) -> None:
+        ours, theirs = socket.socketpair()
+        child.pid = os.fork()
+        if child.pid == 0:
+            self._become(child.role, theirs)
+        theirs.close()
+        child.channel, child.received = ours, b""
+        child.ready, child.failure = False, None
+        child.started_at = time.monotonic()
+        with contextlib.suppress(OSError):  # it died at once; SIGCHLD tells
+            ours.sendall(bytes(self._orders.plan) + b"\n")
+        ours.setblocking(False)
+        self._selector.register(ours, selectors.EVENT_READ, lambda: self._on_message(child))
+
+    def _become(self, role: str, channel: socket.socket) -> None:
+        """In the new process: turns it into the child. Never returns."""
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the supervisor decides
+            for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+            channel.set_inheritable(True)
+            if role == "api":
+                os.set_inheritable(self._orders.listen_fd, True)
+            command = [*self._orders.command, role, str(channel.fileno())]
+            os.execv(command[0], command)  # noqa: S606
+        except BaseException as error:
+            os.write(2, f"tasks-server: cannot start the {role} process: {error}\n".encode())
+        finally:
+            os._exit(127)
+
+    def _on_message(self, child: Child) -> None:
+        assert child.channel is not None
+        try:
+            data = child.channel.recv(65_536)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._hang_up(child)
+            return
+        *lines, child.received = (child.received + data).split(b"\n")
+        for line in lines:
+            message = _MESSAGE.decode(line)
+            if isinstance(message, Failed):
+                child.failure = message
+            else:
+                child.ready = True
+                self._telemetry.emit(ProcessStarted(role=child.role, pid=child.pid))
+        self._greet()
+
+    def _greet(self) -> None:
+        if not self._was_ready and all(child.ready for child in self._children):
+            self._was_ready = True
+            with contextlib.suppress(OSError):
+                os.write(1, self._orders.banner.encode())
+
+    def _hang_up(self, child: Child) -> None:
+        if child.channel is not None:
+            self._selector.unregister(child.channel)
+            child.channel.close()
+            child.channel = None
+
+    def _reap(self) -> None:
+        for child in self._children:
+            if child.pid:
+                pid, status = os.waitpid(child.pid, os.WNOHANG)
+                if pid:
+                    self._ended(child, os.waitstatus_to_exitcode(status))
+
+    def _ended(self, child: Child, code: int) -> None:
+        if child.channel is not None:
+            self._on_message(child)  # its last words
+        self._hang_up(child)
+        pid, child.pid = child.pid, 0
+        if self._stop_at is not None:
+            self._telemetry.emit(ProcessStopped(role=child.role, pid=pid))
+            return
+        now = time.monotonic()
+        child.deaths = 1 if now - child.started_at >= HEALTHY_AFTER_SECONDS else child.deaths + 1
+        if self._gives_up(child, code):
+            return
+        wait = restart_wait_seconds(child.deaths)
+        child.start_at = now + wait
+        how = child.failure.message if child.failure else _how(code)
+        self._telemetry.emit(ProcessDied(role=child.role, pid=pid, how=how, restart_in_ms=round(wait * 1_000)))
+
+    def _gives_up(self, child: Child, code: int) -> bool:
+        """Before it was ever ready, a server that cannot start says why and ends; later, it keeps trying."""
+        if self._was_ready:
+            return False
+        if child.failure is not None:
+            message, self._exit_code = child.failure.message, child.failure.exit_code
+        elif child.deaths >= DEATHS_BEFORE_READY_MAX:
+            message = f"the {child.role} process ended {child.deaths} times before it was ready ({_how(code)})"
+            self._exit_code = exit_codes.REFUSED
+        else:
+            return False
+        os.write(2, f"tasks-server: {message}\n".encode())
+        self._stop()
+        return True
+
+    # Time
+
+    def _timeout(self) -> float | None:
+        times = [child.start_at for child in self._children if not child.pid and self._stop_at is None]
+        if self._stop_at is not None:
+            times.append(self._stop_at)
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def _on_time(self) -> None:
+        now = time.monotonic()
+        if self._stop_at is None:
+            for child in self._children:
+                if not child.pid and child.start_at <= now:
+                    self._start(child)
+        elif now >= self._stop_at:
+            self._stop_at = float("inf")
+            self._exit_code = self._exit_code or exit_codes.REFUSED
+            os.write(2, b"tasks-server: not everything stopped within the grace time; ending the rest\n")
+            self._signal_all(signal.SIGKILL)
+
+    def _stop(self) -> None:
+        """Everybody at once: the API accepts no more, the engine claims no more, each finishes what it has."""
+        self._stop_at = time.monotonic() + self._orders.grace_seconds + KILL_MARGIN_SECONDS
+        if self._orders.listen_fd >= 0:
+            os.close(self._orders.listen_fd)
+            self._orders.listen_fd = -1
+        self._signal_all(signal.SIGTERM)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        for child in self._children:
+            if child.pid:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child.pid, number)
+
+
+def _how(code: int) -> str:
+    return f"exit status {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
+
+
+def replace_this_process(orders: Orders) -> None:
+    """Turns the running process into the supervisor: same process id, none of its memory. Never returns."""
+    read, write = os.pipe()
+    data = msgspec.json.encode(orders)
+    if len(data) > 60_000:  # what a pipe holds without a reader
+        raise ValueError("the plan is too large to hand over")
+    os.write(write, data)
+    os.close(write)
+    os.set_inheritable(read, True)
+    if orders.listen_fd >= 0:
+        os.set_inheritable(orders.listen_fd, True)
+    command = python_module("tasks_server.supervisor", str(read))
+    os.execv(command[0], command)  # noqa: S606
+
+
+def python_module(name: str, *arguments: str) -> list[str]:
+    """The command that runs a module of ours; files in the working directory cannot take its place."""
+    return [sys.executable, "-P", "-m", name, *arguments]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """What `replace_this_process` starts: reads the orders and obeys."""
+    with os.fdopen(int(arguments[0]), "rb") as pipe:
+        orders = msgspec.json.decode(pipe.read(), type=Orders)
+    if orders.listen_fd >= 0:
+        os.set_inheritable(orders.listen_fd, False)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES_MAX if hard == resource.RLIM_INFINITY else min(_FILES_MAX, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    telemetry = Telemetry(SystemClock(), orders.log_level, orders.log_format, colored=orders.colored)
+    return Supervisor(orders, telemetry).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,157 @@
+"""The only place that builds the whole: store, services, engine, web application, by what the settings say.
+
+`plan` turns settings into plain values that go to the processes; the builders below run there. Each imports what it
+builds, so that no process carries the libraries of another.
+"""
+
+import contextlib
+import os
+import random
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from tasks_server import __version__
+from tasks_server.clock import SystemClock
+from tasks_server.domain import limits
+from tasks_server.telemetry import Format, Level, Telemetry
+
+if TYPE_CHECKING:
+    from tasks_server.engine.loop import Engine
+    from tasks_server.service.owners import OwnerService
+    from tasks_server.service.tasks import TaskService
+    from tasks_server.settings import Settings
+    from tasks_server.settings.places import Places
+    from tasks_server.store.ports import Store
+
+
+class LogPlan(msgspec.Struct, frozen=True):
+    """How events become lines."""
+
+    level: Level
+    form: Format
+    colored: bool
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a process that serves has to know. `api` and `engine` are for those who build them."""
+
+    database: str
+    cipher_keys: list[bytes]
+    grace_seconds: float
+    log: LogPlan
+    listen_fd: int
+    api: msgspec.Raw
+    engine: msgspec.Raw
+
+
+def log_plan(settings: "Settings") -> LogPlan:
+    """How to log here: `auto` means lines for people when a terminal shows them, else for machines."""
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    form: Format = settings.log_format if settings.log_format != "auto" else "console" if terminal else "json"
+    return LogPlan(settings.log_level, form, terminal and not os.environ.get("NO_COLOR"))
+
+
+def telemetry(log: LogPlan) -> Telemetry:
+    """Telemetry on the error output."""
+    return Telemetry(SystemClock(), log.level, log.form, colored=log.colored)
+
+
+def plan(settings: "Settings", where: "Places", keys: list[bytes], listen_fd: int, loopback: bool) -> Plan:
+    """What the processes have to know. `loopback`: only this machine can reach the server."""
+    from tasks_server.api.config import ApiConfig
+    from tasks_server.engine.loop import EngineConfig
+
+    admin_key = settings.admin_key.get_secret_value() if settings.admin_key else None
+    registration_open = loopback if settings.registration == "auto" else settings.registration == "open"
+    api = ApiConfig(
+        admin_key=admin_key,
+        registration_open=registration_open,
+        body_request_max_bytes=settings.max_size_body_request,
+        body_batch_max_bytes=settings.max_size_body_batch,
+        throttle_requests_max=settings.max_throttle_request,
+        throttle_window_ms=settings.max_throttle_time_window,
+        docs=settings.swagger_ui,
+        zone=settings.tz,
+    )
+    engine = EngineConfig(
+        concurrency_max=settings.worker_max_concurrent_tasks,
+        per_target_max=settings.max_concurrent_per_host,
+        retention_ms=round(settings.retention_days * limits.DAY_MS),
+        grace_seconds=settings.grace_seconds,
+    )
+    return Plan(
+        database=str(where.database),
+        cipher_keys=keys,
+        grace_seconds=settings.grace_seconds,
+        log=log_plan(settings),
+        listen_fd=listen_fd,
+        api=msgspec.Raw(msgspec.json.encode(api)),
+        engine=msgspec.Raw(
+            msgspec.json.encode({"config": engine, "response_max_bytes": settings.max_size_data_response})
+        ),
+    )
+
+
+def build_store(database: Path, keys: list[bytes], *, durable: bool = True) -> "Store":
+    """The store, not open yet. Not `durable`: commits survive a crash of the process, but maybe not a power cut."""
+    from tasks_server.store.sealing import Sealer
+    from tasks_server.store.sqlite.store import SqliteStore
+
+    return SqliteStore(database, Sealer(*keys), SystemClock(), durable=durable)
+
+
+def build_api(plan: Plan, store: "Store", told: Telemetry) -> Any:
+    """The ASGI application, over an open store."""
+    from tasks_server.api.app import create_app
+    from tasks_server.api.config import ApiConfig
+
+    return create_app(store, clock=SystemClock(), config=msgspec.json.decode(plan.api, type=ApiConfig), telemetry=told)
+
+
+class _EnginePlan(msgspec.Struct):
+    config: msgspec.Raw
+    response_max_bytes: int
+
+
+def build_engine(plan: Plan, store: "Store", told: Telemetry) -> "Engine":
+    """The engine, over an open store. Its writes need no fsync of their own: see `docs/decisions`."""
+    from tasks_server.engine.http.client import HttpClient
+    from tasks_server.engine.loop import Engine, EngineConfig
+
+    engine_plan = msgspec.json.decode(plan.engine, type=_EnginePlan)
+    config = msgspec.json.decode(engine_plan.config, type=EngineConfig)
+    clock = SystemClock()
+    caller = HttpClient(
+        clock=clock,
+        user_agent=f"Tasks-Server/{__version__}",
+        response_max_bytes=engine_plan.response_max_bytes,
+        connections_max=config.concurrency_max,
+    )
+    return Engine(store, caller, clock, config, told, random.random)
+
+
+class Services(msgspec.Struct):
+    """What the command line works with."""
+
+    owners: "OwnerService"
+    tasks: "TaskService"
+
+
+@contextlib.asynccontextmanager
+async def services(settings: "Settings", where: "Places", keys: list[bytes]) -> AsyncIterator[Services]:
+    """The services over a store that is opened for this block. Raises `StoreError`."""
+    from tasks_server.service.owners import OwnerService
+    from tasks_server.service.tasks import TaskService
+
+    store = build_store(where.database, keys)
+    await store.open()
+    try:
+        clock = SystemClock()
+        yield Services(OwnerService(store, clock), TaskService(store, clock, ZoneInfo(settings.tz)))
+    finally:
+        await store.close()
