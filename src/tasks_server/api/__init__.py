@@ -1,0 +1,1 @@
+"""The HTTP API: bytes in, a service called, bytes out. Rules are the domain's, use cases the services'."""

@@ -1,0 +1,220 @@
+"""The ASGI application: routing, who asks, what goes wrong, and the headers that every answer has."""
+
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from typing import Final, Literal
+
+import msgspec
+from starlette.routing import Route as RouterRoute
+from starlette.routing import Router
+
+from tasks_server.api.auth import Authenticator, Caller
+from tasks_server.api.docs import docs_routes
+from tasks_server.api.exchange import Answer, ClientGone, Exchange, Receive, Scope, Send, request_ids, send_answer
+from tasks_server.api.openapi import openapi
+from tasks_server.api.owner_routes import OwnerRoutes
+from tasks_server.api.problems import MethodNotAllowed, problem
+from tasks_server.api.routes import Route, Success
+from tasks_server.api.task_routes import TaskRoutes
+from tasks_server.api.throttle import Throttle
+from tasks_server.clock import Clock
+from tasks_server.domain import limits
+from tasks_server.domain.errors import Forbidden, NotFound, RequestError, StoreError, Unauthorized
+from tasks_server.service.owners import OwnerService
+from tasks_server.service.tasks import TaskService
+from tasks_server.store.ports import Store
+from tasks_server.telemetry import RequestServed, Telemetry, Unexpected
+
+_TEXT: Final = b"text/plain; charset=utf-8"
+_STATUS_PATH: Final = "/status"
+
+
+@dataclass(frozen=True)
+class ApiConfig:
+    """What the operator may choose. Dates without a zone count in `zone`; no `throttle_requests_max`: no throttle."""
+
+    admin_key: str | None = None
+    registration_open: bool = False
+    zone: tzinfo = UTC
+    docs: bool = True
+    body_max_bytes: int = limits.BODY_REQUEST_MAX_BYTES
+    batch_max_bytes: int = 8 * 1024 * 1024
+    throttle_requests_max: int | None = None
+    throttle_window_ms: int = limits.MINUTE_MS
+
+
+def create_app(
+    store: Store,
+    *,
+    clock: Clock,
+    telemetry: Telemetry,
+    config: ApiConfig,
+    random: Callable[[int], bytes] = os.urandom,
+) -> "App":
+    """The API over an open store. `random` gives that many random bytes."""
+    owners = OwnerService(store, clock, random)
+    tasks = TaskService(store, clock, config.zone, random)
+    authenticator = Authenticator(owners, clock, config.admin_key)
+    owner_routes = OwnerRoutes(
+        owners,
+        authenticator,
+        registration_open=config.registration_open,
+        body_max_bytes=config.body_max_bytes,
+    )
+    task_routes = TaskRoutes(tasks, clock, body_max_bytes=config.body_max_bytes, batch_max_bytes=config.batch_max_bytes)
+    throttle = None
+    if config.throttle_requests_max is not None:
+        throttle = Throttle(config.throttle_requests_max, config.throttle_window_ms, clock)
+    table = [_status_route(), *owner_routes.table(), *task_routes.table()]
+    if config.docs:
+        table += docs_routes()
+    return App(table, authenticator, throttle, clock, telemetry)
+
+
+async def _status(_: Exchange) -> Answer:
+    return Answer(200, b"OK", _TEXT)
+
+
+def _status_route() -> Route:
+    alive = Success(200, None, "The server answers")
+    return Route("GET", _STATUS_PATH, _status, "Tell that the server is alive", "none", [alive], hot=True)
+
+
+class App:
+    """An ASGI application. Hot routes are looked up before the router, which costs more than the rest together."""
+
+    def __init__(
+        self,
+        table: Sequence[Route],
+        authenticator: Authenticator,
+        throttle: Throttle | None,
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> None:
+        document = msgspec.json.encode(openapi(table))
+
+        async def serve_document(_: Exchange) -> Answer:
+            return Answer(200, document)
+
+        described = Route(
+            "GET", "/openapi.json", serve_document, "Describe the API", "none", [Success(200, dict, "OpenAPI 3.1")]
+        )
+        self.table: Sequence[Route] = [*table, described]
+        self._authenticator = authenticator
+        self._throttle = throttle
+        self._clock = clock
+        self._telemetry = telemetry
+        self._request_ids = request_ids()
+        self._hot = {(route.method, route.path): route for route in table if route.hot}
+        self._router = Router(self._router_routes(), default=self._serve_unknown_path, redirect_slashes=False)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            route = self._hot.get((scope["method"], scope["path"]))
+            if route is not None:
+                await self._serve(route, scope, receive, send)
+            else:
+                await self._router(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    def _router_routes(self) -> list[RouterRoute]:
+        """One entry a path, which chooses by method itself; fixed paths before those with parameters."""
+        paths: dict[str, dict[str, Route]] = {}
+        for route in self.table:
+            paths.setdefault(route.path, {})[route.method] = route
+        fixed_first = sorted(paths, key=lambda path: "{" in path)
+        return [RouterRoute(path, endpoint=_Path(self._serve, paths[path])) for path in fixed_first]
+
+    async def _serve_unknown_path(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def handler(_: Exchange) -> Answer:
+            raise NotFound("nothing is served at this path; /docs shows what is", code="path_not_found")
+
+        await self._serve(Route("GET", "", handler, "Find a path", "none", []), scope, receive, send)
+
+    async def _serve(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = next(self._request_ids)
+        began = self._clock.monotonic() if self._telemetry.debug else 0.0
+        extra: Sequence[tuple[bytes, bytes]] = ()
+        try:
+            exchange = Exchange(scope, receive)
+            extra = await self._admit(route, exchange)
+            if scope["query_string"] and route.query_prefix is None:
+                exchange.query(tuple(parameter.name for parameter in route.query))
+            answer = await route.handler(exchange)
+        except ClientGone:
+            return
+        except (RequestError, StoreError) as error:
+            if isinstance(error, StoreError):
+                self._telemetry.emit(Unexpected.of(f"{route.action} ({request_id.decode()})", error))
+            answer = problem(error, route.action)
+        except Exception as error:
+            self._telemetry.emit(Unexpected.of(f"{route.action} ({request_id.decode()})", error))
+            answer = problem(error, route.action)
+        await send_answer(send, scope, answer, request_id, extra)
+        if self._telemetry.debug:
+            self._tell(scope, answer, began, request_id)
+
+    async def _admit(self, route: Route, exchange: Exchange) -> Sequence[tuple[bytes, bytes]]:
+        """Finds out who asks and whether it may; gives the RateLimit headers of the answer."""
+        access = route.access
+        if access in ("owner", "admin"):
+            caller = self._authenticator.remembered(exchange.headers)
+            exchange.caller = caller or await self._identify(exchange)
+            if access == "admin" and not exchange.caller.admin:
+                raise Forbidden("this takes the admin key", code="admin_required")
+            if self._throttle is not None:
+                return self._throttle.count(exchange.caller.scope or "admin")
+        elif self._throttle is not None and route.path != _STATUS_PATH:
+            return self._throttle.count(exchange.address())
+        return ()
+
+    async def _identify(self, exchange: Exchange) -> Caller:
+        try:
+            return await self._authenticator.caller(exchange.headers)
+        except (Unauthorized, Forbidden):
+            if self._throttle is not None:  # who guesses keys is counted by address
+                self._throttle.count(exchange.address())
+            raise
+
+    def _tell(self, scope: Scope, answer: Answer, began: float, request_id: bytes) -> None:
+        spent_ms = round((self._clock.monotonic() - began) * 1_000, 3)
+        told = RequestServed(scope["method"], scope["path"], answer.status, spent_ms, request_id.decode())
+        self._telemetry.emit(told)
+
+
+_Serve = Callable[[Route, Scope, Receive, Send], Awaitable[None]]
+
+
+class _Path:
+    """All methods of one path. HEAD is GET without the body."""
+
+    def __init__(self, serve: _Serve, routes: Mapping[str, Route]) -> None:
+        self._serve = serve
+        self._routes = dict(routes)
+        if "GET" in routes:
+            self._routes["HEAD"] = routes["GET"]
+        self._allowed = sorted(self._routes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route = self._routes.get(scope["method"]) or self._refusal(scope["method"])
+        await self._serve(route, scope, receive, send)
+
+    def _refusal(self, method: str) -> Route:
+        async def handler(_: Exchange) -> Answer:
+            raise MethodNotAllowed(method, self._allowed)
+
+        return Route("GET", "", handler, "Choose a method", "none", [])
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    """Nothing to set up or to end: who built the application owns the store."""
+    phase: Literal["startup", "shutdown"]
+    for phase in ("startup", "shutdown"):
+        while (await receive())["type"] != f"lifespan.{phase}":
+            pass
+        await send({"type": f"lifespan.{phase}.complete"})

@@ -1,0 +1,142 @@
+"""Who asks: from the key in a request to the owner it belongs to, or to the operator by the admin key."""
+
+import hmac
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from tasks_server.clock import Clock
+from tasks_server.domain import ids, limits
+from tasks_server.domain.errors import Forbidden, Unauthorized
+from tasks_server.domain.owner import Owner
+from tasks_server.service.owners import OwnerService
+
+REMEMBERED_SECONDS: Final = 10.0
+"""How long a key removed by another process may still be taken by this one."""
+_REMEMBERED_MAX: Final = 10_000
+_BEARER: Final = b"bearer "
+_KEY: Final = re.compile(rb"[A-Za-z0-9]{%d}" % limits.KEY_LENGTH)
+_NO_HEADER: Final = b""
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks. `owner` is None for the operator who named none, and sees everything."""
+
+    owner: Owner | None
+    admin: bool = False
+
+    @property
+    def scope(self) -> str | None:
+        """Whose tasks the caller sees; None: everyone's."""
+        return None if self.owner is None else self.owner.id
+
+    def owner_id(self) -> str:
+        """In whose name the caller acts. Raises `Forbidden` when the operator named nobody."""
+        if self.owner is None:
+            raise Forbidden("the admin key must name the owner by X-Tasks-Owner-Id", code="owner_missing")
+        return self.owner.id
+
+
+class _Remembered(msgspec.Struct, frozen=True):
+    caller: Caller
+    owner_id: bytes
+    until: float
+
+
+class Authenticator:
+    """Finds out who asks. Keys found good are remembered by their digest for `REMEMBERED_SECONDS`."""
+
+    def __init__(self, owners: OwnerService, clock: Clock, admin_key: str | None) -> None:
+        self._owners = owners
+        self._clock = clock
+        self._admin_key = admin_key.encode() if admin_key else None
+        self._remembered: dict[bytes, _Remembered] = {}
+        self._forgotten = 0
+
+    def remembered(self, headers: Mapping[bytes, bytes]) -> Caller | None:
+        """The caller, when its key was found good a moment ago; None: ask `caller`."""
+        authorization = headers.get(b"authorization", _NO_HEADER)
+        known = self._remembered.get(_digest(authorization[len(_BEARER) :]))
+        if known is None or known.until < self._clock.monotonic() or authorization[: len(_BEARER)].lower() != _BEARER:
+            return None
+        named = headers.get(b"x-tasks-owner-id")
+        return known.caller if named is None or named == known.owner_id else None
+
+    async def caller(self, headers: Mapping[bytes, bytes]) -> Caller:
+        """Who asks. Raises `Unauthorized` for a wrong key, `Forbidden` for headers that cannot be right."""
+        key, named = _credentials(headers), _named_owner(headers)
+        if self.is_admin_key(key):
+            return Caller(await self._named(named) if named else None, admin=True)
+        if not _KEY.fullmatch(key):
+            raise Forbidden(f"a key is {limits.KEY_LENGTH} letters and digits", code="credentials_malformed")
+        digest, before = _digest(key), self._forgotten
+        owner = await self._owners.by_digest(digest)
+        if owner is None or (named and named != owner.id):
+            if named:
+                await self._named(named)
+            raise Unauthorized("the key is not a key of this owner" if named else "the key is unknown")
+        caller = Caller(owner)
+        if before == self._forgotten:  # no key or owner was removed while the store was asked
+            self._remember(digest, caller, owner)
+        return caller
+
+    def is_admin(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether the request carries the admin key."""
+        authorization = headers.get(b"authorization", _NO_HEADER)
+        return authorization[: len(_BEARER)].lower() == _BEARER and self.is_admin_key(authorization[len(_BEARER) :])
+
+    def require_admin(self, headers: Mapping[bytes, bytes]) -> None:
+        """Raises `Unauthorized` or `Forbidden` unless the request carries the admin key."""
+        key = _credentials(headers)
+        if not self.is_admin_key(key):
+            if not _KEY.fullmatch(key):
+                raise Forbidden("this is no key of this server", code="credentials_malformed")
+            raise Unauthorized("the key is not the admin key")
+
+    def is_admin_key(self, key: bytes) -> bool:
+        return self._admin_key is not None and hmac.compare_digest(key.strip(), self._admin_key)
+
+    def forget(self, owner_id: str) -> None:
+        """Asks the store anew about every key of this owner: one was removed, or the owner itself."""
+        self._forgotten += 1
+        name = owner_id.encode()
+        self._remembered = {digest: known for digest, known in self._remembered.items() if known.owner_id != name}
+
+    def _remember(self, digest: bytes, caller: Caller, owner: Owner) -> None:
+        now = self._clock.monotonic()
+        if len(self._remembered) >= _REMEMBERED_MAX:
+            self._remembered = {key: known for key, known in self._remembered.items() if known.until >= now}
+            if len(self._remembered) >= _REMEMBERED_MAX:
+                self._remembered.clear()
+        self._remembered[digest] = _Remembered(caller, owner.id.encode(), now + REMEMBERED_SECONDS)
+
+    async def _named(self, owner_id: str) -> Owner:
+        owner = await self._owners.by_id(owner_id)
+        if owner is None:
+            raise Forbidden("there is no owner of this id", code="owner_unknown")
+        return owner
+
+
+def _digest(key: bytes) -> bytes:
+    return ids.key_digest(key.decode("latin-1"))
+
+
+def _credentials(headers: Mapping[bytes, bytes]) -> bytes:
+    authorization = headers.get(b"authorization", _NO_HEADER)
+    if not authorization:
+        raise Forbidden("send the key as Authorization: Bearer <key>")
+    if authorization[: len(_BEARER)].lower() != _BEARER:
+        raise Forbidden("Authorization must read Bearer <key>", code="credentials_malformed")
+    return authorization[len(_BEARER) :].strip()
+
+
+def _named_owner(headers: Mapping[bytes, bytes]) -> str | None:
+    named = headers.get(b"x-tasks-owner-id")
+    if named is None:
+        return None
+    text = named.decode("latin-1")
+    if not ids.is_owner_id(text):
+        raise Forbidden("X-Tasks-Owner-Id must be an owner's id: 26 characters", code="credentials_malformed")
+    return text

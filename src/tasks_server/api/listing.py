@@ -1,0 +1,132 @@
+"""The query of `GET /v1/queues`, and the cursors that lead from page to page."""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Final, get_args
+from urllib.parse import urlencode
+
+import msgspec
+
+from tasks_server.api.wire import WIRE_STATES
+from tasks_server.domain import limits, shapes
+from tasks_server.domain.errors import Fault, InvalidRequest
+from tasks_server.domain.request import Key
+from tasks_server.domain.task import State
+from tasks_server.domain.validation import MetadataValue
+from tasks_server.store.ports import Order, TaskQuery
+
+METADATA_PREFIX: Final = "metadata."
+NAMES: Final = ("limit", "offset", "order", "sort", "state", "lane", "cursor")
+ORDERS: Final[dict[str, Order]] = {
+    "createdAt": "created",
+    "estimateEndAt": "ended",
+    "estimateExecutionAt": "execution",
+}
+SORTS: Final = ("asc", "desc")
+STATES: Final = tuple(dict.fromkeys(WIRE_STATES.values()))
+assert set(ORDERS.values()) == set(get_args(Order))
+
+_DIGITS: Final = re.compile(r"[0-9]{1,12}")
+_INT64_MAX: Final = 2**63 - 1
+
+
+class _Cursor(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    """Where the next page begins, and of which order."""
+
+    order: Order
+    descending: bool
+    value: int
+    seq: int
+
+
+def read_query(owner: str | None, query: Mapping[str, str]) -> TaskQuery:
+    """What is asked for. Raises `InvalidRequest` with every fault."""
+    faults: list[Fault] = []
+    order = _choice(query, "order", tuple(ORDERS), faults) or "createdAt"
+    descending = _choice(query, "sort", SORTS, faults) == "desc"
+    cursor = _read_cursor(query, ORDERS.get(order, "created"), descending, faults)
+    asked = TaskQuery(
+        owner,
+        order=ORDERS.get(order, "created"),
+        descending=descending,
+        limit=_number(query, "limit", (1, limits.PAGE_SIZE_MAX), limits.PAGE_SIZE_DEFAULT, faults),
+        offset=_number(query, "offset", (0, limits.OFFSET_MAX), 0, faults),
+        states=_states(query, faults),
+        lane=query.get("lane"),
+        metadata=_metadata(query, faults),
+        after=cursor,
+    )
+    if asked.lane is not None:
+        faults += shapes.faults_of(Key, asked.lane, "query.lane")
+    if "cursor" in query and asked.offset:
+        faults.append(Fault("query.offset", "cannot be given together with cursor", asked.offset))
+    if faults:
+        raise InvalidRequest(faults)
+    return asked
+
+
+def next_link(path: str, query: Mapping[str, str], asked: TaskQuery, after: tuple[int, int]) -> str:
+    """The Link header (RFC 8288) of the page that follows: the same query, from where this page ended."""
+    cursor = msgspec.json.encode(_Cursor(asked.order, asked.descending, *after))
+    text = base64.urlsafe_b64encode(cursor).rstrip(b"=").decode("ascii")
+    kept = {name: value for name, value in query.items() if name not in ("offset", "cursor")}
+    return f'<{path}?{urlencode({**kept, "cursor": text})}>; rel="next"'
+
+
+def _read_cursor(
+    query: Mapping[str, str], order: Order, descending: bool, faults: list[Fault]
+) -> tuple[int, int] | None:
+    if "cursor" not in query:
+        return None
+    text = query["cursor"]
+    try:
+        cursor = msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=_Cursor)
+    except (ValueError, binascii.Error, msgspec.MsgspecError):
+        cursor = None
+    if cursor is None or max(abs(cursor.value), abs(cursor.seq)) > _INT64_MAX:
+        faults.append(Fault("query.cursor", "is no cursor of this server; take it from the Link header", text[:100]))
+        return None
+    if (cursor.order, cursor.descending) != (order, descending):
+        faults.append(Fault("query.cursor", "belongs to a list of another order or sort"))
+    return cursor.value, cursor.seq
+
+
+def _choice(query: Mapping[str, str], name: str, choices: tuple[str, ...], faults: list[Fault]) -> str | None:
+    value = query.get(name)
+    if value is not None and value not in choices:
+        faults.append(Fault(f"query.{name}", f"must be one of {', '.join(choices)}", value[:100], list(choices)))
+    return value
+
+
+def _number(query: Mapping[str, str], name: str, bounds: tuple[int, int], default: int, faults: list[Fault]) -> int:
+    value = query.get(name)
+    if value is None:
+        return default
+    number = int(value) if _DIGITS.fullmatch(value) else -1
+    if not bounds[0] <= number <= bounds[1]:
+        allowed = f"an integer from {bounds[0]} to {bounds[1]}"
+        faults.append(Fault(f"query.{name}", f"must be {allowed}", value[:100], allowed))
+        return default
+    return number
+
+
+def _states(query: Mapping[str, str], faults: list[Fault]) -> frozenset[State] | None:
+    value = query.get("state")
+    if value is None:
+        return None
+    names = value.split(",")
+    for name in names:
+        if name not in STATES:
+            what = f"must be one or more of {', '.join(STATES)}, with commas between them"
+            faults.append(Fault("query.state", what, name[:100], list(STATES)))
+    return frozenset(state for state, name in WIRE_STATES.items() if name in names)
+
+
+def _metadata(query: Mapping[str, str], faults: list[Fault]) -> tuple[tuple[str, str], ...]:
+    wanted = [(name[len(METADATA_PREFIX) :], name) for name in query if name.startswith(METADATA_PREFIX)]
+    for key, name in wanted:
+        faults += shapes.faults_of(Key, key, f"query.{name[:64]}")
+        faults += shapes.faults_of(MetadataValue, query[name], f"query.{name[:64]}")
+    return tuple((key, query[name]) for key, name in wanted)

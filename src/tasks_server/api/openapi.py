@@ -1,0 +1,177 @@
+"""The OpenAPI 3.1 document, made from the table of routes and from the types that are decoded and encoded."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final, get_origin
+
+import msgspec
+
+from tasks_server import __version__
+from tasks_server.api.problems import CODES, Problem
+from tasks_server.api.routes import Route, Success
+from tasks_server.domain import dates, durations, limits, validation
+from tasks_server.domain.request import METHODS
+
+_REF: Final = "#/components/schemas/{name}"
+_EVERYWHERE: Final = ("internal_error", "store_error", "store_corrupt", "store_schema_out_of_date")
+_STORE: Final = ("store_unavailable", "store_busy", "throttled")
+_ACCESS: Final[Mapping[str, Sequence[str]]] = {
+    "owner": ("key_invalid", "credentials_missing", "credentials_malformed", "owner_unknown"),
+    "admin": ("key_invalid", "credentials_missing", "credentials_malformed", "owner_unknown", "admin_required"),
+}
+_QUERY: Final = "invalid_request"
+_PRETTY: Final = {
+    "name": "pretty",
+    "in": "query",
+    "description": "Indents the answer, whatever its value",
+    "schema": {"type": "string"},
+}
+_OWNER_HEADER: Final = {
+    "name": "X-Tasks-Owner-Id",
+    "in": "header",
+    "description": "The owner's id. The key alone is enough; the admin key names by it for whom it acts.",
+    "schema": {"type": "string", "pattern": "^[0-9A-HJKMNP-TV-Z]{26}$"},
+}
+_IDEMPOTENCY_HEADER: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "The same key and body within 24 hours answer the first task instead of making a second one.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": limits.IDEMPOTENCY_KEY_LENGTH_MAX, "pattern": "^[!-~]+$"},
+}
+
+
+def openapi(table: Sequence[Route]) -> dict[str, Any]:
+    """The document of every route that is not hidden."""
+    shown = [route for route in table if not route.hidden]
+    paths: dict[str, dict[str, Any]] = {}
+    for route in shown:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Tasks Server",
+            "version": __version__,
+            "license": {"name": "MIT", "identifier": "MIT"},
+            "description": "POST a task; it is stored durably and executed on time, at least once, with retries.",
+        },
+        "paths": paths,
+        "components": {"schemas": _schemas(shown), "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
+        "x-error-codes": {
+            code: {"status": known.status, "title": known.title, "meaning": known.meaning}
+            for code, known in CODES.items()
+        },
+    }
+
+
+def codes_of(route: Route) -> list[str]:
+    """Every error code that a route may answer with."""
+    codes = [*route.errors, *_ACCESS.get(route.access, ()), _QUERY, *_EVERYWHERE]
+    if route.access != "none":
+        codes += _STORE
+    elif route.path != "/status":
+        codes.append("throttled")
+    return sorted(set(codes), key=lambda code: (CODES[code].status, code))
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": route.action.lower().replace("'", "").replace(" ", "_"),
+        "summary": route.action,
+        "tags": [_tag(route.path)],
+        "parameters": _parameters(route),
+        "responses": _responses(route),
+    }
+    if route.description:
+        operation["description"] = route.description
+    if route.body is not None:
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": _schema(route.body)}}}
+    if route.access in _ACCESS:
+        operation["security"] = [{"key": []}]
+    elif route.access == "open":
+        operation["security"] = [{}, {"key": []}]
+    return operation
+
+
+def _tag(path: str) -> str:
+    return {"owners": "Owners", "queues": "Tasks"}.get(path.split("/")[2] if path.startswith("/v1/") else "", "Server")
+
+
+def _parameters(route: Route) -> list[dict[str, Any]]:
+    names = [part[1:-1] for part in route.path.split("/") if part.startswith("{")]
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}} for name in names
+    ]
+    parameters += [
+        {"name": query.name, "in": "query", "description": query.description, "schema": query.schema}
+        for query in route.query
+    ]
+    parameters.append(_PRETTY)
+    if route.access in _ACCESS:
+        parameters.append(_OWNER_HEADER)
+    if route.idempotency:
+        parameters.append(_IDEMPOTENCY_HEADER)
+    return parameters
+
+
+def _responses(route: Route) -> dict[str, Any]:
+    responses: dict[str, Any] = {str(success.status): _success(success) for success in route.success}
+    by_status: dict[int, list[str]] = {}
+    for code in codes_of(route):
+        by_status.setdefault(CODES[code].status, []).append(code)
+    for status, codes in by_status.items():
+        response: dict[str, Any] = {
+            "description": f"{HTTPStatus(status).phrase}: {', '.join(codes)}",
+            "content": {"application/problem+json": {"schema": _schema(Problem)}},
+        }
+        if status in (429, 503):
+            seconds = {"type": "integer", "minimum": 1}
+            response["headers"] = {"Retry-After": {"description": "Seconds to wait", "schema": seconds}}
+        responses[str(status)] = response
+    return responses
+
+
+def _success(success: Success) -> dict[str, Any]:
+    response: dict[str, Any] = {"description": success.description}
+    if success.body is None:
+        response["content"] = {"text/plain": {"schema": {"type": "string"}}}
+    else:
+        response["content"] = {"application/json": {"schema": _schema(success.body)}}
+    if success.headers:
+        response["headers"] = {
+            name: {"description": meaning, "schema": {"type": "string"}} for name, meaning in success.headers.items()
+        }
+    return response
+
+
+def _schema(wanted: Any) -> dict[str, Any]:
+    """A type as it stands in an operation: by reference where it has a name."""
+    (schema,), _ = msgspec.json.schema_components([wanted], ref_template=_REF)
+    return schema
+
+
+def _schemas(table: Sequence[Route]) -> dict[str, Any]:
+    types: list[Any] = [Problem]
+    for route in table:
+        types += [success.body for success in route.success if success.body is not None]
+        types += [route.body] if route.body is not None else []
+    named = [wanted for wanted in types if get_origin(wanted) is not dict]
+    _, components = msgspec.json.schema_components(named, ref_template=_REF)
+    _loosen(components)
+    return dict(sorted(components.items()))
+
+
+def _loosen(components: dict[str, Any]) -> None:
+    """What is read beside the canonical form that is stored: dates and durations as text, methods in any case."""
+    config = components["TaskConfig"]["properties"]
+    for name in validation.DATES:
+        instant = {"type": "integer", "minimum": 0, "maximum": dates.DATE_MAX_MS}
+        text = {"type": "string", "maxLength": 64, "examples": ["2030-01-31T12:00:00+01:00"]}
+        config[name] = {"anyOf": [instant, text, {"type": "null"}], "default": None, "description": dates.FORMS}
+    for name in validation.DURATIONS:
+        bounds = config[name]
+        number = {"type": "number", "minimum": bounds["minimum"], "maximum": bounds["maximum"]}
+        text = {"type": "string", "maxLength": 64, "examples": ["90s", "3d5h"]}
+        config[name] = {"anyOf": [number, text], "default": bounds["default"], "description": durations.FORMS}
+    request = components["HttpRequest"]["properties"]
+    request["url"] |= {"format": "uri", "examples": ["https://example.com/hook"]}
+    request["method"] = {"type": "string", "examples": sorted(METHODS), "description": "In any case"}

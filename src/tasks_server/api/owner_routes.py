@@ -1,0 +1,142 @@
+"""`/v1/owners`: register, show, limit, rotate keys, remove."""
+
+from typing import Final
+
+from tasks_server.api import wire
+from tasks_server.api.auth import Authenticator
+from tasks_server.api.exchange import Answer, Exchange
+from tasks_server.api.routes import Route, Success
+from tasks_server.api.wire import DONE, encode
+from tasks_server.domain.errors import Forbidden, NotFound
+from tasks_server.domain.owner import Owner
+from tasks_server.service.owners import OWNER_NOT_FOUND, OwnerService
+
+_BODY: Final = ("malformed_json", "content_type_invalid", "invalid_request", "body_too_large")
+
+
+class OwnerRoutes:
+    """The handlers, and the table of them."""
+
+    def __init__(
+        self, owners: OwnerService, authenticator: Authenticator, *, registration_open: bool, body_max_bytes: int
+    ) -> None:
+        self._owners = owners
+        self._authenticator = authenticator
+        self._registration_open = registration_open
+        self._body_max = body_max_bytes
+
+    def table(self) -> list[Route]:
+        owner = Success(200, wire.OwnerView, "The owner")
+        done = Success(200, wire.DoneView, "Done")
+        return [
+            Route(
+                "POST",
+                "/v1/owners/register",
+                self.register,
+                "Register an owner",
+                "open",
+                [Success(201, wire.RegisteredOwnerView, "The owner and its key, which is shown this once")],
+                [
+                    *_BODY,
+                    "owner_name_taken",
+                    "registration_closed",
+                    "admin_required",
+                    "credentials_malformed",
+                    "key_invalid",
+                ],
+                body=wire.OwnerRegistration,
+                description="Open while the server listens on loopback or when the operator says so; otherwise it "
+                "takes the admin key. Only the admin key may set `tasksInQueueLimit`.",
+            ),
+            Route("GET", "/v1/owners/{name}", self.show, "Show an owner", "owner", [owner], [OWNER_NOT_FOUND]),
+            Route(
+                "PATCH",
+                "/v1/owners/{name}",
+                self.limit,
+                "Set an owner's limit",
+                "admin",
+                [owner],
+                [*_BODY, OWNER_NOT_FOUND],
+                body=wire.OwnerPatch,
+            ),
+            Route(
+                "DELETE",
+                "/v1/owners/{name}",
+                self.delete,
+                "Remove an owner",
+                "owner",
+                [done],
+                [OWNER_NOT_FOUND, "owner_has_tasks"],
+                description="Removes its keys and finished tasks, too.",
+            ),
+            Route(
+                "POST",
+                "/v1/owners/{name}/keys",
+                self.add_key,
+                "Add a key",
+                "owner",
+                [Success(201, wire.IssuedKeyView, "The key, which is shown this once")],
+                [OWNER_NOT_FOUND, "keys_full"],
+                description="An owner has at most two live keys, so that keys can be changed without a pause.",
+            ),
+            Route(
+                "DELETE",
+                "/v1/owners/{name}/keys/{keyId}",
+                self.remove_key,
+                "Remove a key",
+                "owner",
+                [done],
+                [OWNER_NOT_FOUND, "key_not_found", "last_key"],
+                description="Takes effect at once; other processes of the server follow within 10 seconds.",
+            ),
+        ]
+
+    async def register(self, exchange: Exchange) -> Answer:
+        admin = self._admits(exchange)
+        asked = wire.read_owner_registration(await exchange.json_body(self._body_max))
+        if asked.tasks_in_queue_limit is not None and not admin:
+            raise Forbidden("only the admin key may set tasksInQueueLimit", code="admin_required")
+        owner, issued = await self._owners.register(asked.name, asked.tasks_in_queue_limit)
+        return Answer(201, encode(wire.registered_owner_view(owner, issued)))
+
+    def _admits(self, exchange: Exchange) -> bool:
+        """Whether it is the operator who registers. Raises when registration is for the operator only."""
+        if self._registration_open:
+            return self._authenticator.is_admin(exchange.headers)
+        if b"authorization" not in exchange.headers:
+            raise Forbidden("owners are registered with the admin key here", code="registration_closed")
+        self._authenticator.require_admin(exchange.headers)
+        return True
+
+    async def show(self, exchange: Exchange) -> Answer:
+        return await self._answer(await self._owner(exchange))
+
+    async def limit(self, exchange: Exchange) -> Answer:
+        asked = wire.read_owner_patch(await exchange.json_body(self._body_max))
+        return await self._answer(await self._owners.set_limit(exchange.parameter("name"), asked.tasks_in_queue_limit))
+
+    async def delete(self, exchange: Exchange) -> Answer:
+        owner = await self._owner(exchange)
+        await self._owners.delete(owner.name)
+        self._authenticator.forget(owner.id)
+        return Answer(200, DONE)
+
+    async def add_key(self, exchange: Exchange) -> Answer:
+        issued = await self._owners.add_key(await self._owner(exchange))
+        return Answer(201, encode(wire.IssuedKeyView(issued.id, issued.key)))
+
+    async def remove_key(self, exchange: Exchange) -> Answer:
+        owner = await self._owner(exchange)
+        await self._owners.remove_key(owner, exchange.parameter("keyId"))
+        self._authenticator.forget(owner.id)
+        return Answer(200, DONE)
+
+    async def _owner(self, exchange: Exchange) -> Owner:
+        """The owner named in the path, if the caller may see it."""
+        owner = await self._owners.by_name(exchange.parameter("name"))
+        if exchange.caller.scope not in (None, owner.id):
+            raise NotFound("there is no owner of this name that this key may see", code=OWNER_NOT_FOUND)
+        return owner
+
+    async def _answer(self, owner: Owner) -> Answer:
+        return Answer(200, encode(wire.owner_view(owner, await self._owners.keys(owner))))

@@ -1,0 +1,147 @@
+"""Every error of the API: its stable code, its status, and the one shape it is answered in (RFC 9457)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from tasks_server.api.exchange import Answer, Headers
+from tasks_server.domain.errors import (
+    Busy,
+    Conflict,
+    Fault,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    Refused,
+    RequestError,
+    TasksServerError,
+    Throttled,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+)
+
+CONTENT_TYPE: Final = b"application/problem+json"
+_FAULTS_MAX: Final = 200
+_RETRY_STORE_SECONDS: Final = 2
+
+
+class Code(msgspec.Struct, frozen=True):
+    """A stable error code: the status it comes with, and what it means."""
+
+    status: int
+    title: str
+    meaning: str
+
+
+CODES: Final[Mapping[str, Code]] = {
+    "malformed_json": Code(400, "Malformed JSON", "The body is not JSON (RFC 8259), or is nested too deep."),
+    "content_type_invalid": Code(400, "Wrong content type", "Bodies are sent as application/json in UTF-8."),
+    "invalid_request": Code(
+        400, "Invalid request", "Fields are unknown, missing or out of bounds; see `errors`."
+    ),
+    "key_invalid": Code(401, "Wrong key", "The key is not, or no longer, a key of this owner."),
+    "credentials_missing": Code(403, "Credentials missing", "The request has no `Authorization: Bearer <key>`."),
+    "credentials_malformed": Code(403, "Credentials malformed", "The key or the owner id has not the form of one."),
+    "owner_unknown": Code(403, "Owner unknown", "There is no owner of this id."),
+    "owner_missing": Code(403, "Owner missing", "The admin key must name an owner by X-Tasks-Owner-Id here."),
+    "admin_required": Code(403, "Admin key required", "Only the operator's admin key may do this."),
+    "registration_closed": Code(403, "Registration closed", "New owners are registered with the admin key only."),
+    "task_not_found": Code(404, "Task not found", "There is no task of this id, or it belongs to another owner."),
+    "owner_not_found": Code(404, "Owner not found", "There is no owner of this name, or it is not yours."),
+    "key_not_found": Code(404, "Key not found", "The owner has no key of this id."),
+    "path_not_found": Code(404, "Path not found", "Nothing is served at this path."),
+    "method_not_allowed": Code(405, "Method not allowed", "The path exists; `Allow` lists its methods."),
+    "owner_name_taken": Code(409, "Name taken", "Another owner has this name."),
+    "idempotency_key_reused": Code(409, "Idempotency key reused", "The key was used for another request within 24 h."),
+    "body_too_large": Code(413, "Body too large", "The body is over its limit."),
+    "state_refuses": Code(422, "State does not allow it", "The task's state does not allow this; nothing was changed."),
+    "queue_full": Code(422, "Queue full", "The owner has as many tasks in queue as it may have."),
+    "owner_has_tasks": Code(422, "Owner has tasks", "An owner is removed once no task of it is in queue."),
+    "keys_full": Code(422, "Keys full", "An owner has at most two live keys."),
+    "last_key": Code(422, "Last key", "The last key of an owner cannot be removed."),
+    "throttled": Code(
+        429, "Too many requests", "Too many requests in the window; `Retry-After` says when to go on."
+    ),
+    "internal_error": Code(500, "Internal error", "A fault of the server; its log names it by the X-Request-Id."),
+    "store_error": Code(500, "Store error", "The database refused; the server's log says why."),
+    "store_corrupt": Code(500, "Store corrupt", "The database is damaged, or sealed under another key."),
+    "store_schema_out_of_date": Code(500, "Schema out of date", "The database fits another version of the server."),
+    "store_unavailable": Code(503, "Store unavailable", "The database cannot take it now; nothing was stored."),
+    "store_busy": Code(503, "Store busy", "Another process holds the database for too long; nothing was stored."),
+}
+
+STATUSES: Final[Sequence[tuple[type[TasksServerError], int]]] = (
+    (InvalidRequest, 400),
+    (Unauthorized, 401),
+    (Forbidden, 403),
+    (NotFound, 404),
+    (Conflict, 409),
+    (TooLarge, 413),
+    (Refused, 422),
+    (Throttled, 429),
+    (Unavailable, 503),
+    (Busy, 503),
+)
+"""Which status each class of error is answered with; any other is a 500. A test holds it against `CODES`."""
+
+
+class Problem(msgspec.Struct, omit_defaults=True):
+    """An error as it is answered. `action` and `message` are for clients of the first version."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    action: str
+    message: str
+    errors: list[Fault] | None = None
+
+
+class MethodNotAllowed(RequestError):
+    """The path is known, with other methods."""
+
+    code = "method_not_allowed"
+
+    def __init__(self, method: str, allowed: Sequence[str]) -> None:
+        super().__init__(f"{method[:16]} is not served here; allowed: {', '.join(allowed)}")
+        self.allowed = tuple(allowed)
+
+
+def status_of(error: Exception) -> int:
+    """The status that an error is answered with."""
+    if isinstance(error, MethodNotAllowed):
+        return 405
+    return next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
+
+
+def problem(error: Exception, action: str) -> Answer:
+    """The answer to an error. Of an error of ours that the caller cannot mend, it tells no more than its code."""
+    status = status_of(error)
+    code = error.code if isinstance(error, TasksServerError) else "internal_error"
+    known = CODES[code]
+    told = isinstance(error, TasksServerError) and (isinstance(error, RequestError) or status == 503)
+    detail = error.message if told and isinstance(error, TasksServerError) else known.meaning
+    faults: list[Fault] | None = None
+    if isinstance(error, InvalidRequest):
+        faults = list(error.faults[:_FAULTS_MAX])
+        rest = len(error.faults) - len(faults)
+        detail += f"; and {rest} more, not listed" if rest else ""
+    body = msgspec.json.encode(
+        Problem(f"/docs#error-{code}", known.title, status, detail, code, action, detail, faults)
+    )
+    return Answer(status, body, CONTENT_TYPE, _headers(error, status))
+
+
+def _headers(error: Exception, status: int) -> Headers:
+    if isinstance(error, MethodNotAllowed):
+        return ((b"allow", ", ".join(error.allowed).encode()),)
+    if isinstance(error, Throttled):
+        return ((b"retry-after", b"%d" % error.retry_after_seconds),)
+    if status == 401:
+        return ((b"www-authenticate", b'Bearer realm="tasks-server"'),)
+    if status == 503:
+        return ((b"retry-after", b"%d" % _RETRY_STORE_SECONDS),)
+    return ()

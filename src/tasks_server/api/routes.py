@@ -1,0 +1,53 @@
+"""What a route is: one row of the table that the router, the OpenAPI document and the docs are made from."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from tasks_server.api.exchange import Answer, Exchange
+
+Handler = Callable[[Exchange], Awaitable[Answer]]
+Access = Literal["owner", "admin", "open", "none"]
+"""`owner`: an owner's key, or the admin key. `admin`: the admin key. `open`: the handler decides. `none`: public."""
+
+
+class QueryParameter(msgspec.Struct, frozen=True):
+    """A name in the query, its JSON Schema and what it means."""
+
+    name: str
+    schema: dict[str, Any]
+    description: str
+
+
+class Success(msgspec.Struct, frozen=True):
+    """An answer that is no error: its status, what its body is made of (None: text), its headers by meaning."""
+
+    status: int
+    body: Any
+    description: str
+    headers: dict[str, str] = {}
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One method of one path. `errors` are the codes of `problems.CODES` beside those that its access brings."""
+
+    method: Literal["GET", "POST", "PATCH", "DELETE"]
+    path: str
+    handler: Handler
+    action: str
+    """What it does, in a few words; unique."""
+    access: Access
+    success: Sequence[Success]
+    errors: Sequence[str] = ()
+    body: Any = None
+    query: Sequence[QueryParameter] = ()
+    query_prefix: str | None = None
+    """Further names are taken when they begin with this."""
+    description: str = ""
+    idempotency: bool = False
+    """Whether the header Idempotency-Key means something here."""
+    hot: bool = False
+    """Looked up before the router."""
+    hidden: bool = False
+    """Not in the OpenAPI document."""

@@ -1,0 +1,218 @@
+"""`/v1/queues`: register tasks, show and list them, steer them."""
+
+import hashlib
+from typing import Any, Final
+
+from tasks_server.api import listing, wire
+from tasks_server.api.exchange import Answer, Exchange
+from tasks_server.api.routes import QueryParameter, Route, Success
+from tasks_server.api.wire import DONE, encode
+from tasks_server.clock import Clock
+from tasks_server.domain import limits
+from tasks_server.domain.errors import Fault, InvalidRequest
+from tasks_server.domain.task import NewTask, Task
+from tasks_server.domain.validation import Registration
+from tasks_server.service.tasks import Idempotency, TaskService
+from tasks_server.service.timeline import TimelineEntry
+
+_BODY: Final = ("malformed_json", "content_type_invalid", "invalid_request", "body_too_large")
+_MERGE_PATCH: Final = b"application/merge-patch+json"
+_REPLAYED: Final = (b"idempotency-replayed", b"true")
+
+_LIST_QUERY: Final = (
+    QueryParameter("limit", {"type": "integer", "minimum": 1, "maximum": limits.PAGE_SIZE_MAX}, "Tasks of a page"),
+    QueryParameter("offset", {"type": "integer", "minimum": 0, "maximum": limits.OFFSET_MAX}, "Tasks to leave out"),
+    QueryParameter("order", {"enum": list(listing.ORDERS)}, "What to sort by"),
+    QueryParameter("sort", {"enum": list(listing.SORTS)}, "Which way to sort"),
+    QueryParameter("state", {"enum": list(listing.STATES)}, "Only this state; several with commas between them"),
+    QueryParameter("lane", {"type": "string", "minLength": 1, "maxLength": limits.NAME_LENGTH_MAX}, "Only this lane"),
+    QueryParameter("cursor", {"type": "string"}, "Where the page begins; from the Link header of the page before"),
+)
+
+
+class TaskRoutes:
+    """The handlers, and the table of them."""
+
+    def __init__(self, tasks: TaskService, clock: Clock, *, body_max_bytes: int, batch_max_bytes: int) -> None:
+        self._tasks = tasks
+        self._clock = clock
+        self._body_max = body_max_bytes
+        self._batch_max = batch_max_bytes
+
+    def table(self) -> list[Route]:
+        return [*self._table_of_all(), *self._table_of_one()]
+
+    def _table_of_all(self) -> list[Route]:
+        replayed = {"Idempotency-Replayed": "true: the task was registered by an earlier request"}
+        return [
+            Route(
+                "POST",
+                "/v1/queues/register",
+                self.register,
+                "Register a task",
+                "owner",
+                [
+                    Success(201, wire.TaskView, "The task, stored durably"),
+                    Success(200, wire.TaskDetailView, "The first task of this Idempotency-Key", replayed),
+                ],
+                [*_BODY, "queue_full", "owner_missing", "idempotency_key_reused"],
+                body=Registration,
+                idempotency=True,
+                hot=True,
+            ),
+            Route(
+                "POST",
+                "/v1/queues/batch",
+                self.register_batch,
+                "Register many tasks",
+                "owner",
+                [Success(201, wire.BatchView, "The tasks, in the order of the request")],
+                [*_BODY, "queue_full", "owner_missing"],
+                body=wire.Batch,
+                description="All of them or none.",
+                hot=True,
+            ),
+            Route(
+                "GET",
+                "/v1/queues",
+                self.list,
+                "List tasks",
+                "owner",
+                [
+                    Success(
+                        200,
+                        list[wire.ListedTaskView],
+                        "A page of tasks",
+                        {"Link": 'The next page, as rel="next"; not there on the last one'},
+                    )
+                ],
+                ["invalid_request"],
+                query=_LIST_QUERY,
+                query_prefix=listing.METADATA_PREFIX,
+                description="`metadata.<key>=<value>` finds the tasks with this entry. A page costs the same however "
+                "deep it lies, when it is asked for by the cursor.",
+            ),
+        ]
+
+    def _table_of_one(self) -> list[Route]:
+        path = "/v1/queues/{id}"
+        detail, done = Success(200, wire.TaskDetailView, "The task"), Success(200, wire.DoneView, "Done")
+        here, refused = ["task_not_found"], ["task_not_found", "state_refuses"]
+        spec = Success(200, wire.SpecView, "The request and its configuration")
+        attempts = Success(200, list[wire.AttemptView], "The attempts, oldest first")
+        moments = Success(200, list[TimelineEntry], "What happened, oldest first")
+        edit_note = "JSON merge patch (RFC 7396). A change of executionDelay or executeAt sets the due time anew."
+        return [
+            Route("GET", path, self.show, "Show a task", "owner", [detail], here),
+            Route(
+                "PATCH",
+                path,
+                self.edit,
+                "Edit a task",
+                "owner",
+                [detail],
+                [*_BODY, *refused],
+                body=dict[str, Any],
+                description=edit_note,
+            ),
+            Route("DELETE", path, self.delete, "Delete a task", "owner", [done], here),
+            Route("GET", f"{path}/config", self.config, "Show what was registered", "owner", [spec], here),
+            Route("GET", f"{path}/attempts", self.attempts, "List attempts", "owner", [attempts], here),
+            Route("GET", f"{path}/timeline", self.timeline, "Show the timeline", "owner", [moments], here),
+            Route("PATCH", f"{path}/pause", self.pause, "Pause a task", "owner", [done], refused),
+            Route("PATCH", f"{path}/resume", self.resume, "Resume a task", "owner", [detail], refused),
+            Route("PATCH", f"{path}/revoke", self.revoke, "Revoke a task", "owner", [done], refused),
+            Route("POST", f"{path}/execute", self.execute, "Run a task now", "owner", [done], refused),
+            Route("POST", f"{path}/retry", self.retry, "Run a final task again", "owner", [detail], refused),
+        ]
+
+    async def register(self, exchange: Exchange) -> Answer:
+        owner = exchange.caller.owner_id()
+        body = await exchange.json_body(self._body_max)
+        idempotency = None
+        key = exchange.headers.get(b"idempotency-key")
+        if key is not None:
+            idempotency = Idempotency(_idempotency_key(key), hashlib.sha256(body).digest())
+        draft = wire.read_draft(body, self._clock.now(), self._tasks.zone)
+        task = await self._tasks.submit(owner, draft, idempotency)
+        if isinstance(task, NewTask):
+            return Answer(201, encode(wire.new_task_view(task)))
+        return Answer(200, encode(wire.task_view(task)), headers=(_REPLAYED,))
+
+    async def register_batch(self, exchange: Exchange) -> Answer:
+        owner = exchange.caller.owner_id()
+        if b"idempotency-key" in exchange.headers:
+            fault = Fault("idempotency-key", "is not offered for batches; register one by one, or leave it out")
+            raise InvalidRequest([fault])
+        body = await exchange.json_body(self._batch_max)
+        drafts = wire.read_batch(body, self._clock.now(), self._tasks.zone)
+        tasks = await self._tasks.submit_batch(owner, drafts)
+        return Answer(201, encode(wire.BatchView([wire.new_task_view(task) for task in tasks])))
+
+    async def list(self, exchange: Exchange) -> Answer:
+        query = exchange.query(listing.NAMES, listing.METADATA_PREFIX)
+        asked = listing.read_query(exchange.caller.scope, query)
+        page = await self._tasks.tasks(asked)
+        body = encode([wire.listed_task_view(task) for task in page.tasks])
+        if page.next is None:
+            return Answer(200, body)
+        link = listing.next_link("/v1/queues", query, asked, page.next)
+        return Answer(200, body, headers=((b"link", link.encode("ascii")),))
+
+    async def show(self, exchange: Exchange) -> Answer:
+        return _detail(await self._tasks.task(*_named(exchange)))
+
+    async def config(self, exchange: Exchange) -> Answer:
+        task = await self._tasks.task(*_named(exchange))
+        spec = await self._tasks.spec(*_named(exchange))
+        return Answer(200, encode(wire.spec_view(spec, task.metadata)))
+
+    async def attempts(self, exchange: Exchange) -> Answer:
+        attempts = await self._tasks.attempts(*_named(exchange))
+        return Answer(200, encode([wire.attempt_view(attempt) for attempt in attempts]))
+
+    async def timeline(self, exchange: Exchange) -> Answer:
+        return Answer(200, encode(await self._tasks.timeline(*_named(exchange))))
+
+    async def edit(self, exchange: Exchange) -> Answer:
+        patch = wire.read_json(await exchange.json_body(self._body_max, _MERGE_PATCH))
+        return _detail(await self._tasks.edit(*_named(exchange), patch))
+
+    async def delete(self, exchange: Exchange) -> Answer:
+        await self._tasks.delete(*_named(exchange))
+        return Answer(200, DONE)
+
+    async def pause(self, exchange: Exchange) -> Answer:
+        await self._tasks.pause(*_named(exchange))
+        return Answer(200, DONE)
+
+    async def resume(self, exchange: Exchange) -> Answer:
+        return _detail(await self._tasks.resume(*_named(exchange)))
+
+    async def revoke(self, exchange: Exchange) -> Answer:
+        await self._tasks.revoke(*_named(exchange))
+        return Answer(200, DONE)
+
+    async def execute(self, exchange: Exchange) -> Answer:
+        await self._tasks.execute(*_named(exchange))
+        return Answer(200, DONE)
+
+    async def retry(self, exchange: Exchange) -> Answer:
+        return _detail(await self._tasks.retry(*_named(exchange)))
+
+
+def _named(exchange: Exchange) -> tuple[str | None, str]:
+    """Whose tasks the caller sees, and which of them the path names."""
+    return exchange.caller.scope, exchange.parameter("id")
+
+
+def _detail(task: Task) -> Answer:
+    return Answer(200, encode(wire.task_view(task)))
+
+
+def _idempotency_key(value: bytes) -> str:
+    key = value.decode("latin-1").strip()
+    if not (1 <= len(key) <= limits.IDEMPOTENCY_KEY_LENGTH_MAX and key.isascii() and key.isprintable()):
+        allowed = f"1 to {limits.IDEMPOTENCY_KEY_LENGTH_MAX} printable ASCII characters"
+        raise InvalidRequest([Fault("idempotency-key", f"must be {allowed}", key[:100], allowed)])
+    return key

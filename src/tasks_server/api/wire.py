@@ -1,0 +1,334 @@
+"""JSON of `/v1`, both ways: bodies into drafts, tasks and owners into what clients see.
+
+Canonical bodies are decoded in one go into the very structs that are stored. What the decoder refuses is read again
+thoroughly by `domain.validation`, which understands more forms and names every fault.
+"""
+
+import base64
+from collections.abc import Iterable
+from datetime import tzinfo
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from tasks_server.domain import limits, rules, shapes, validation
+from tasks_server.domain.attempt import Attempt
+from tasks_server.domain.errors import Fault, InvalidRequest
+from tasks_server.domain.owner import Owner, OwnerKey
+from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec
+from tasks_server.domain.task import NewTask, State, Task
+from tasks_server.domain.validation import Draft, Registration
+from tasks_server.service.owners import IssuedKey
+
+_NESTING_MAX: Final = 64
+"""Levels of any body; `data` has its own, lower limit."""
+
+WIRE_STATES: Final[dict[State, str]] = {
+    State.SCHEDULED: "RUNNING",
+    State.AVAILABLE: "RUNNING",
+    State.RUNNING: "RUNNING",
+    State.RETRYABLE: "RUNNING",
+    State.PAUSED: "PAUSED",
+    State.COMPLETED: "SUCCESS",
+    State.FAILED: "ERROR",
+    State.REVOKED: "REVOKED",
+}
+"""What `/v1` calls each state."""
+
+
+# What comes in
+
+
+class Batch(msgspec.Struct, forbid_unknown_fields=True):
+    """Tasks to register together: all of them or none."""
+
+    tasks: Annotated[list[Registration], Meta(min_length=1, max_length=limits.BATCH_TASKS_MAX)]
+
+
+QueueLimit = Annotated[int, Meta(ge=0, le=limits.TASKS_IN_QUEUE_MAX_MAX)]
+
+
+class OwnerRegistration(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """An owner to register. Only the operator may set the limit."""
+
+    name: str
+    tasks_in_queue_limit: QueueLimit | None = None
+
+
+class OwnerPatch(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """What the operator may change of an owner."""
+
+    tasks_in_queue_limit: QueueLimit
+
+
+_REGISTRATION: Final = msgspec.json.Decoder(Registration)
+_BATCH: Final = msgspec.json.Decoder(Batch)
+_ANY: Final = msgspec.json.Decoder()
+
+
+def read_json(body: bytes) -> Any:
+    """Any JSON value. Raises `InvalidRequest` when the body is none."""
+    try:
+        value = _ANY.decode(body)
+    except RecursionError:
+        value, message = None, "is nested too deep"
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        value, message = None, f"is not JSON: {error}" if body else "is empty, JSON was expected"
+    else:
+        message = "is nested too deep" if rules.deeper_than(value, _NESTING_MAX) else ""
+    if message:
+        raise InvalidRequest([Fault("body", message)], code="malformed_json")
+    return value
+
+
+def read_draft(body: bytes, now: int, zone: tzinfo) -> Draft:
+    """The task that a body asks for. Raises `InvalidRequest` with every fault."""
+    try:
+        registration = _REGISTRATION.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return validation.read(read_json(body), now, zone)
+    return validation.judge(registration, now)
+
+
+def read_batch(body: bytes, now: int, zone: tzinfo) -> list[Draft]:
+    """The tasks that a body asks for. Raises `InvalidRequest` with every fault of every task."""
+    try:
+        return [validation.judge(registration, now) for registration in _BATCH.decode(body).tasks]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, InvalidRequest):
+        raw = read_json(body)
+    faults = list(_batch_faults(raw))
+    drafts = []
+    for index, task in enumerate(raw["tasks"] if not faults else ()):
+        try:
+            drafts.append(validation.read(task, now, zone, f"tasks.{index}"))
+        except InvalidRequest as error:
+            faults += error.faults
+    if faults:
+        raise InvalidRequest(faults)
+    return drafts
+
+
+def _batch_faults(raw: object) -> Iterable[Fault]:
+    """What is wrong with the frame around the tasks."""
+    allowed = f"an array of 1 to {limits.BATCH_TASKS_MAX} tasks"
+    if not isinstance(raw, dict):
+        yield Fault("body", "must be a JSON object", shapes.shown(raw), "an object")
+        return
+    yield from (shapes.unknown_field("", name, ["tasks"]) for name in raw if name != "tasks")
+    tasks = raw.get("tasks")
+    if not isinstance(tasks, list) or not 1 <= len(tasks) <= limits.BATCH_TASKS_MAX:
+        what = "must be" if "tasks" in raw else "is required:"
+        yield Fault("tasks", f"{what} {allowed}", shapes.shown(tasks), allowed)
+
+
+def read_owner_registration(body: bytes) -> OwnerRegistration:
+    """Raises `InvalidRequest` with every fault."""
+    return msgspec.convert(_object(OwnerRegistration, body), OwnerRegistration)
+
+
+def read_owner_patch(body: bytes) -> OwnerPatch:
+    """Raises `InvalidRequest` with every fault."""
+    return msgspec.convert(_object(OwnerPatch, body), OwnerPatch)
+
+
+def _object(wanted: type[msgspec.Struct], body: bytes) -> dict[str, Any]:
+    raw = read_json(body)
+    if not isinstance(raw, dict):
+        raise InvalidRequest([Fault("body", "must be a JSON object", shapes.shown(raw), "an object")])
+    raw = {name: _whole(value) for name, value in raw.items()}
+    faults = list(shapes.struct_faults(wanted, raw, ""))
+    if faults:
+        raise InvalidRequest(faults)
+    return raw
+
+
+def _whole(value: Any) -> Any:
+    """JSON does not tell 3.0 from 3."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# What goes out
+
+
+class DoneView(msgspec.Struct):
+    """It is done."""
+
+    status: str
+
+
+class ListedTaskView(msgspec.Struct, rename="camel"):
+    """A task in a list. Instants are ms since the epoch, 0: not yet."""
+
+    id: str
+    state: str
+    created_at: int
+    status_code: int
+    estimate_end_at: int
+    estimate_execution_at: int
+
+
+class TaskView(ListedTaskView, rename="camel"):
+    """A task. `response` is base64 of what the target answered last, or of the reason why there is no answer."""
+
+    response: str | None
+    metadata: dict[str, str] | None
+
+
+class TaskDetailView(TaskView, rename="camel"):
+    """A task with where it stands. `phase` tells what `state` sums up as RUNNING."""
+
+    phase: str
+    lane: str
+    priority: int
+    attempts: int
+    failures: int
+    repeats: int
+    error: str | None
+    expire_at: int | None
+
+
+class BatchView(msgspec.Struct):
+    """The tasks of a batch, in its order."""
+
+    tasks: list[TaskView]
+
+
+class SpecView(msgspec.Struct, rename="camel"):
+    """What was registered, with the defaults filled in and secrets masked."""
+
+    http_request: dict[str, Any]
+    config: dict[str, Any]
+    metadata: dict[str, str] | None
+
+
+class AttemptView(msgspec.Struct, rename="camel"):
+    """One try of a task. `late` is how many ms it began after it was due."""
+
+    number: int
+    due_at: int
+    started_at: int
+    ended_at: int
+    late: int
+    outcome: str
+    status_code: int
+    error: str | None
+
+
+class KeyView(msgspec.Struct, rename="camel"):
+    """A live key of an owner, without its secret."""
+
+    key_id: str
+    created_at: int
+
+
+class IssuedKeyView(msgspec.Struct, rename="camel"):
+    """A key. It is shown this once."""
+
+    key_id: str
+    key: str
+
+
+class RegisteredOwnerView(msgspec.Struct, rename="camel"):
+    """A new owner with its first key. The key is shown this once."""
+
+    id: str
+    key: str
+    name: str
+    key_id: str
+
+
+class OwnerView(msgspec.Struct, rename="camel"):
+    """An owner. `tasksInQueue` counts every task that is not final."""
+
+    id: str
+    name: str
+    created_at: int
+    tasks_in_queue: int
+    tasks_in_queue_limit: int
+    keys: list[KeyView]
+
+
+encode: Final = msgspec.json.Encoder().encode
+DONE: Final = encode(DoneView("Done"))
+
+
+def new_task_view(task: NewTask) -> TaskView:
+    return TaskView(task.id, "RUNNING", task.created_at, 0, 0, task.due_at, None, task.metadata)
+
+
+def listed_task_view(task: Task) -> ListedTaskView:
+    return ListedTaskView(
+        task.id, WIRE_STATES[task.state], task.created_at, task.status_code, task.ended_at, task.execution_at
+    )
+
+
+def task_view(task: Task) -> TaskDetailView:
+    return TaskDetailView(
+        id=task.id,
+        state=WIRE_STATES[task.state],
+        created_at=task.created_at,
+        status_code=task.status_code,
+        estimate_end_at=task.ended_at,
+        estimate_execution_at=task.execution_at,
+        response=_response(task),
+        metadata=task.metadata,
+        phase=task.state.value,
+        lane=task.lane,
+        priority=task.priority,
+        attempts=task.attempt,
+        failures=task.failures,
+        repeats=task.repeats,
+        error=task.error,
+        expire_at=task.expire_at,
+    )
+
+
+def _response(task: Task) -> str | None:
+    if task.response:
+        return base64.b64encode(task.response).decode("ascii")
+    return base64.b64encode(task.error.encode()).decode("ascii") if task.error else None
+
+
+def spec_view(spec: TaskSpec, metadata: dict[str, str] | None) -> SpecView:
+    request = _filled_in(spec.request)
+    for name in ("headers", "query"):
+        if request[name]:
+            request[name] = {key: _masked(key, value) for key, value in request[name].items()}
+    return SpecView(request, _filled_in(spec.config), metadata)
+
+
+def _filled_in(struct: HttpRequest | TaskConfig) -> dict[str, Any]:
+    return {field.encode_name: getattr(struct, field.name) for field in msgspec.structs.fields(struct)}
+
+
+def _masked(name: str, value: str) -> str:
+    return shapes.MASK if shapes.is_secret_name(name) else value
+
+
+def attempt_view(attempt: Attempt) -> AttemptView:
+    return AttemptView(
+        number=attempt.number,
+        due_at=attempt.due_at,
+        started_at=attempt.started_at,
+        ended_at=attempt.ended_at,
+        late=attempt.started_at - attempt.due_at,
+        outcome=attempt.outcome.value,
+        status_code=attempt.status_code,
+        error=attempt.error,
+    )
+
+
+def owner_view(owner: Owner, keys: Iterable[OwnerKey]) -> OwnerView:
+    return OwnerView(
+        id=owner.id,
+        name=owner.name,
+        created_at=owner.created_at,
+        tasks_in_queue=owner.tasks_in_queue,
+        tasks_in_queue_limit=owner.tasks_in_queue_max,
+        keys=[KeyView(key.id, key.created_at) for key in keys],
+    )
+
+
+def registered_owner_view(owner: Owner, issued: IssuedKey) -> RegisteredOwnerView:
+    return RegisteredOwnerView(owner.id, issued.key, owner.name, issued.id)

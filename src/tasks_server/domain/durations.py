@@ -1,0 +1,45 @@
+"""Durations as people write them: milliseconds as a number, or text with units. No bounds here; fields have those."""
+
+import re
+from typing import Final
+
+from tasks_server.domain import limits
+
+_UNITS: Final = {
+    "ms": 1,
+    "s": limits.SECOND_MS,
+    "m": limits.MINUTE_MS,
+    "h": limits.HOUR_MS,
+    "d": limits.DAY_MS,
+    "w": 7 * limits.DAY_MS,
+}
+_PART: Final = re.compile(r"([0-9]{1,15})(?:\.([0-9]{1,15}))?\s*(ms|[smhdw])\s*")
+_TEXT_LENGTH_MAX: Final = 64
+
+FORMS: Final = "milliseconds as a number, or text with units ms, s, m, h, d, w such as 90s, 1.5h, 3d5h"
+
+
+def duration_ms(value: int | float | str) -> int:
+    """Whole milliseconds; what is less than one is cut off. Raises `ValueError` saying what is wrong.
+
+    >>> duration_ms("90s"), duration_ms("3d5h") // 3_600_000, duration_ms("1.5s"), duration_ms(7.9)
+    (90000, 77, 1500, 7)
+    """
+    if isinstance(value, int | float):
+        return int(value)
+    text = value.strip().lower()
+    if text.isdigit():
+        raise ValueError("a number in quotes is ambiguous; give milliseconds without quotes, or name the unit")
+    if not text or len(text) > _TEXT_LENGTH_MAX:
+        raise ValueError("is not a duration")
+    total = position = 0
+    while position < len(text):
+        part = _PART.match(text, position)
+        if part is None:
+            raise ValueError("is not a duration")
+        whole, fraction, unit = part.groups()
+        total += int(whole) * _UNITS[unit]
+        if fraction:
+            total += int(fraction) * _UNITS[unit] // 10 ** len(fraction)
+        position = part.end()
+    return total

@@ -1,0 +1,199 @@
+"""Finds everything in a value that does not fit a type, by dotted path, where a decoder stops at the first.
+
+The verdict on each leaf is msgspec's own, on the very types that the fast decoder uses, so the two cannot disagree;
+here are only the walk and the words. Rules between fields are in `domain.validation`.
+"""
+
+import types
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from functools import cache
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+
+import msgspec
+from msgspec import inspect
+
+from tasks_server.domain.errors import Fault
+
+_GIVEN_LENGTH_MAX: Final = 100
+MASK: Final = "***"
+_SECRET_WORDS: Final = ("authorization", "cookie", "password", "secret", "token", "api-key", "apikey", "api_key")
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether the value under this name is not to be shown.
+
+    >>> is_secret_name("Proxy-Authorization"), is_secret_name("Accept")
+    (True, False)
+    """
+    lowered = name.lower()
+    return any(word in lowered for word in _SECRET_WORDS)
+
+
+def shown(value: object, path: str = "") -> Any:
+    """What a fault repeats of a value: little of it, nothing of containers, and nothing secret."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return f"an array of {len(value)}"
+    if value is not None and is_secret_name(path.rpartition(".")[2]):
+        return MASK
+    if isinstance(value, str) and len(value) > _GIVEN_LENGTH_MAX:
+        return value[:_GIVEN_LENGTH_MAX] + "…"
+    if isinstance(value, int) and abs(value) >= 1 << 63:
+        return "a number beyond 64 bits"
+    return value
+
+
+def unknown_field(path: str, name: str, known: Iterable[str]) -> Fault:
+    """The fault of a field that does not exist, with the name that was probably meant."""
+    names = sorted(known)
+    lowered = {known_name.lower(): known_name for known_name in names}
+    near = [lowered[match] for match in get_close_matches(name.lower(), lowered, n=1)]
+    field = f"{path}.{name[:64]}" if path else name[:64]
+    if near:
+        return Fault(field, f"is not a known field; did you mean {near[0]}?", allowed=near)
+    return Fault(field, "is not a known field", allowed=names)
+
+
+def faults_of(wanted: Any, value: object, path: str) -> Iterator[Fault]:
+    """All that is wrong with `value` as a `wanted`; nothing when msgspec would take it."""
+    try:
+        msgspec.convert(value, wanted)
+    except msgspec.ValidationError:
+        found = list(_inner_faults(_variant(wanted, value), value, path))
+        yield from found or [Fault(path, *_words(wanted, value, path))]
+
+
+def _inner_faults(wanted: Any, value: object, path: str) -> Iterator[Fault]:
+    origin, arguments = get_origin(wanted), get_args(wanted)
+    if isinstance(value, list) and origin is list:
+        for index, item in enumerate(value):
+            yield from faults_of(arguments[0], item, f"{path}.{index}")
+    elif isinstance(value, dict) and origin is dict:
+        for key, item in value.items():
+            inner = f"{path}.{key[:64]}"
+            yield from (
+                Fault(inner, f"has a name that {f.message}", allowed=f.allowed) for f in _key(arguments[0], key)
+            )
+            yield from faults_of(arguments[1], item, inner)
+    elif isinstance(value, dict) and isinstance(wanted, type) and issubclass(wanted, msgspec.Struct):
+        yield from struct_faults(wanted, value, path)
+
+
+def _key(wanted: Any, key: str) -> Iterator[Fault]:
+    return faults_of(wanted, key, "")
+
+
+def struct_faults(
+    wanted: type[msgspec.Struct], value: dict[str, Any], path: str, not_offered: frozenset[str] = frozenset()
+) -> Iterator[Fault]:
+    """All that is wrong with the fields of an object, unknown and missing ones included."""
+    known = {field.encode_name: field for field in msgspec.structs.fields(wanted)}
+    prefix = f"{path}." if path else ""
+    for name, item in value.items():
+        field = known.get(name)
+        if field is not None:
+            yield from faults_of(field.type, item, prefix + name)
+        elif name in not_offered:
+            yield Fault(prefix + name, "is not offered by this version yet; leave it out")
+        else:
+            yield unknown_field(path, name, known)
+    for name, field in known.items():
+        if field.required and name not in value:
+            yield Fault(prefix + name, "is required", allowed=_allowed(field.type))
+
+
+def _variant(wanted: Any, value: object) -> Any:
+    """The member of a union that `value` must be meant as; containers go by their kind."""
+    if get_origin(wanted) is Annotated:
+        return _variant(get_args(wanted)[0], value)
+    if get_origin(wanted) in (Union, types.UnionType):
+        members = [_variant(member, value) for member in get_args(wanted)]
+        if isinstance(value, list):
+            return next((member for member in members if get_origin(member) is list), wanted)
+        if isinstance(value, dict):
+            return next((member for member in members if get_origin(member) is dict or _is_struct(member)), wanted)
+    return wanted
+
+
+def _is_struct(wanted: Any) -> bool:
+    return isinstance(wanted, type) and issubclass(wanted, msgspec.Struct)
+
+
+def _words(wanted: Any, value: object, path: str) -> tuple[str, Any, Any]:
+    return f"must be {describe(wanted)}", shown(value, path), _allowed(wanted)
+
+
+@cache
+def describe(wanted: Any) -> str:
+    """A type in words.
+
+    >>> from msgspec import Meta
+    >>> describe(Annotated[int, Meta(ge=0, le=9)] | None)
+    'an integer from 0 to 9, or null'
+    """
+    return " or ".join(_describe_member(member) for member in _members(wanted)) + (
+        ", or null" if _nullable(wanted) else ""
+    )
+
+
+def _members(wanted: Any) -> list[inspect.Type]:
+    info = _plain(inspect.type_info(wanted))
+    members = info.types if isinstance(info, inspect.UnionType) else (info,)
+    return [_plain(member) for member in members if not isinstance(_plain(member), inspect.NoneType)]
+
+
+def _nullable(wanted: Any) -> bool:
+    info = _plain(inspect.type_info(wanted))
+    return isinstance(info, inspect.UnionType) and info.includes_none
+
+
+def _plain(info: inspect.Type) -> inspect.Type:
+    return _plain(info.type) if isinstance(info, inspect.Metadata) else info
+
+
+def _describe_member(info: inspect.Type) -> str:
+    match info:
+        case inspect.IntType():
+            return "an integer" + _range(info.ge, info.le)
+        case inspect.FloatType():
+            return "a number" + _range(info.ge, info.le)
+        case inspect.StrType():
+            length = _length(info.min_length, info.max_length, "character")
+            return f"text{length}" + (f" of {info.pattern.strip('^$+')}" if info.pattern else "")
+        case inspect.BoolType():
+            return "true or false"
+        case inspect.LiteralType():
+            return "one of " + ", ".join(str(value) for value in info.values)
+        case inspect.ListType():
+            return "an array" + _length(info.min_length, info.max_length, "entry", "entries")
+        case inspect.DictType():
+            return "an object" + _length(info.min_length, info.max_length, "entry", "entries")
+    return "an object"
+
+
+def _range(low: float | None, high: float | None) -> str:
+    if low is not None and high is not None:
+        return f" from {low} to {high}"
+    return f" of at least {low}" if low is not None else ""
+
+
+def _length(low: int | None, high: int | None, one: str, many: str | None = None) -> str:
+    if low is None and high is None:
+        return ""
+    plural = many or one + "s"
+    if high is None:
+        return f" of at least {low} {one if low == 1 else plural}"
+    return f" of {low} to {high} {plural}" if low else f" of at most {high} {plural}"
+
+
+def _allowed(wanted: Any) -> Any:
+    """The choices where there are some, else the type in words."""
+    origin: Any = get_origin(wanted)
+    if origin is Literal:
+        return list(get_args(wanted))
+    members = _members(wanted)
+    if len(members) == 1 and isinstance(members[0], inspect.LiteralType):
+        return sorted(members[0].values, key=str)
+    return describe(wanted)

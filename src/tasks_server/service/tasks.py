@@ -1,0 +1,226 @@
+"""Tasks: taken in, shown, and steered by their owner. `owner` None stands for the operator, who may act for any."""
+
+import os
+from collections.abc import Callable, Sequence
+from datetime import UTC, tzinfo
+from typing import Final, NoReturn, TypeVar
+
+import msgspec
+
+from tasks_server.clock import Clock
+from tasks_server.domain import ids, lifecycle, limits, validation
+from tasks_server.domain.attempt import Attempt, Event, OutcomeKind
+from tasks_server.domain.errors import Conflict, Forbidden, NotFound, Refused
+from tasks_server.domain.lifecycle import EventKind
+from tasks_server.domain.request import TaskSpec, decode_spec
+from tasks_server.domain.task import WAITING, NewTask, State, Task
+from tasks_server.domain.validation import Draft
+from tasks_server.service.timeline import TimelineEntry, timeline
+from tasks_server.store.ports import (
+    Change,
+    Duplicate,
+    InsertAnswer,
+    Inserted,
+    QueueFull,
+    Store,
+    TaskPage,
+    TaskQuery,
+    UnknownOwner,
+)
+
+_T = TypeVar("_T")
+_SOON_MS: Final = limits.MINUTE_MS
+
+
+class Idempotency(msgspec.Struct, frozen=True):
+    """The key that names a request, and the digest of what was asked under it."""
+
+    key: str
+    digest: bytes
+
+
+class TaskService:
+    """What may be done with tasks. Dates without a zone count in `zone`; `random` gives that many random bytes."""
+
+    def __init__(
+        self, store: Store, clock: Clock, zone: tzinfo = UTC, random: Callable[[int], bytes] = os.urandom
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._random = random
+        self.zone = zone
+
+    # Taking in
+
+    async def submit(self, owner: str, draft: Draft, idempotency: Idempotency | None = None) -> NewTask | Task:
+        """Stores a task, durably: the new one, or the first of the same idempotency key as it is now.
+
+        Raises `Refused` when the queue is full, `Conflict` when the key was used for something else.
+        """
+        task = self._place(owner, draft)
+        if idempotency is not None:
+            task.idempotency_key, task.idempotency_digest = idempotency.key, idempotency.digest
+        answer = await self._store.insert(task)
+        if isinstance(answer, Inserted):
+            return task
+        if isinstance(answer, Duplicate) and answer.same_body:
+            return answer.task
+        _not_inserted(answer)
+
+    async def submit_batch(self, owner: str, drafts: Sequence[Draft]) -> list[NewTask]:
+        """Stores all of them or none. Raises `Refused` when the queue has not room for all."""
+        tasks = [self._place(owner, draft) for draft in drafts]
+        answer = await self._store.insert_batch(tasks)
+        if not isinstance(answer, Inserted):
+            _not_inserted(answer)
+        return tasks
+
+    def _place(self, owner: str, draft: Draft) -> NewTask:
+        """The draft as a task of its owner, in the line or waiting for its time."""
+        config, at = draft.config, draft.at
+        due = lifecycle.due_at(config, at)
+        return NewTask(
+            id=ids.task_id(at, self._random(ids.TASK_ID_RANDOM_BYTES)),
+            owner=owner,
+            lane=config.lane,
+            state=lifecycle.waiting_state(due, at),
+            priority=config.priority,
+            created_at=at,
+            due_at=due,
+            target=draft.target,
+            spec=draft.spec,
+            expire_at=config.expire_at,
+            metadata=draft.metadata,
+        )
+
+    # Showing
+
+    async def task(self, owner: str | None, task_id: str) -> Task:
+        """The task with the response of its last attempt. Raises `NotFound`."""
+        return _found(await self._store.task(owner, _known(task_id)))
+
+    async def tasks(self, query: TaskQuery) -> TaskPage:
+        return await self._store.tasks(query)
+
+    async def spec(self, owner: str | None, task_id: str) -> TaskSpec:
+        """What was asked for. Raises `NotFound`."""
+        return decode_spec(_found(await self._store.spec(owner, _known(task_id))))
+
+    async def attempts(self, owner: str | None, task_id: str) -> list[Attempt]:
+        """The recorded attempts, oldest first. Raises `NotFound`."""
+        await self.task(owner, task_id)
+        return await self._store.attempts(owner, task_id)
+
+    async def timeline(self, owner: str | None, task_id: str) -> list[TimelineEntry]:
+        """What happened to the task, oldest first. Raises `NotFound`."""
+        task = await self.task(owner, task_id)
+        attempts = await self._store.attempts(owner, task_id)
+        return timeline(task, attempts, await self._store.events(owner, task_id))
+
+    # Steering. Each raises `NotFound`, or `IllegalTransition` when the state does not allow it.
+
+    async def pause(self, owner: str | None, task_id: str) -> Task:
+        return await self._steer(owner, task_id, EventKind.PAUSE, lifecycle.pause)
+
+    async def resume(self, owner: str | None, task_id: str) -> Task:
+        return await self._steer(owner, task_id, EventKind.RESUME, lifecycle.resume)
+
+    async def revoke(self, owner: str | None, task_id: str) -> Task:
+        return await self._steer(owner, task_id, EventKind.REVOKE, lifecycle.revoke)
+
+    async def execute(self, owner: str | None, task_id: str) -> Task:
+        """Runs it now; one that is in flight already is left alone."""
+        return await self._steer(owner, task_id, EventKind.EXECUTE, lifecycle.execute)
+
+    async def retry(self, owner: str | None, task_id: str) -> Task:
+        """Runs a final task once more, with all its retries."""
+        return await self._steer(owner, task_id, EventKind.RESTART, lifecycle.restart)
+
+    async def edit(self, owner: str | None, task_id: str, patch: object) -> Task:
+        """The task under a merge patch of `{httpRequest, config, metadata}`. Raises `InvalidRequest`, too."""
+        now = self._clock.now()
+
+        def decide(task: Task, spec: bytes) -> Change:
+            lifecycle.allowed(task.state, EventKind.EDIT)  # the state refuses before the patch is judged
+            edit = validation.revise(decode_spec(spec), task, patch, now, self.zone)
+            edited = lifecycle.edit(task, edit.draft.config, edit.rescheduled, now)
+            edited.target, edited.metadata = edit.draft.target, edit.draft.metadata
+            return Change(edited, Event(now, EventKind.EDIT.value), spec=edit.draft.spec)
+
+        edited = _found(await self._store.change(owner, _known(task_id), decide))
+        self._hint(edited, now)
+        return await self.task(owner, task_id)
+
+    async def delete(self, owner: str | None, task_id: str) -> None:
+        """Removes it with its history, in any state; a call in flight is dropped."""
+        if not await self._store.delete(owner, _known(task_id)):
+            _found(None)
+        self._store.hint("cancel")
+
+    async def _steer(
+        self, owner: str | None, task_id: str, kind: EventKind, decide: Callable[[Task, int], Task]
+    ) -> Task:
+        now = self._clock.now()
+        cancelled = False
+
+        def change(before: Task, _: bytes) -> Change:
+            nonlocal cancelled
+            after = decide(before, now)
+            if after is before:
+                return Change(before)
+            cancelled = before.state is State.RUNNING
+            attempt = _aborted(before, kind, now) if cancelled else None
+            return Change(after, Event(now, kind.value), attempt)
+
+        task = _found(await self._store.change(owner, _known(task_id), change))
+        if cancelled:
+            self._store.hint("cancel")
+        self._hint(task, now)
+        return task
+
+    def _hint(self, task: Task, now: int) -> None:
+        """Engines look again when the task may be due before they would have looked by themselves."""
+        if task.state is State.AVAILABLE or (task.state in WAITING and task.due_at < now + _SOON_MS):
+            self._store.hint("work")
+
+
+def _known(task_id: str) -> str:
+    """The id, if it could be one: what could not is not asked of the store."""
+    if not ids.is_task_id(task_id):
+        _found(None)
+    return task_id
+
+
+def _found(thing: _T | None) -> _T:
+    if thing is None:
+        raise NotFound("there is no task of this id that this key may see")
+    return thing
+
+
+def _aborted(task: Task, kind: EventKind, now: int) -> Attempt:
+    """The attempt that was in flight when its owner stopped it."""
+    return Attempt(
+        number=task.attempt,
+        due_at=task.due_at,
+        started_at=task.execution_at,
+        ended_at=now,
+        outcome=OutcomeKind.ABORTED,
+        error=f"dropped: its owner asked to {kind.value} the task",
+    )
+
+
+def _not_inserted(answer: InsertAnswer) -> NoReturn:
+    match answer:
+        case QueueFull(limit=limit):
+            raise Refused(
+                f"the queue is full: this owner may have {limit} tasks in queue; wait for some to end, or ask the "
+                "operator for a higher limit",
+                code="queue_full",
+            )
+        case UnknownOwner():
+            raise Forbidden("the owner has been removed", code="owner_unknown")
+        case _:
+            raise Conflict(
+                "this Idempotency-Key was used for another request within 24 hours; use a new one",
+                code="idempotency_key_reused",
+            )

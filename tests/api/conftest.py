@@ -1,0 +1,76 @@
+"""The whole API over a real store in memory, spoken to through ASGI, under a clock that stands still."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from tasks_server.api.app import ApiConfig, create_app
+from tasks_server.clock import ManualClock
+from tasks_server.store.sealing import Sealer
+from tasks_server.store.sqlite.store import SqliteStore
+from tasks_server.telemetry import Telemetry
+
+ADMIN_KEY = "the-operator-of-this-server"
+
+
+class Api:
+    """An application with its store, its clock and what it logged."""
+
+    def __init__(self, store: SqliteStore, clock: ManualClock, config: ApiConfig) -> None:
+        self.store, self.clock = store, clock
+        self.logged: list[bytes] = []
+        telemetry = Telemetry(clock, form="json", write=self.logged.append)
+        self.app = create_app(store, clock=clock, telemetry=telemetry, config=config)
+
+    def client(self, key: str | None = None, owner_id: str | None = None) -> httpx.AsyncClient:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        if owner_id:
+            headers["X-Tasks-Owner-Id"] = owner_id
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=True)  # type: ignore[arg-type]
+        return httpx.AsyncClient(transport=transport, base_url="http://api.test", headers=headers)
+
+    async def owner(self, name: str = "small-shop") -> tuple[httpx.AsyncClient, dict[str, str]]:
+        """A client of a new owner, and what registration answered."""
+        answer = await self.client().post("/v1/owners/register", json={"name": name})
+        assert answer.status_code == 201, answer.text
+        return self.client(answer.json()["key"]), answer.json()
+
+
+@pytest.fixture
+def config() -> ApiConfig:
+    return ApiConfig(admin_key=ADMIN_KEY, registration_open=True)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def store(clock: ManualClock) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(None, Sealer(bytes(32)), clock)
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def api(store: SqliteStore, clock: ManualClock, config: ApiConfig) -> Api:
+    return Api(store, clock, config)
+
+
+@pytest.fixture
+async def client(api: Api) -> httpx.AsyncClient:
+    """A client of an owner named small-shop."""
+    return (await api.owner())[0]
+
+
+@pytest.fixture
+def admin(api: Api) -> httpx.AsyncClient:
+    return api.client(ADMIN_KEY)
+
+
+def task(**config: object) -> dict[str, object]:
+    """A body for registration."""
+    return {"httpRequest": {"url": "https://target.test/hook", "method": "POST"}, "config": config}
