@@ -197,7 +197,7 @@ def pause(task: Task, now: int) -> Task:
     """Paused, keeping the wait that remained. A running task's attempt is dropped and it will run at once again."""
     state = step(task.state, _E.PAUSE, _S.PAUSED)
     remaining = 0 if task.state is _S.RUNNING else max(0, task.due_at - now)
-    return msgspec.structs.replace(task, state=state, ended_at=now, remaining_ms=remaining)
+    return msgspec.structs.replace(task, state=state, ended_at=now, remaining_ms=remaining, forced=False)
 
 
 def resume(task: Task, now: int) -> Task:
@@ -211,14 +211,14 @@ def resume(task: Task, now: int) -> Task:
 def revoke(task: Task, now: int) -> Task:
     """Stopped for good by its owner."""
     state = step(task.state, _E.REVOKE, _S.REVOKED)
-    return msgspec.structs.replace(task, state=state, ended_at=now, remaining_ms=None)
+    return msgspec.structs.replace(task, state=state, ended_at=now, remaining_ms=None, forced=False)
 
 
 def expire(task: Task, now: int) -> Task:
     """Ended because `expireAt` passed before it could start."""
     state = step(task.state, _E.EXPIRE, _S.FAILED)
     return msgspec.structs.replace(
-        task, state=state, ended_at=now, remaining_ms=None, status_code=408, error=EXPIRED_ERROR
+        task, state=state, ended_at=now, remaining_ms=None, status_code=408, error=EXPIRED_ERROR, forced=False
     )
 
 
@@ -233,23 +233,31 @@ def execute(task: Task, now: int) -> Task:
 
 
 def restart(task: Task, now: int) -> Task:
-    """A final task runs again at once with a fresh retry budget; its history and its attempt number stay."""
+    """A final task runs again at once with a fresh retry budget; its history and its attempt number stay.
+
+    An `expire_at` that has passed is dropped: it would end the task before it could run.
+    """
     state = step(task.state, _E.RESTART, _S.AVAILABLE)
+    expire_at = task.expire_at if task.expire_at is not None and task.expire_at > now else None
     return msgspec.structs.replace(
-        task, state=state, due_at=now, execution_at=now, ended_at=0, failures=0, expire_at=None
+        task, state=state, due_at=now, execution_at=now, ended_at=0, failures=0, expire_at=expire_at
     )
 
 
 def edit(task: Task, config: TaskConfig, rescheduled: bool, now: int) -> Task:
     """The task under an edited configuration. Only an edit of its time (`rescheduled`) moves its time."""
     allowed(task.state, _E.EDIT)
-    edited = msgspec.structs.replace(task, priority=config.priority, lane=config.lane, expire_at=config.expire_at)
+    expire_at = config.expire_at
+    if expire_at is not None and expire_at <= now:  # an old one; a restart may have lifted it, and then it stays so
+        expire_at = task.expire_at
+    edited = msgspec.structs.replace(task, priority=config.priority, lane=config.lane, expire_at=expire_at)
     if rescheduled:
         due = due_at(config, now)
         if task.state is _S.PAUSED:
             return msgspec.structs.replace(edited, remaining_ms=max(0, due - now))
         edited.due_at = edited.execution_at = due
         edited.state = step(task.state, _E.EDIT, waiting_state(due, now, task.failures))
+        edited.forced = task.forced and edited.state is _S.AVAILABLE
     return edited
 
 

@@ -1,0 +1,99 @@
+"""The stored spec: its bounds and defaults as the contract lists them, and the policies that it stands for."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+
+from tasks_server.domain import limits
+from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec, decode_spec, encode_spec
+from tasks_server.domain.retry import RepeatPolicy, RetryPolicy
+from tasks_server.domain.task import urgency
+
+from .examples import configs
+
+DEFAULTS = {
+    "executionDelay": 1, "executeAt": None, "executeImmediately": False, "retry": 0, "retryInterval": 1,
+    "retryExponential": True, "retryBackoff": None, "retryMaxInterval": 86_400_000, "retryJitter": None,
+    "retryAt": None, "repeat": 0, "repeatInterval": 1_000, "repeatExponential": True, "repeatAt": None,
+    "ignoreStatusCode": [], "timeout": 30_000, "timeoutAt": None, "expireAt": None, "priority": 0,
+    "lane": "default", "httpVersion": "1.1", "userAgent": None, "location": True, "redirectAttempts": 8,
+    "traceResponseData": True,
+}  # fmt: skip
+
+
+def config(**fields: Any) -> TaskConfig:
+    return msgspec.convert(fields, TaskConfig)
+
+
+def test_the_defaults_of_the_contract() -> None:
+    fields = msgspec.structs.fields(TaskConfig)
+    assert {field.encode_name: getattr(TaskConfig(), field.name) for field in fields} == DEFAULTS
+
+
+@pytest.mark.parametrize(
+    ("field", "lowest", "highest"),
+    [
+        ("executionDelay", 0, 3_650 * 86_400_000),
+        ("retry", 0, 2**31),
+        ("retryInterval", 1, None),
+        ("repeat", 0, 2**31),
+        ("repeatInterval", 1, None),
+        ("timeout", 100, 86_400_000),
+        ("priority", 0, 9),
+        ("redirectAttempts", 0, 32),
+        ("retryJitter", 0, 1),
+    ],
+)
+def test_the_bounds_of_the_contract(field: str, lowest: int, highest: int | None) -> None:
+    config(**{field: lowest})
+    with pytest.raises(msgspec.ValidationError):
+        config(**{field: lowest - 1})
+    if highest is not None:
+        config(**{field: highest})
+        with pytest.raises(msgspec.ValidationError):
+            config(**{field: highest + 1})
+
+
+def test_unknown_fields_are_refused() -> None:
+    with pytest.raises(msgspec.ValidationError, match="retries"):
+        config(retries=3)
+    with pytest.raises(msgspec.ValidationError, match="body"):
+        msgspec.convert({"url": "http://a.example/", "method": "GET", "body": ""}, HttpRequest)
+
+
+@given(configs)
+def test_a_spec_comes_back_as_it_was_stored(stored: TaskConfig) -> None:
+    spec = TaskSpec(
+        HttpRequest("http://a.example/", "POST", headers={"X-A": "ü"}, data={"deep": [1, None, {}]}), stored
+    )
+    assert decode_spec(encode_spec(spec)) == spec
+
+
+def test_bytes_that_are_no_spec_are_refused() -> None:
+    for blob in (b"", b"\x00", b"\xff" * 20, msgspec.msgpack.encode({"request": {}})):
+        with pytest.raises(msgspec.DecodeError):
+            decode_spec(blob)
+
+
+def test_the_retry_policy_of_a_configuration() -> None:
+    assert TaskConfig(retry=3, retry_interval=50).retry_policy() == RetryPolicy(3, 50, "linear")
+    assert TaskConfig(retry=3, retry_exponential=False).retry_policy().backoff == "fixed"
+    exponential = TaskConfig(retry=3, retry_backoff="exponential").retry_policy()
+    assert (exponential.backoff, exponential.jitter) == ("exponential", 0.2)
+    named = TaskConfig(retry_backoff="linear", retry_exponential=False, retry_jitter=0.5, ignore_status_code=[404])
+    assert named.retry_policy() == RetryPolicy(0, 1, "linear", jitter=0.5, ignored_statuses=(404,))
+    assert TaskConfig(retry_backoff="exponential", retry_jitter=0).retry_policy().jitter == 0
+    assert TaskConfig(retry=9, retry_at=5).retry_policy() == RetryPolicy(1, at=5)
+
+
+def test_the_repeat_policy_of_a_configuration() -> None:
+    assert TaskConfig(repeat=3, repeat_interval=50).repeat_policy() == RepeatPolicy(3, 50, "linear")
+    assert TaskConfig(repeat=3, repeat_exponential=False).repeat_policy().backoff == "fixed"
+    assert TaskConfig(repeat_at=5).repeat_policy() == RepeatPolicy(1, at=5)
+
+
+def test_the_most_urgent_sorts_first() -> None:
+    order = [urgency(0, forced=True), *(urgency(priority) for priority in range(limits.PRIORITY_MAX, -1, -1))]
+    assert order == sorted(set(order))
