@@ -44,6 +44,7 @@ class Dispatcher:
         self._line: Line | None = None
         self._targets_after = ""
         self._starved = False
+        self._freed = False
 
     def wake(self) -> None:
         """There may be something due."""
@@ -51,6 +52,7 @@ class Dispatcher:
 
     def slot_freed(self) -> None:
         """A call ended. Worth a look only when work waits for a slot, and then a few slots together."""
+        self._freed = True
         if self._starved:
             if len(self._inflight) * 8 <= self._slots.total * 7:
                 self._wake.set()
@@ -84,6 +86,7 @@ class Dispatcher:
             targets_excluded=self._inflight.full_targets(self._slots.target_max),
             targets_after=self._targets_after,
         )
+        self._freed = False
         choice = _Choice(self._slots, self._inflight.held())
         claimed = await self._store.claim(look, choice)
         self._line = claimed.resume_after
@@ -94,6 +97,8 @@ class Dispatcher:
         self._starved = full or choice.refused or bool(look.targets_excluded)
         if not full and (claimed.more or (choice.refused and claimed.claims)):
             return 0.0
+        if self._starved and self._freed:  # while the store was asked, room was made that it did not know of
+            return _GATHER_SECONDS
         if claimed.next_due_at is None:
             return _LOOK_AGAIN_SECONDS
         return min(max(0, claimed.next_due_at - look.horizon) / 1_000, _LOOK_AGAIN_SECONDS)
