@@ -68,17 +68,12 @@ def divide(amount: int, rooms: Sequence[int]) -> list[int]:
     parts = [0] * len(rooms)
     open_rooms = [index for index, room in enumerate(rooms) if room > 0]
     while amount > 0 and open_rooms:
-        each, rest = divmod(amount, len(open_rooms))
-        still_open = []
-        for place, index in enumerate(open_rooms):
-            part = min(rooms[index] - parts[index], each + (1 if place < rest else 0))
+        each = max(1, amount // len(open_rooms))
+        for index in open_rooms:
+            part = min(rooms[index] - parts[index], each, amount)
             parts[index] += part
             amount -= part
-            if parts[index] < rooms[index]:
-                still_open.append(index)
-        if len(still_open) == len(open_rooms):
-            break
-        open_rooms = still_open
+        open_rooms = [index for index in open_rooms if parts[index] < rooms[index]]
     return parts
 
 

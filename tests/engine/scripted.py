@@ -1,0 +1,47 @@
+"""A caller that calls nobody: it keeps what it was asked to send, and a test says how each call ends."""
+
+from collections.abc import Callable, Collection, Sequence
+
+from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tasks_server.engine.calls import Call, Done
+
+OK = Outcome(OutcomeKind.SUCCESS, status_code=200, response=b"fine")
+DOWN = Outcome(OutcomeKind.HTTP_ERROR, status_code=503, error="the target answered 503")
+
+
+class ScriptedCaller:
+    """Implements `Caller`. `sent` maps tokens to calls that have not ended."""
+
+    def __init__(self) -> None:
+        self.sent: dict[int, Call] = {}
+        self.aborted: list[int] = []
+        self.stopped = False
+        self._on_done: Callable[[list[Done]], None] | None = None
+
+    def start(self, on_done: Callable[[list[Done]], None]) -> None:
+        self._on_done = on_done
+
+    def send(self, calls: Sequence[Call]) -> None:
+        self.sent.update({call.token: call for call in calls})
+
+    def abort(self, tokens: Collection[int]) -> None:
+        for token in tokens:
+            if self.sent.pop(token, None) is not None:
+                self.aborted.append(token)
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    def end(self, token: int, outcome: Outcome = OK, started_at: int = 0, ended_at: int = 0) -> None:
+        """Ends one call."""
+        assert self._on_done is not None
+        call = self.sent.pop(token)
+        self._on_done([Done(token, outcome, started_at or call.start_at, ended_at or call.start_at)])
+
+    def end_all(self, outcome: Outcome = OK) -> None:
+        """Ends every call that is in flight."""
+        for token in list(self.sent):
+            self.end(token, outcome)
+
+    def headers(self, token: int) -> dict[str, str]:
+        return dict(self.sent[token].headers)

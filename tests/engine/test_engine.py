@@ -1,0 +1,320 @@
+"""The engine over a real store, with a clock that stands still and a caller that calls nobody."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from tasks_server.clock import ManualClock
+from tasks_server.domain import lifecycle
+from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tasks_server.domain.errors import Unavailable
+from tasks_server.domain.owner import Owner
+from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec, encode_spec
+from tasks_server.domain.task import State, Task
+from tasks_server.engine.loop import Engine, EngineConfig
+from tasks_server.store.ports import Change
+from tasks_server.telemetry import Telemetry
+
+from ..store.adapters import ADAPTERS
+from ..store.world import World
+from .scripted import DOWN, ScriptedCaller
+
+
+class Shop:
+    """A store with one owner, and an engine over it."""
+
+    def __init__(self, world: World, owner: Owner, config: EngineConfig) -> None:
+        self.world = world
+        self.store = world.store
+        self.clock = world.clock
+        self.owner = owner
+        self.caller = ScriptedCaller()
+        self.lines: list[bytes] = []
+        told = Telemetry(world.clock, write=self.lines.append)
+        self.engine = Engine(world.store, self.caller, world.clock, config, told, lambda: 0.0)
+
+    async def submit(self, config: TaskConfig | None = None, delay: int = 0, target: str = "a.example:80") -> str:
+        config = config or TaskConfig()
+        spec = encode_spec(TaskSpec(HttpRequest(f"http://{target}/", "GET"), config))
+        due = self.clock.now() + delay
+        new = self.world.task(
+            self.owner, delay, spec=spec, target=target, expire_at=config.expire_at, priority=config.priority,
+            state=lifecycle.waiting_state(due, self.clock.now()),
+        )  # fmt: skip
+        await self.store.insert(new)
+        return new.id
+
+    async def task(self, task_id: str) -> Task:
+        found = await self.store.task(self.owner.id, task_id)
+        assert found is not None
+        return found
+
+    async def look(self) -> list[int]:
+        """One pass of the dispatcher; the tokens in flight after it."""
+        self.engine.executor.start()
+        await self.engine.dispatcher.look()
+        return list(self.caller.sent)
+
+    async def settle(self) -> None:
+        """Records what has ended."""
+        await asyncio.sleep(0)  # lets the hand-over from the caller's thread run
+        await self.engine.settler.flush()
+
+    async def until(self, fact: Callable[[], bool]) -> None:
+        """Lets the engine go on until `fact` holds."""
+        async with asyncio.timeout(20):
+            while not fact():
+                await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+async def open_shop(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Callable[..., "asyncio.Future[Shop]"]]:
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def make(config: EngineConfig | None = None) -> Shop:
+            adapter = ADAPTERS["sqlite-memory"]
+            store = adapter.make(tmp_path, clock)
+            await store.open()
+            stack.push_async_callback(store.close)
+            world = World(store, clock, adapter, tmp_path)
+            return Shop(world, await world.owner(), config or EngineConfig())
+
+        yield make
+
+
+@pytest.fixture
+async def shop(open_shop: Callable[..., "asyncio.Future[Shop]"]) -> Shop:
+    return await open_shop()
+
+
+async def test_a_due_task_is_called_and_recorded(shop: Shop) -> None:
+    task_id = await shop.submit()
+    [token] = await shop.look()
+    assert (await shop.task(task_id)).state is State.RUNNING
+    shop.caller.end(token)
+    await shop.settle()
+    task = await shop.task(task_id)
+    assert (task.state, task.status_code, task.response, task.attempt) == (State.COMPLETED, 200, b"fine", 1)
+    [attempt] = await shop.store.attempts(shop.owner.id, task_id)
+    assert attempt.outcome is OutcomeKind.SUCCESS
+
+
+async def test_the_target_can_tell_task_and_attempt(shop: Shop) -> None:
+    task_id = await shop.submit(TaskConfig(retry=3, retry_interval=1_000, retry_backoff="fixed"))
+    [token] = await shop.look()
+    assert shop.caller.headers(token) == {
+        "X-Tasks-Queue-Id": task_id,
+        "X-Tasks-Attempt": "1",
+        "Idempotency-Key": task_id,
+    }
+    shop.caller.end(token, DOWN)
+    await shop.settle()
+    now = shop.clock.advance(1_000)
+    [token] = await shop.look()
+    headers = shop.caller.headers(token)
+    assert headers["X-Tasks-Attempt"] == "2"
+    assert headers["X-Tasks-Retry-Count"] == "1"
+    assert headers["X-Tasks-Retry-Limit"] == "3"
+    assert headers["X-Tasks-Estimate-Next-Retry-At"] == str(now + 1_000)
+
+
+async def test_a_later_task_is_sent_for_its_very_millisecond(shop: Shop) -> None:
+    await shop.submit(delay=60_000)
+    assert await shop.look() == []
+    shop.clock.advance(59_985)
+    [token] = await shop.look()
+    assert shop.caller.sent[token].start_at == shop.clock.now() + 15
+
+
+async def test_the_dispatcher_sleeps_until_the_next_task_is_near(shop: Shop) -> None:
+    await shop.submit(delay=10_000)
+    assert await shop.engine.dispatcher.look() == pytest.approx(9.98)
+
+
+async def test_retries_wait_and_end(shop: Shop) -> None:
+    task_id = await shop.submit(TaskConfig(retry=1, retry_interval=5_000))
+    [token] = await shop.look()
+    shop.caller.end(token, DOWN)
+    await shop.settle()
+    task = await shop.task(task_id)
+    assert (task.state, task.due_at, task.failures) == (State.RETRYABLE, shop.clock.now() + 5_000, 1)
+    assert await shop.look() == []
+    shop.clock.advance(5_000)
+    [token] = await shop.look()
+    shop.caller.end(token, DOWN)
+    await shop.settle()
+    task = await shop.task(task_id)
+    assert (task.state, task.status_code, task.attempt) == (State.FAILED, 503, 2)
+
+
+async def test_an_expired_task_is_not_sent(shop: Shop) -> None:
+    task_id = await shop.submit(TaskConfig(expire_at=shop.clock.now() + 500))
+    shop.clock.advance(500)
+    assert await shop.look() == []
+    await shop.settle()
+    task = await shop.task(task_id)
+    assert task.state is State.FAILED
+    assert task.error == lifecycle.EXPIRED_ERROR
+
+
+async def test_the_deadline_of_the_first_attempt_replaces_the_timeout(shop: Shop) -> None:
+    await shop.submit(TaskConfig(timeout=30_000, timeout_at=shop.clock.now() + 2_000, retry=1))
+    [token] = await shop.look()
+    assert shop.caller.sent[token].timeout_ms == 2_000
+    shop.caller.end(token, DOWN)
+    await shop.settle()
+    shop.clock.advance(10)
+    [token] = await shop.look()
+    assert shop.caller.sent[token].timeout_ms == 30_000
+
+
+async def test_what_is_in_flight_is_bounded(open_shop: Callable[..., "asyncio.Future[Shop]"]) -> None:
+    shop = await open_shop(EngineConfig(concurrency_max=10, per_target_max=4))
+    for number in range(20):
+        await shop.submit(target="slow.example:80" if number < 15 else "quick.example:80")
+    await shop.look()
+    await shop.look()
+    flying = [call.request.url for call in shop.caller.sent.values()]
+    assert flying.count("http://slow.example:80/") == 4
+    assert flying.count("http://quick.example:80/") == 4
+
+
+async def test_an_unreadable_request_fails_with_a_reason(shop: Shop) -> None:
+    new = shop.world.task(shop.owner, spec=b"\xc1 not ours")
+    await shop.store.insert(new)
+    assert await shop.look() == []
+    await shop.settle()
+    task = await shop.task(new.id)
+    assert task.state is State.FAILED
+    assert "unreadable" in (task.error or "")
+
+
+async def test_a_store_in_trouble_loses_no_outcome(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    task_id = await shop.submit()
+    [token] = await shop.look()
+    shop.caller.end(token)
+
+    async def refuse(_: object) -> set[int]:
+        raise Unavailable("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shop.store, "settle", refuse)
+        await asyncio.sleep(0)
+        assert not await shop.engine.settler.flush()
+    assert (await shop.task(task_id)).state is State.RUNNING
+    assert await shop.engine.settler.flush()
+    assert (await shop.task(task_id)).state is State.COMPLETED
+
+
+@contextlib.asynccontextmanager
+async def working(shop: Shop) -> AsyncIterator["asyncio.Task[None]"]:
+    """The engine runs; it is stopped at the end, if it was not before."""
+    running = asyncio.create_task(shop.engine.run())
+    try:
+        yield running
+    finally:
+        shop.engine.stop(0)
+        await running
+
+
+async def test_a_running_engine_takes_work_as_it_comes(shop: Shop) -> None:
+    async with working(shop):
+        for _ in range(3):
+            await shop.submit()
+            await shop.until(lambda: len(shop.caller.sent) == 1)
+            shop.caller.end_all()
+        await shop.engine.settler.drained()
+    assert shop.caller.stopped
+
+
+async def test_room_made_during_a_look_is_used(open_shop: Callable[..., "asyncio.Future[Shop]"]) -> None:
+    shop = await open_shop(EngineConfig(concurrency_max=2, per_target_max=1))
+    for _ in range(50):
+        await shop.submit()
+    seen: set[int] = set()
+    async with working(shop):
+        while len(seen) < 50:
+            await shop.until(lambda: bool(shop.caller.sent))
+            seen.update(shop.caller.sent)
+            shop.caller.end_all()
+
+
+async def test_a_call_of_a_paused_task_is_dropped(shop: Shop) -> None:
+    task_id = await shop.submit(TaskConfig(retry=5))
+    async with working(shop):
+        await shop.until(lambda: len(shop.caller.sent) == 1)
+        await shop.store.change(shop.owner.id, task_id, lambda task, _: Change(lifecycle.pause(task, shop.clock.now())))
+        shop.store.hint("cancel")
+        await shop.until(lambda: len(shop.caller.aborted) == 1)
+    assert (await shop.task(task_id)).state is State.PAUSED
+
+
+async def test_the_report_of_a_call_whose_task_was_revoked_is_refused(shop: Shop) -> None:
+    task_id = await shop.submit()
+    [token] = await shop.look()
+    await shop.store.change(shop.owner.id, task_id, lambda task, _: Change(lifecycle.revoke(task, shop.clock.now())))
+    shop.caller.end(token)
+    await shop.settle()
+    assert shop.engine.settler.lost == 1
+    assert (await shop.task(task_id)).state is State.REVOKED
+
+
+async def test_a_stopping_engine_lets_calls_finish(shop: Shop) -> None:
+    task_id = await shop.submit()
+    async with working(shop) as running:
+        await shop.until(lambda: len(shop.caller.sent) == 1)
+        shop.engine.stop(20)
+        later = await shop.submit()
+        shop.caller.end_all()
+        await running
+    assert (await shop.task(task_id)).state is State.COMPLETED
+    assert (await shop.task(later)).state is State.AVAILABLE
+
+
+async def test_a_call_cut_short_by_the_stop_is_no_failure(shop: Shop) -> None:
+    task_id = await shop.submit()
+    async with working(shop) as running:
+        await shop.until(lambda: len(shop.caller.sent) == 1)
+        shop.engine.stop(0)
+        await running
+    task = await shop.task(task_id)
+    assert (task.state, task.failures, task.attempt) == (State.AVAILABLE, 0, 1)
+    [attempt] = await shop.store.attempts(shop.owner.id, task_id)
+    assert attempt.outcome is OutcomeKind.INTERRUPTED
+
+
+async def test_a_dead_part_ends_the_engine_loudly(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def die() -> float:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(shop.engine.dispatcher, "look", die)
+    with pytest.raises(ZeroDivisionError):
+        await shop.engine.run()
+
+
+async def test_a_task_of_a_worker_that_is_silent_runs_again(shop: Shop) -> None:
+    task_id = await shop.submit()
+    await shop.look()
+    shop.clock.advance(31_000)
+    assert await shop.store.rescue(shop.clock.now(), 10) == 1
+    await shop.look()
+    task = await shop.task(task_id)
+    assert (task.state, task.attempt, task.failures) == (State.RUNNING, 2, 0)
+
+
+async def test_repeats_follow_success(shop: Shop) -> None:
+    task_id = await shop.submit(TaskConfig(repeat=1, repeat_interval=2_000))
+    [token] = await shop.look()
+    shop.caller.end(token)
+    await shop.settle()
+    assert (await shop.task(task_id)).state is State.SCHEDULED
+    shop.clock.advance(2_000)
+    [token] = await shop.look()
+    assert shop.caller.headers(token)["X-Tasks-Repeat-Count"] == "1"
+    shop.caller.end(token, Outcome(OutcomeKind.SUCCESS, status_code=204))
+    await shop.settle()
+    task = await shop.task(task_id)
+    assert (task.state, task.status_code) == (State.COMPLETED, 204)
