@@ -1,0 +1,288 @@
+"""Turns a call into libcurl options: URL, headers, data, and which options of a handle differ from call to call.
+
+Nothing here touches the network. `load` puts a call on a handle and undoes what the call before had changed; it
+raises `Unsendable`, or whatever a malformed request makes Python raise, and the caller of it ends the call with that.
+"""
+
+import base64
+import re
+import secrets
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import msgspec
+import pycurl
+
+from tasks_server.domain import rules
+from tasks_server.domain.request import BODILESS_METHODS, FormPart, HttpRequest, TaskConfig
+from tasks_server.domain.urls import read_url
+from tasks_server.engine.calls import Call
+from tasks_server.engine.http.errors import Unsendable
+
+_PROTOCOLS: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
+# Values of FOLLOWLOCATION that pycurl has no names for: with OBEYCODE the method of a redirected request follows
+# the status (303, and 301 or 302 after POST, become GET) even when it was set by CUSTOMREQUEST.
+_FOLLOW_NOT: Final = 0
+_FOLLOW_OBEYCODE: Final = 2
+
+_JSON: Final = b"Content-Type: application/json"
+_TEXT: Final = b"Content-Type: text/plain; charset=utf-8"
+_BINARY: Final = b"Content-Type: application/octet-stream"
+_NO_CONTENT_TYPE: Final = b"Content-Type:"
+_NO_EXPECT: Final = b"Expect:"
+
+_REFUSED: Final = rules.HEADERS_REFUSED | {"expect"}
+_REFUSED_PREFIXES: Final = ("x-tasks-", "proxy-")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_HEADER_NAME: Final = re.compile(r"[!-9;-~]+")
+_BOUNDARY: Final = re.compile(r"""boundary=(?:"([^"]{1,70})"|([!-:<-~]{1,70}))""", re.IGNORECASE)
+
+_encode_json: Final = msgspec.json.Encoder().encode
+
+# httpVersion -> (HTTP_VERSION, HTTP09_ALLOWED)
+_HTTP_VERSIONS: Final[dict[str, tuple[int, int]]] = {
+    "0.9": (pycurl.CURL_HTTP_VERSION_1_0, 1),
+    "1.0": (pycurl.CURL_HTTP_VERSION_1_0, 0),
+    "1.1": (pycurl.CURL_HTTP_VERSION_1_1, 0),
+    "2": (pycurl.CURL_HTTP_VERSION_2TLS, 0),
+    "2-prior-knowledge": (pycurl.CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE, 0),
+    "3": (pycurl.CURL_HTTP_VERSION_3, 0),
+}
+_FEATURES_NEEDED: Final = {"2": "HTTP2", "2-prior-knowledge": "HTTP2", "3": "HTTP3"}
+
+
+def unsupported_http_versions() -> set[str]:
+    """The values of `httpVersion` that the installed libcurl cannot speak."""
+    features = pycurl.version_info()[4]
+    return {
+        version
+        for version, feature in _FEATURES_NEEDED.items()
+        if not features & getattr(pycurl, f"VERSION_{feature}", 0)
+    }
+
+
+_UNSUPPORTED: Final = frozenset(unsupported_http_versions())
+
+
+def constant_options(*, response_max_bytes: int, ca_file: str | None, idle_seconds: int) -> list[tuple[int, Any]]:
+    """The options that every handle gets once and no call changes."""
+    options: list[tuple[int, Any]] = [
+        (pycurl.NOSIGNAL, 1),
+        (pycurl.NOPROGRESS, 1),
+        (pycurl.PROTOCOLS, _PROTOCOLS),
+        (pycurl.REDIR_PROTOCOLS, _PROTOCOLS),
+        # Nothing of the environment or of files: no proxy variables, no .netrc.
+        (pycurl.PROXY, ""),
+        (pycurl.NOPROXY, "*"),
+        (pycurl.NETRC, pycurl.NETRC_IGNORED),
+        # libcurl itself refuses a Content-Length above this and stops reading a body that grows past it.
+        (pycurl.MAXFILESIZE_LARGE, response_max_bytes),
+        (pycurl.TCP_KEEPALIVE, 1),
+        (pycurl.MAXAGE_CONN, idle_seconds),
+    ]
+    if ca_file is not None:
+        options.append((pycurl.CAINFO, ca_file))
+    return options
+
+
+Shape = tuple[tuple[int, Any], ...]
+
+
+def _shape(method: str, has_body: bool) -> Shape:
+    """The options that make libcurl send `method` with or without data; each shape sets all that any shape sets."""
+    if method == "GET":
+        return ((pycurl.POSTREDIR, 0), (pycurl.CUSTOMREQUEST, None), (pycurl.HTTPGET, 1))
+    if method == "HEAD":
+        return ((pycurl.POSTREDIR, 0), (pycurl.CUSTOMREQUEST, None), (pycurl.NOBODY, 1))
+    if method == "POST":
+        return ((pycurl.POSTREDIR, 0), (pycurl.CUSTOMREQUEST, None), (pycurl.POST, 1))
+    if has_body:
+        # To libcurl this is a POST under another name; 301 and 302 turn only a true POST into GET.
+        keep = pycurl.REDIR_POST_301 | pycurl.REDIR_POST_302
+        return ((pycurl.POSTREDIR, keep), (pycurl.CUSTOMREQUEST, method), (pycurl.POST, 1))
+    return ((pycurl.POSTREDIR, 0), (pycurl.CUSTOMREQUEST, method), (pycurl.HTTPGET, 1))
+
+
+_SHAPES: Final = {
+    (method, has_body): _shape(method, has_body)
+    for method in ("GET", "HEAD", "DELETE", "POST", "PUT", "PATCH", "OPTIONS")
+    for has_body in (False, True)
+}
+_LENGTH_ALWAYS: Final = frozenset({"POST", "PUT", "PATCH"})
+
+
+class Loaded(msgspec.Struct):
+    """What a handle holds of the options that differ between calls. A new handle holds none of them."""
+
+    shape: tuple[str, bool] | None = None
+    http_version: str | None = None
+    following: tuple[int, int, int] | None = None
+    timeout_ms: int | None = None
+
+
+def load(curl: "pycurl.Curl", loaded: Loaded, call: Call, agent_line: bytes) -> None:
+    """Puts a call on an idle handle. `loaded` is the handle's record; after an error the handle may be used again."""
+    request, config = call.request, call.config
+    setopt = curl.setopt
+    body, content_type = render_body(request)
+    method = request.method
+    if body is None and method in _LENGTH_ALWAYS:
+        body, content_type = b"", _NO_CONTENT_TYPE
+    setopt(pycurl.URL, render_url(request))
+    setopt(pycurl.HTTPHEADER, render_headers(call, agent_line, content_type))
+    shape = (method, body is not None)
+    if loaded.shape != shape:
+        loaded.shape = None
+        for option, value in _SHAPES[shape]:
+            setopt(option, value)
+        loaded.shape = shape
+    if body is not None:
+        setopt(pycurl.POSTFIELDS, body)
+    if loaded.timeout_ms != call.timeout_ms:
+        setopt(pycurl.TIMEOUT_MS, call.timeout_ms)
+        loaded.timeout_ms = call.timeout_ms
+    if loaded.http_version != config.http_version:
+        _set_http_version(curl, loaded, config.http_version)
+    following = _following(request, config)
+    if loaded.following != following:
+        loaded.following = None
+        setopt(pycurl.FOLLOWLOCATION, following[0])
+        setopt(pycurl.MAXREDIRS, following[1])
+        setopt(pycurl.AUTOREFERER, following[2])
+        loaded.following = following
+
+
+def _set_http_version(curl: "pycurl.Curl", loaded: Loaded, version: str) -> None:
+    if version in _UNSUPPORTED:
+        raise Unsendable(f"this server's HTTP library does not speak HTTP {version}")
+    loaded.http_version = None
+    number, allow_09 = _HTTP_VERSIONS[version]
+    curl.setopt(pycurl.HTTP_VERSION, number)
+    curl.setopt(pycurl.HTTP09_ALLOWED, allow_09)
+    loaded.http_version = version
+
+
+def _following(request: HttpRequest, config: TaskConfig) -> tuple[int, int, int]:
+    if not config.location or not config.redirect_attempts:
+        return (_FOLLOW_NOT, 0, 0)
+    return (_FOLLOW_OBEYCODE, config.redirect_attempts, 1 if request.transport == "curl" else 0)
+
+
+# URL
+
+
+def render_url(request: HttpRequest) -> bytes:
+    """The URL to ask for: the query joined to the one that the URL has, the fragment left out."""
+    url = _bare_url(request.url)
+    if not request.query:
+        return url
+    joint = b"?" if b"?" not in url else b"" if url.endswith((b"?", b"&")) else b"&"
+    return url + joint + urlencode(request.query).encode("ascii")
+
+
+@lru_cache(maxsize=1_024)
+def _bare_url(url: str) -> bytes:
+    try:
+        text, _ = read_url(url)
+    except ValueError as error:
+        raise Unsendable(f"the URL {error}") from None
+    return text.partition("#")[0].encode("ascii")
+
+
+# Data
+
+
+def render_body(request: HttpRequest) -> tuple[bytes | None, bytes | None]:
+    """The bytes to send and the header line that names their type unless the caller does. None: nothing is sent."""
+    data = request.data
+    if (data is None and request.data_base64 is None) or request.method in BODILESS_METHODS:
+        return None, None
+    if data is None:
+        assert request.data_base64 is not None
+        return base64.b64decode(request.data_base64, validate=True), _BINARY
+    if isinstance(data, dict):
+        return _encode_json(data), _JSON
+    if isinstance(data, str):
+        return data.encode(), _TEXT
+    return _render_form(data, request.headers)
+
+
+def _render_form(parts: Sequence[FormPart], headers: dict[str, str] | None) -> tuple[bytes, bytes]:
+    """Multipart form data (RFC 7578), values as they are. The caller may bring a type with a boundary of its own."""
+    given = next((value for name, value in (headers or {}).items() if name.lower() == "content-type"), "")
+    found = _BOUNDARY.search(given)
+    boundary = ((found[1] or found[2]) if found else f"------------------------{secrets.token_hex(16)}").encode()
+    pieces: list[bytes] = []
+    for part in parts:
+        # As browsers write names: the three characters that would break out of the quotes or the line.
+        name = part.name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A").encode()
+        head = b'--%b\r\nContent-Disposition: form-data; name="%b"\r\n\r\n' % (boundary, name)
+        pieces += (head, part.value.encode(), b"\r\n")
+    pieces.append(b"--%b--\r\n" % boundary)
+    return b"".join(pieces), b"Content-Type: multipart/form-data; boundary=" + boundary
+
+
+# Headers
+
+
+def render_headers(call: Call, agent_line: bytes, content_type: bytes | None) -> list[bytes]:
+    """All header lines in libcurl's form. The caller's replace our defaults; those of `call.headers` stand."""
+    agent = call.config.user_agent
+    has_body = content_type is not None
+    lines = [agent_line if agent is None else header_line("User-Agent", agent)]
+    ours = [header_line(name, value) for name, value in call.headers]
+    theirs = call.request.headers
+    if theirs:
+        given = _their_lines(theirs, call)
+        if agent is not None:
+            given.pop("user-agent", None)
+        elif "user-agent" in given:
+            lines.clear()
+        named = given.get("content-type")
+        if named is not None:
+            if content_type is not None and content_type.startswith(b"Content-Type: multipart/form-data"):
+                given["content-type"] = _with_boundary(named, content_type)
+            content_type = None
+        lines.extend(given.values())
+    if content_type is not None:
+        lines.append(content_type)
+    if has_body:
+        lines.append(_NO_EXPECT)
+    lines.extend(ours)
+    return lines
+
+
+def _their_lines(theirs: dict[str, str], call: Call) -> dict[str, bytes]:
+    """The caller's header lines by lower-case name, without those that only we may set."""
+    ours = {name.lower() for name, _ in call.headers}
+    lines = {}
+    for name, value in theirs.items():
+        lower = name.lower()
+        if lower in _REFUSED or lower.startswith(_REFUSED_PREFIXES):
+            raise Unsendable(f"the header {name[:64]} cannot be set")
+        if lower not in ours:
+            lines[lower] = header_line(name, value)
+    return lines
+
+
+def header_line(name: str, value: str) -> bytes:
+    """One header as libcurl wants it. Raises `Unsendable` for what would end the line or the header."""
+    if not (name.isascii() and _HEADER_NAME.fullmatch(name)):
+        raise Unsendable("a header's name holds a character that no header name may hold")
+    # Everything printable is free of control characters; the rest is looked at more closely.
+    if not value.isprintable() and _CONTROL.search(value):
+        raise Unsendable(f"the header {name} holds a control character")
+    if not value or value.isspace():
+        # libcurl takes "Name:" for "do not send it"; this is its form for an empty value.
+        return f"{name};".encode()
+    return f"{name}: {value}".encode()
+
+
+def _with_boundary(given: bytes, ours: bytes) -> bytes:
+    """The caller's multipart type with our boundary, when it has none; any other type as the caller wrote it."""
+    is_multipart = given.partition(b":")[2].strip().lower().startswith(b"multipart/")
+    if not is_multipart or _BOUNDARY.search(given.decode("utf-8")):
+        return given
+    return given.rstrip(b"; ") + b"; boundary=" + ours.partition(b"boundary=")[2]

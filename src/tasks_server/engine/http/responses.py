@@ -1,0 +1,72 @@
+"""Reads a target's answer: status, body and the few headers that matter to a task. What libcurl reports when there
+is no answer is in `errors`.
+"""
+
+from collections.abc import Sequence
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from tasks_server.domain.attempt import Outcome, OutcomeKind
+
+NO_RETRY_STATUSES: Final = frozenset({410, 489})
+_DIGITS_MAX: Final = 1_000
+_SECONDS_MAX: Final = 10**9
+"""Far more than anyone waits for (the domain caps it at a day); keeps absurd numbers small."""
+
+
+def answered(status: int, header_lines: Sequence[bytes], body: bytes | None, now: int) -> Outcome:
+    """The outcome of a complete answer. `header_lines` are all lines that came, redirects included; `now` is ms."""
+    if status < 400:
+        return Outcome(OutcomeKind.SUCCESS, status_code=status, response=body)
+    if status > 599:
+        error = f"the target answered {status}, which is no status of HTTP"
+        return Outcome(OutcomeKind.CONNECTION, status_code=500, error=error, response=body)
+    retry_after, no_retry = steering(header_lines)
+    return Outcome(
+        OutcomeKind.HTTP_ERROR,
+        status_code=status,
+        error=f"the target answered {status}",
+        response=body,
+        retry_after_ms=None if retry_after is None else retry_after_ms(retry_after, now),
+        no_retry=no_retry or status in NO_RETRY_STATUSES,
+    )
+
+
+def steering(header_lines: Sequence[bytes]) -> tuple[bytes | None, bool]:
+    """`Retry-After` of the last answer in these lines, and whether it says `X-Tasks-No-Retry: true`."""
+    retry_after: bytes | None = None
+    no_retry = False
+    for line in _last_block(header_lines):
+        name, _, value = line.partition(b":")
+        match name.strip().lower():
+            case b"retry-after":
+                retry_after = value.strip()
+            case b"x-tasks-no-retry":
+                no_retry = value.strip().lower() == b"true"
+    return retry_after, no_retry
+
+
+def retry_after_ms(value: bytes, now: int) -> int | None:
+    """How long to wait, in ms: `value` is seconds, or an HTTP date that is held against `now`. None: neither."""
+    if value.isdigit():
+        return (min(int(value), _SECONDS_MAX) if len(value) <= _DIGITS_MAX else _SECONDS_MAX) * 1_000
+    try:
+        moment = parsedate_to_datetime(value.decode("ascii"))
+        at = int(moment.timestamp() * 1_000)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return max(0, at - now)
+
+
+def _last_block(lines: Sequence[bytes]) -> list[bytes]:
+    """The header lines of the last answer: from its status line to the empty line, so trailers stay out."""
+    begin = 0
+    for index, line in enumerate(lines):
+        if line.startswith(b"HTTP/"):
+            begin = index + 1
+    block = []
+    for line in lines[begin:]:
+        if not line.strip():
+            break
+        block.append(line)
+    return block

@@ -1,0 +1,293 @@
+"""Transfers in libcurl, many at once, driven by epoll: one `turn` at a time, on whatever thread calls it.
+
+Here are the pool of handles, the sockets and the endings. When a call may start and how calls come in from other
+threads is in `client`; what a handle is told is in `options`.
+
+Every callback from libcurl into Python takes the interpreter lock back and gives it up again, and may have to wait
+for it each time. So libcurl gets builtin methods of lists as callbacks for headers and data, is asked for its next
+timer instead of announcing each, and enforces the size cap itself.
+"""
+
+import os
+import select
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Final
+
+import pycurl
+
+from tasks_server.clock import Clock
+from tasks_server.domain.attempt import Outcome
+from tasks_server.engine.calls import Call, Done
+from tasks_server.engine.http.errors import Circumstances, Unsendable, failed, unsendable
+from tasks_server.engine.http.options import Loaded, constant_options, load
+from tasks_server.engine.http.responses import answered
+
+_EVENTS_MAX: Final = 512
+_READ: Final = select.EPOLLIN | select.EPOLLHUP | select.EPOLLRDHUP
+# What libcurl asks for (POLL_IN, POLL_OUT, POLL_INOUT) as epoll says it, and epoll's answer as libcurl wants it.
+_WANTED: Final = {
+    pycurl.POLL_NONE: 0,
+    pycurl.POLL_IN: select.EPOLLIN,
+    pycurl.POLL_OUT: select.EPOLLOUT,
+    pycurl.POLL_INOUT: select.EPOLLIN | select.EPOLLOUT,
+}
+_IDLE_SECONDS: Final = 30
+"""A connection that was idle for longer is not used again; after as long without any transfer all are closed."""
+
+
+class Handle:
+    """A libcurl handle that serves one call after another, and what the present one has brought so far."""
+
+    __slots__ = ("body", "call", "curl", "headers", "loaded", "started_at")
+
+    def __init__(self) -> None:
+        self.curl = pycurl.Curl()
+        self.loaded = Loaded()
+        self.headers: list[bytes] = []
+        self.body: list[bytes] = []
+        self.call: Call | None = None
+        self.started_at = 0
+
+
+class Transfers:
+    """Calls under way. Not thread-safe but for `wake`."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        user_agent: str,
+        response_max_bytes: int,
+        connections_max: int,
+        ca_file: str | None,
+        idle_seconds: int = _IDLE_SECONDS,
+    ) -> None:
+        self._clock = clock
+        self._agent_line = f"User-Agent: {user_agent}".encode()
+        self._response_max_bytes = response_max_bytes
+        self._connections_max = connections_max
+        self._constant = constant_options(
+            response_max_bytes=response_max_bytes, ca_file=ca_file, idle_seconds=idle_seconds
+        )
+        self._idle_seconds = idle_seconds
+        self._idle: list[Handle] = []
+        self._by_curl: dict[pycurl.Curl, Handle] = {}
+        self._by_token: dict[int, Handle] = {}
+        self._ended: list[Done] = []
+        self._watched: dict[int, int] = {}
+        self._trouble: BaseException | None = None
+        self._epoll = select.epoll()
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._wake_lock = threading.Lock()
+        self._closed = False
+        self._epoll.register(self._wake_fd, select.EPOLLIN)
+        self._multi = self._new_multi()
+        self._used = False
+
+    def __len__(self) -> int:
+        return len(self._by_token)
+
+    @property
+    def tokens(self) -> list[int]:
+        """The calls under way."""
+        return list(self._by_token)
+
+    def wake(self) -> None:
+        """Ends the wait of a `turn` on another thread. Does nothing once closed."""
+        with self._wake_lock:
+            if not self._closed:
+                os.eventfd_write(self._wake_fd, 1)
+
+    def begin(self, call: Call) -> None:
+        """Starts a call. One that cannot be sent ends at the next turn, like any other."""
+        started_at = self._clock.now()
+        handle = self._idle.pop() if self._idle else self._new_handle()
+        try:
+            load(handle.curl, handle.loaded, call, self._agent_line)
+            self._multi.add_handle(handle.curl)
+        except Exception as error:  # whatever goes wrong ends that call alone
+            self._discard(handle)
+            self._ended.append(Done(call.token, unsendable(_plain(error)), started_at, started_at))
+            return
+        handle.call = call
+        handle.started_at = started_at
+        self._by_token[call.token] = handle
+        self._used = True
+
+    def drop(self, tokens: Iterable[int]) -> None:
+        """Ends these calls at once, without a `Done`."""
+        gone = set()
+        for token in tokens:
+            gone.add(token)
+            handle = self._by_token.get(token)
+            if handle is not None:
+                self._release(handle)
+        if self._ended:
+            self._ended = [done for done in self._ended if done.token not in gone]
+
+    def turn(self, timeout_seconds: float | None) -> list[Done]:
+        """Moves the transfers on: waits for the network, a timer of libcurl's or `wake`, at most `timeout_seconds`
+        (None: without end). The calls that have ended.
+        """
+        multi = self._multi
+        libcurl_ms = multi.timeout()
+        if libcurl_ms == 0:
+            multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+            self._collect()
+            libcurl_ms = multi.timeout()
+        if self._ended:
+            timeout_seconds = 0
+        elif libcurl_ms >= 0 and (timeout_seconds is None or libcurl_ms < timeout_seconds * 1_000):
+            timeout_seconds = libcurl_ms / 1_000
+        self._wait(timeout_seconds)
+        if self._trouble is not None:
+            raise self._trouble
+        self._collect()
+        return self.take_ended()
+
+    def take_ended(self) -> list[Done]:
+        """The calls that have ended and were not yet told of."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def close(self) -> None:
+        """Drops every call and closes every connection and descriptor."""
+        self.drop(self.tokens)
+        self._multi.close()
+        for handle in self._idle:
+            handle.curl.close()
+        self._idle.clear()
+        self._by_curl.clear()
+        self._epoll.close()
+        with self._wake_lock:
+            self._closed = True
+            os.close(self._wake_fd)
+
+    # Waiting
+
+    def _wait(self, timeout_seconds: float | None) -> None:
+        idle = self._used and not self._by_token
+        if idle and (timeout_seconds is None or timeout_seconds > self._idle_seconds):
+            timeout_seconds = self._idle_seconds
+        events = self._epoll.poll(timeout_seconds, _EVENTS_MAX)
+        if not events and idle and timeout_seconds == self._idle_seconds:
+            self._close_connections()
+        action = self._multi.socket_action
+        for fd, mask in events:
+            if fd == self._wake_fd:
+                os.eventfd_read(fd)
+            elif fd in self._watched:
+                action(
+                    fd,
+                    (pycurl.CSELECT_IN if mask & _READ else 0)
+                    | (pycurl.CSELECT_OUT if mask & select.EPOLLOUT else 0)
+                    | (pycurl.CSELECT_ERR if mask & select.EPOLLERR else 0),
+                )
+
+    def _watch(self, what: int, fd: int, _multi: object, _data: object) -> None:
+        """Takes in which events of which socket libcurl waits for. What is raised here would only be printed."""
+        try:
+            if what == pycurl.POLL_REMOVE:
+                del self._watched[fd]
+                with suppress(FileNotFoundError):
+                    self._epoll.unregister(fd)
+            elif fd in self._watched:
+                self._watched[fd] = what
+                self._epoll.modify(fd, _WANTED[what])
+            else:
+                self._epoll.register(fd, _WANTED[what])
+                self._watched[fd] = what
+        except BaseException as error:  # raised again where the loop sees it
+            self._trouble = error
+
+    # Ending
+
+    def _collect(self) -> None:
+        left = 1
+        while left:
+            left, succeeded, broken = self._multi.info_read()
+            if not succeeded and not broken:
+                return
+            now = self._clock.now()
+            for curl in succeeded:
+                self._end(self._by_curl[curl], None, now)
+            for curl, code, message in broken:
+                self._end(self._by_curl[curl], (code, message), now)
+
+    def _end(self, handle: Handle, failure: tuple[int, str] | None, now: int) -> None:
+        call = handle.call
+        assert call is not None
+        if failure is not None:
+            outcome = self._failed(handle, call, *failure)
+        else:
+            body = b"".join(handle.body) if handle.body and call.config.trace_response_data else None
+            outcome = answered(handle.curl.getinfo(pycurl.RESPONSE_CODE), handle.headers, body, now)
+        self._ended.append(Done(call.token, outcome, handle.started_at, now))
+        self._release(handle)
+
+    def _failed(self, handle: Handle, call: Call, code: int, message: str) -> Outcome:
+        curl = handle.curl
+        about = Circumstances(
+            url=curl.getinfo(pycurl.EFFECTIVE_URL),
+            message=message,
+            os_errno=curl.getinfo(pycurl.OS_ERRNO),
+            redirects=curl.getinfo(pycurl.REDIRECT_COUNT),
+            redirects_max=call.config.redirect_attempts,
+            timeout_ms=call.timeout_ms,
+            response_max_bytes=self._response_max_bytes,
+        )
+        return failed(code, about)
+
+    # Handles
+
+    def _new_handle(self) -> Handle:
+        handle = Handle()
+        for option, value in self._constant:
+            handle.curl.setopt(option, value)
+        handle.curl.setopt(pycurl.WRITEFUNCTION, handle.body.append)
+        handle.curl.setopt(pycurl.HEADERFUNCTION, handle.headers.append)
+        self._by_curl[handle.curl] = handle
+        return handle
+
+    def _release(self, handle: Handle) -> None:
+        """Takes a handle out of its transfer and keeps it for the next one."""
+        assert handle.call is not None
+        del self._by_token[handle.call.token]
+        handle.call = None
+        self._multi.remove_handle(handle.curl)
+        handle.headers.clear()
+        handle.body.clear()
+        if len(self._idle) < self._connections_max:
+            self._idle.append(handle)
+        else:
+            self._discard(handle)
+
+    def _discard(self, handle: Handle) -> None:
+        del self._by_curl[handle.curl]
+        handle.curl.close()
+
+    def _new_multi(self) -> "pycurl.CurlMulti":
+        multi = pycurl.CurlMulti()
+        multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
+        multi.setopt(pycurl.M_MAXCONNECTS, self._connections_max)
+        return multi
+
+    def _close_connections(self) -> None:
+        """Closes all idle connections; libcurl by itself would look at their age only when one is wanted again."""
+        self._multi.close()
+        self._watched.clear()
+        self._multi = self._new_multi()
+        self._used = False
+
+
+def _plain(error: Exception) -> str:
+    """What went wrong, without values of the request: they may be secret."""
+    if isinstance(error, Unsendable):
+        return str(error)
+    if isinstance(error, UnicodeError):
+        return "it holds text that is not valid Unicode"
+    if isinstance(error, pycurl.error):
+        return f"the HTTP library refused it: {error.args[-1]}"
+    return f"preparing it failed with {type(error).__name__}"
