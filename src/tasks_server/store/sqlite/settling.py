@@ -16,6 +16,8 @@ from tasks_server.store.sqlite.statements import sql
 from tasks_server.store.sqlite.tally import Tally
 
 Lease = tuple[int, int]
+Place = tuple[int, int]
+"""An owner and a lane."""
 
 
 class _Lost(msgspec.Struct, array_like=True):
@@ -41,13 +43,11 @@ class Settlements:
 
     def settle(self, connection: apsw.Connection, items: Sequence[Sequence[Report]]) -> Sequence[set[int]]:
         """Each item is a batch of reports. For each, the handles of those whose lease was lost."""
-        reports = [report for item in items for report in item]
-        held = _held(connection, [(report.ref, report.lease) for report in reports])
-        standing = [report for report in reports if report.ref in held]
+        held = _held(connection, [(report.ref, report.lease) for item in items for report in item])
+        standing, answers = _standing(held, items)
         tally = Tally()
         rows, attempts = [], []
-        for report in standing:
-            owner, lane = held[report.ref]
+        for report, (owner, lane) in standing:
             settlement = report.settlement
             tally.leave(owner, lane, "running")
             tally.enter(owner, lane, settlement.state)
@@ -55,22 +55,22 @@ class Settlements:
             if report.attempt is not None:
                 attempts.append(attempt_row(report.ref, owner, report.task_id, report.attempt, self._sealer))
         _write(connection, rows, attempts, tally)
-        return [{report.ref for report in item if report.ref not in held} for item in items]
+        return answers
 
     def extend(self, connection: apsw.Connection, items: Sequence[tuple[Sequence[Lease], int]]) -> Sequence[set[int]]:
         """Each item is some leases and until when they shall hold. For each, the handles of the lost ones."""
         answers = []
         for leases, lease_until in items:
             held = _held(connection, leases)
-            rows = [lease for lease in leases if lease[0] in held]
+            rows = list(held)
             if rows:
                 connection.execute(sql("leases_extend"), {"rows": pack(rows), "lease_until": lease_until})
-            answers.append({ref for ref, _ in leases if ref not in held})
+            answers.append({lease[0] for lease in leases if lease not in held})
         return answers
 
     def held(self, connection: apsw.Connection, items: Sequence[Sequence[Lease]]) -> Sequence[set[int]]:
         """Each item is some leases. For each, the handles of those that hold."""
-        return [set(_held(connection, leases)) for leases in items]
+        return [{ref for ref, _ in _held(connection, leases)} for leases in items]
 
     def rescue(self, connection: apsw.Connection, items: Sequence[tuple[int, int]]) -> Sequence[int]:
         """Each item is the instant and how many to rescue at most. For each, how many were."""
@@ -99,12 +99,32 @@ class Settlements:
         return len(lost)
 
 
-def _held(connection: apsw.Connection, leases: Sequence[Lease]) -> dict[int, tuple[int, int]]:
-    """Of the leases that hold, by the task's handle: owner and lane."""
+def _held(connection: apsw.Connection, leases: Sequence[Lease]) -> dict[Lease, Place]:
+    """Of the leases that hold: where their tasks stand."""
     if not leases:
         return {}
     (text,) = single(connection, "leases_find", {"rows": pack(leases)})
-    return {ref: (owner, lane) for ref, owner, lane in unpack(text)}
+    return {(ref, lease): (owner, lane) for ref, lease, owner, lane in unpack(text)}
+
+
+def _standing(
+    held: dict[Lease, Place], items: Sequence[Sequence[Report]]
+) -> tuple[list[tuple[Report, Place]], list[set[int]]]:
+    """The reports to record, and for each item the handles of the others. Uses `held` up: a lease ends with the
+    first report under it, and a batch may bring two, or one under an older lease of the same task.
+    """
+    standing = []
+    answers = []
+    for item in items:
+        lost = set()
+        for report in item:
+            place = held.pop((report.ref, report.lease), None)
+            if place is None:
+                lost.add(report.ref)
+            else:
+                standing.append((report, place))
+        answers.append(lost)
+    return standing, answers
 
 
 def _row(report: Report) -> tuple[Any, ...]:

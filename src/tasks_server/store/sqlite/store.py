@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from msgspec.structs import replace
+
 from tasks_server.clock import Clock
 from tasks_server.domain import limits
 from tasks_server.domain.attempt import Attempt, Event
@@ -95,10 +97,11 @@ class SqliteStore:
     async def insert_batch(self, tasks: Sequence[NewTask]) -> InsertAnswer:
         seal = self._sealer.seal
         soonest = tasks[0].due_at
+        sealed = []
         for task in tasks:
-            task.spec = seal(task.spec, spec_context(task.id))
+            sealed.append(replace(task, spec=seal(task.spec, spec_context(task.id))))
             soonest = min(soonest, task.due_at)
-        answer: InsertAnswer = await self._write(self._submissions.insert, tasks)
+        answer: InsertAnswer = await self._write(self._submissions.insert, sealed)
         if isinstance(answer, Inserted) and soonest <= tasks[0].created_at + _HINT_AHEAD_MS:
             self._nodes.hint("work")
         return answer

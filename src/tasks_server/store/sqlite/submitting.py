@@ -78,7 +78,7 @@ class Submissions:
                 if task.metadata:
                     searchable.extend((room.owner, key, value, seq) for key, value in task.metadata.items())
                 if task.idempotency_key is not None:
-                    seen.remember(room.owner, task, seq)
+                    seen.remember(room.owner, task)
         if rows:
             self._write(connection, rows, searchable, tally, seen)
         return answers
@@ -138,7 +138,7 @@ class _Idempotency:
     ) -> None:
         self._connection = connection
         self._sealer = sealer
-        self._stored: dict[tuple[int, str], tuple[bytes, int]] = {}
+        self._stored: dict[tuple[int, str], tuple[bytes, str]] = {}
         self._fresh: dict[tuple[int, str], NewTask] = {}
         self._rows: list[Any] = []
         keyed = [item[0] for item in items if item[0].idempotency_key is not None and item[0].owner in rooms]
@@ -160,19 +160,18 @@ class _Idempotency:
         stored = self._stored.get(key)
         if stored is None:
             return None
-        digest, ref = stored
-        row = self._connection.execute("SELECT id FROM task WHERE seq = ?", (ref,)).fetchone()
-        loaded = load_task(self._connection, self._sealer, None, row[0]) if row else None
+        digest, task_id = stored
+        loaded = load_task(self._connection, self._sealer, task.owner, task_id)
         if loaded is None:  # deleted since: its key may be used again
             return None
         return Duplicate(loaded.task, digest == task.idempotency_digest)
 
-    def remember(self, owner: int, task: NewTask, ref: int) -> None:
+    def remember(self, owner: int, task: NewTask) -> None:
         assert task.idempotency_key is not None
         self._fresh[owner, task.idempotency_key] = task
         digest = (task.idempotency_digest or b"").hex()
         expires_at = task.created_at + limits.IDEMPOTENCY_KEPT_MS
-        self._rows.append((owner, task.idempotency_key, digest, ref, expires_at))
+        self._rows.append((owner, task.idempotency_key, digest, task.id, expires_at))
 
     def write(self, connection: apsw.Connection) -> None:
         if self._rows:

@@ -10,11 +10,12 @@
 -- counter                 how many tasks of a lane are in a state; kept with each transition, never recounted
 --
 -- Instants are milliseconds since the epoch, UTC; 0 means "not yet". `seq` is the adapter's own handle, in order of
--- arrival. `lease` holds a token while the task runs and is NULL otherwise.
+-- arrival; those of owners and lanes are never given again, because processes remember them. `lease` holds a token
+-- while the task runs and is NULL otherwise.
 -- The three partial indexes waiting, available, running are disjoint: a task is in one of them at most.
 
 CREATE TABLE owner (
-    seq INTEGER PRIMARY KEY,
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
     name TEXT UNIQUE,                       -- NULL once deleted, so that the name is free again
     created_at INTEGER NOT NULL,
@@ -32,7 +33,7 @@ CREATE TABLE owner_key (
 CREATE INDEX owner_key_owner ON owner_key (owner);
 
 CREATE TABLE lane (
-    seq INTEGER PRIMARY KEY,
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
     owner INTEGER NOT NULL,
     name TEXT NOT NULL,
     UNIQUE (owner, name)
@@ -65,7 +66,8 @@ CREATE TABLE task (
 CREATE INDEX task_waiting ON task (due_at) WHERE state IN ('scheduled', 'retryable');
 CREATE INDEX task_available ON task (owner, lane, urgency, target, due_at) WHERE state = 'available';
 CREATE INDEX task_running ON task (lease_until) WHERE state = 'running';
-CREATE INDEX task_expiring ON task (expire_at) WHERE expire_at IS NOT NULL AND ended_at = 0;
+CREATE INDEX task_expiring ON task (expire_at)
+    WHERE expire_at IS NOT NULL AND state IN ('scheduled', 'available', 'retryable', 'paused');
 CREATE INDEX task_owner ON task (owner);
 CREATE INDEX task_ended ON task (owner, ended_at);
 CREATE INDEX task_execution ON task (owner, execution_at);
@@ -112,7 +114,7 @@ CREATE TABLE idempotency (
     owner INTEGER NOT NULL,
     key TEXT NOT NULL,
     digest BLOB NOT NULL,
-    task INTEGER NOT NULL,
+    task TEXT NOT NULL,                     -- its id: a handle may be given again, and to another owner's task
     expires_at INTEGER NOT NULL,
     PRIMARY KEY (owner, key)
 ) STRICT, WITHOUT ROWID;
