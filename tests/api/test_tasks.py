@@ -1,10 +1,8 @@
 """Tasks: registered, shown, listed."""
 
-import base64
 from typing import Any
 
 import httpx
-import pytest
 
 from .conftest import Api, task
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from starlette.routing import Route as RouterRoute
@@ -82,6 +82,19 @@ def _status_route() -> Route:
     return Route("GET", _STATUS_PATH, _status, "Tell that the server is alive", "none", [alive], hot=True)
 
 
+def _document_route(table: Sequence[Route]) -> Route:
+    """The route of the document that describes every route, itself included."""
+    document = b""
+
+    async def serve(_: Exchange) -> Answer:
+        return Answer(200, document)
+
+    described = Success(200, dict[str, Any], "OpenAPI 3.1")
+    route = Route("GET", "/openapi.json", serve, "Describe the API", "none", [described])
+    document = msgspec.json.encode(openapi([*table, route]))
+    return route
+
+
 class App:
     """An ASGI application. Hot routes are looked up before the router, which costs more than the rest together."""
 
@@ -93,15 +106,7 @@ class App:
         clock: Clock,
         telemetry: Telemetry,
     ) -> None:
-        document = msgspec.json.encode(openapi(table))
-
-        async def serve_document(_: Exchange) -> Answer:
-            return Answer(200, document)
-
-        described = Route(
-            "GET", "/openapi.json", serve_document, "Describe the API", "none", [Success(200, dict, "OpenAPI 3.1")]
-        )
-        self.table: Sequence[Route] = [*table, described]
+        self.table = (*table, _document_route(table))
         self._authenticator = authenticator
         self._throttle = throttle
         self._clock = clock

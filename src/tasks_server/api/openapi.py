@@ -173,5 +173,11 @@ def _loosen(components: dict[str, Any]) -> None:
         text = {"type": "string", "maxLength": 64, "examples": ["90s", "3d5h"]}
         config[name] = {"anyOf": [number, text], "default": bounds["default"], "description": durations.FORMS}
     request = components["HttpRequest"]["properties"]
-    request["url"] |= {"format": "uri", "examples": ["https://example.com/hook"]}
+    request["url"] |= {"pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@\\\\]+", "examples": ["https://example.com/hook"]}
+    components["OwnerRegistration"]["properties"]["name"] |= {
+        "minLength": limits.OWNER_NAME_LENGTH_MIN,
+        "maxLength": limits.OWNER_NAME_LENGTH_MAX,
+        "pattern": "^[a-z]([a-z0-9]|-[a-z0-9])*$",
+        "examples": ["small-shop"],
+    }
     request["method"] = {"type": "string", "examples": sorted(METHODS), "description": "In any case"}

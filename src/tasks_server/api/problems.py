@@ -38,9 +38,7 @@ class Code(msgspec.Struct, frozen=True):
 CODES: Final[Mapping[str, Code]] = {
     "malformed_json": Code(400, "Malformed JSON", "The body is not JSON (RFC 8259), or is nested too deep."),
     "content_type_invalid": Code(400, "Wrong content type", "Bodies are sent as application/json in UTF-8."),
-    "invalid_request": Code(
-        400, "Invalid request", "Fields are unknown, missing or out of bounds; see `errors`."
-    ),
+    "invalid_request": Code(400, "Invalid request", "Fields are unknown, missing or out of bounds; see `errors`."),
     "key_invalid": Code(401, "Wrong key", "The key is not, or no longer, a key of this owner."),
     "credentials_missing": Code(403, "Credentials missing", "The request has no `Authorization: Bearer <key>`."),
     "credentials_malformed": Code(403, "Credentials malformed", "The key or the owner id has not the form of one."),
@@ -61,9 +59,7 @@ CODES: Final[Mapping[str, Code]] = {
     "owner_has_tasks": Code(422, "Owner has tasks", "An owner is removed once no task of it is in queue."),
     "keys_full": Code(422, "Keys full", "An owner has at most two live keys."),
     "last_key": Code(422, "Last key", "The last key of an owner cannot be removed."),
-    "throttled": Code(
-        429, "Too many requests", "Too many requests in the window; `Retry-After` says when to go on."
-    ),
+    "throttled": Code(429, "Too many requests", "Too many requests in the window; `Retry-After` says when to go on."),
     "internal_error": Code(500, "Internal error", "A fault of the server; its log names it by the X-Request-Id."),
     "store_error": Code(500, "Store error", "The database refused; the server's log says why."),
     "store_corrupt": Code(500, "Store corrupt", "The database is damaged, or sealed under another key."),

@@ -136,16 +136,11 @@ def _object(wanted: type[msgspec.Struct], body: bytes) -> dict[str, Any]:
     raw = read_json(body)
     if not isinstance(raw, dict):
         raise InvalidRequest([Fault("body", "must be a JSON object", shapes.shown(raw), "an object")])
-    raw = {name: _whole(value) for name, value in raw.items()}
+    raw = {name: validation.whole(value) for name, value in raw.items()}
     faults = list(shapes.struct_faults(wanted, raw, ""))
     if faults:
         raise InvalidRequest(faults)
     return raw
-
-
-def _whole(value: Any) -> Any:
-    """JSON does not tell 3.0 from 3."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 # What goes out

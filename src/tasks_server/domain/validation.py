@@ -165,7 +165,8 @@ def _read_registration(raw: object, zone: tzinfo, path: str, moment: _MomentOf) 
     request = _read_request(raw, prefix, faults)
     config = _read_config(raw.get("config"), zone, f"{prefix}config", faults)
     metadata = raw.get("metadata")
-    faults += shapes.faults_of(Metadata | None, metadata, f"{prefix}metadata")
+    if metadata is not None:
+        faults += shapes.faults_of(Metadata, metadata, f"{prefix}metadata")
     spoiled = {fault.field for fault in faults}
     broken: list[Fault] = []
     target = rules.judge_request(request, broken) if request is not None else ""
@@ -194,8 +195,11 @@ def _read_request(raw: dict[str, Any], prefix: str, faults: list[Fault]) -> Http
     method = value.get("method")
     if isinstance(method, str) and method.upper() in METHODS:
         value = {**value, "method": method.upper()}
-    fitting = _fitting(HttpRequest, value, path, REQUEST_NOT_OFFERED, faults)
-    return msgspec.convert({"url": "http://-/", "method": "GET", **fitting}, HttpRequest)
+    try:
+        return msgspec.convert(value, HttpRequest)
+    except msgspec.ValidationError:
+        fitting = _fitting(HttpRequest, value, path, REQUEST_NOT_OFFERED, faults)
+        return msgspec.convert({"url": "http://unknown/", "method": "GET", **fitting}, HttpRequest)
 
 
 def _read_config(value: object, zone: tzinfo, path: str, faults: list[Fault]) -> TaskConfig:
@@ -205,8 +209,12 @@ def _read_config(value: object, zone: tzinfo, path: str, faults: list[Fault]) ->
     if not isinstance(value, dict):
         faults.append(Fault(path, "must be an object", shapes.shown(value), "an object"))
         return TaskConfig()
-    found: list[Fault] = []
-    fitting = _fitting(TaskConfig, _canonical(value, zone, path, faults), path, CONFIG_NOT_OFFERED, found)
+    canonical = _canonical(value, zone, path, faults)
+    try:
+        return msgspec.convert(canonical, TaskConfig)
+    except msgspec.ValidationError:
+        found: list[Fault] = []
+        fitting = _fitting(TaskConfig, canonical, path, CONFIG_NOT_OFFERED, found)
     for fault in found:  # shows what was sent, not what it was read as
         name = fault.field[len(path) + 1 :]
         faults.append(msgspec.structs.replace(fault, given=shapes.shown(value[name])) if name in value else fault)
@@ -221,8 +229,6 @@ def _fitting(
     Of headers and query the entries that fit remain, so that the rules for those are still applied.
     """
     found = list(shapes.struct_faults(wanted, value, path, not_offered))
-    if not found:
-        return value
     faults += found
     known = {field.encode_name: field for field in msgspec.structs.fields(wanted)}
     start, spoiled = len(path) + 1, {fault.field for fault in found}
@@ -247,11 +253,18 @@ def _canonical(value: dict[str, Any], zone: tzinfo, path: str, faults: list[Faul
                     reading = dates.instant(item, zone)
                 elif name in DURATIONS:
                     reading = durations.duration_ms(item)
-                elif isinstance(item, float) and item.is_integer() and name != "retryJitter":
-                    reading = int(item)  # JSON does not tell 3.0 from 3
+                else:
+                    reading = whole(item)
             except ValueError as error:
                 forms = dates.FORMS if name in DATES else durations.FORMS
                 faults.append(Fault(f"{path}.{name}", str(error), shapes.shown(item), forms))
                 continue
+        elif isinstance(item, list):
+            reading = [whole(inner) for inner in item]
         canonical[name] = reading
     return canonical
+
+
+def whole(value: Any) -> Any:
+    """A number without a fraction as an integer: JSON does not tell 3.0 from 3."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
