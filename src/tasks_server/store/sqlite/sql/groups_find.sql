@@ -1,18 +1,27 @@
 -- Which groups have available tasks. Each step seeks to the head of the next line or group in the index, so that the
--- cost is that of the groups found, however many tasks stand behind each head.
+-- cost is that of the groups found, however many tasks stand behind each head. Two seeks a step, because for a row
+-- value, (owner, lane) > (a.owner, a.lane), SQLite seeks to the first equal entry and walks over all the equal ones.
 WITH RECURSIVE
 line (seq, n) AS (
-    SELECT (
+    SELECT coalesce((
         SELECT seq FROM task INDEXED BY task_available
-        WHERE state = 'available' AND (owner, lane) > (:owner, :lane)
+        WHERE state = 'available' AND owner = :owner AND lane > :lane
+        ORDER BY lane, urgency, target, due_at LIMIT 1
+    ), (
+        SELECT seq FROM task INDEXED BY task_available
+        WHERE state = 'available' AND owner > :owner
         ORDER BY owner, lane, urgency, target, due_at LIMIT 1
-    ), 1
+    )), 1
     UNION ALL
-    SELECT (
+    SELECT coalesce((
         SELECT b.seq FROM task AS b INDEXED BY task_available
-        WHERE b.state = 'available' AND (b.owner, b.lane) > (a.owner, a.lane)
+        WHERE b.state = 'available' AND b.owner = a.owner AND b.lane > a.lane
+        ORDER BY b.lane, b.urgency, b.target, b.due_at LIMIT 1
+    ), (
+        SELECT b.seq FROM task AS b INDEXED BY task_available
+        WHERE b.state = 'available' AND b.owner > a.owner
         ORDER BY b.owner, b.lane, b.urgency, b.target, b.due_at LIMIT 1
-    ), line.n + 1
+    )), line.n + 1
     FROM line JOIN task AS a ON a.seq = line.seq
     WHERE line.n < :lines_max
 ),
@@ -25,12 +34,16 @@ head (seq, n) AS (
     ), a.seq), 1
     FROM line JOIN task AS a ON a.seq = line.seq
     UNION ALL
-    SELECT (
+    SELECT coalesce((
         SELECT b.seq FROM task AS b INDEXED BY task_available
-        WHERE b.state = 'available' AND b.owner = a.owner AND b.lane = a.lane
-            AND (b.urgency, b.target) > (a.urgency, a.target)
+        WHERE b.state = 'available' AND b.owner = a.owner AND b.lane = a.lane AND b.urgency = a.urgency
+            AND b.target > a.target
+        ORDER BY b.target, b.due_at LIMIT 1
+    ), (
+        SELECT b.seq FROM task AS b INDEXED BY task_available
+        WHERE b.state = 'available' AND b.owner = a.owner AND b.lane = a.lane AND b.urgency > a.urgency
         ORDER BY b.urgency, b.target, b.due_at LIMIT 1
-    ), head.n + 1
+    )), head.n + 1
     FROM head JOIN task AS a ON a.seq = head.seq
     WHERE head.n < :groups_max
 )
