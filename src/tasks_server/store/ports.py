@@ -92,7 +92,7 @@ Order = Literal["created", "ended", "execution"]
 
 
 class TaskQuery(msgspec.Struct, frozen=True):
-    """Which tasks to list and how. `after` is the `next` of the page before."""
+    """Which tasks to list and how. `after` is the `next` of the page before; it does not go with an `offset`."""
 
     owner: str | None
     order: Order = "created"

@@ -13,6 +13,8 @@ from tasks_server.store.sqlite.rows import load_task, spec_context, unpack
 from tasks_server.store.sqlite.statements import sql
 
 _UNFINISHED: Final = PENDING | {State.RUNNING}
+_STOPPED: Final = frozenset({State.PAUSED, State.FAILED, State.REVOKED})
+"""Those that the partial index task_stopped holds: few among many, and asked for when something is wrong."""
 _COLUMNS: Final = (
     "t.seq, t.id, o.id, l.name, t.state, t.priority, t.created_at, t.due_at, t.execution_at, t.ended_at, "
     "t.attempt, t.failures, t.repeats, t.status_code, t.error, t.metadata"
@@ -68,8 +70,11 @@ class Listings:
 
 
 def _page(connection: apsw.Connection, query: TaskQuery) -> TaskPage:
-    text, parameters = listing_sql(query)
-    rows: list[tuple[Any, ...]] = connection.execute(text, parameters).fetchall()
+    rows: list[tuple[Any, ...]] = []
+    for text, parameters in listing_sql(query):
+        rows += connection.execute(text, parameters)
+        if len(rows) > query.limit:
+            break
     more = len(rows) > query.limit
     tasks = [_task(row) for row in rows[: query.limit]]
     if not more or not tasks:
@@ -79,12 +84,30 @@ def _page(connection: apsw.Connection, query: TaskQuery) -> TaskPage:
     return TaskPage(tasks, (key, last[0]))
 
 
-def listing_sql(query: TaskQuery) -> tuple[str, list[Any]]:
-    """The statement for a query, put together from fixed fragments, and its parameters.
+def listing_sql(query: TaskQuery) -> list[tuple[str, list[Any]]]:
+    """The statements for a query, put together from fixed fragments, and their parameters; their rows follow each
+    other. One row more than asked for is read, which tells whether there is a next page.
 
-    One row more than asked for is read, which tells whether there is a next page. The planner picks the index by
-    order and filter; the fragments are worded so that it can (a partial index needs its very predicate).
+    The planner picks the index by order and filter; the fragments are worded so that it can. A partial index needs
+    its very predicate. And a page goes on in two statements, the rest of the equal keys and then what lies beyond:
+    for (key, seq) > (?, ?) SQLite would seek to the first equal key and walk over all those of the pages before.
     """
+    key = _KEYS[query.order]
+    if query.after is None:
+        return [_listing_sql(query, [], [])]
+    assert not query.offset  # the port has said so
+    sign = "<" if query.descending else ">"
+    value, seq = query.after
+    if query.order == "created":
+        return [_listing_sql(query, [f"t.seq {sign} ?"], [seq])]
+    return [
+        _listing_sql(query, [f"{key} = ?", f"t.seq {sign} ?"], [value, seq]),
+        _listing_sql(query, [f"{key} {sign} ?"], [value]),
+    ]
+
+
+def _listing_sql(query: TaskQuery, ahead: list[str], values: list[Any]) -> tuple[str, list[Any]]:
+    """One statement: the query's filters, and where in its order to begin."""
     key = _KEYS[query.order]
     conditions: list[str] = []
     parameters: list[Any] = []
@@ -99,10 +122,8 @@ def listing_sql(query: TaskQuery) -> tuple[str, list[Any]]:
     for name, value in query.metadata:
         conditions.append("t.seq IN (SELECT task FROM metadata WHERE owner = t.owner AND key = ? AND value = ?)")
         parameters.extend((name, value))
-    if query.after is not None:
-        sign = "<" if query.descending else ">"
-        conditions.append(f"({key}, t.seq) {sign} (?, ?)" if key != "t.seq" else f"t.seq {sign} ?")
-        parameters.extend(query.after if key != "t.seq" else query.after[1:])
+    conditions += ahead
+    parameters += values
     where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
     direction = "DESC" if query.descending else "ASC"
     order = f"{key} {direction}, t.seq {direction}" if key != "t.seq" else f"t.seq {direction}"
@@ -119,7 +140,8 @@ def _state_condition(states: frozenset[State]) -> str:
         return "t.ended_at = 0"
     names = sorted(state.value for state in states)
     if len(names) == 1:
-        return f"t.state = '{names[0]}'"
+        in_stopped = "t.state IN ('paused', 'failed', 'revoked') AND " if states < _STOPPED else ""
+        return f"{in_stopped}t.state = '{names[0]}'"
     return f"t.state IN ({', '.join(repr(name) for name in names)})"
 
 
