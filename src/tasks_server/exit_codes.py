@@ -2,14 +2,14 @@
 
 from typing import Final
 
-from tasks_server.domain.errors import RequestError, SettingsError, StoreError, TasksServerError
+from tasks_server.domain.errors import InvalidRequest, SettingsError, StoreError, TasksServerError
 
 OK: Final = 0
 """Done; a server: stopped as it was asked to, everything in order."""
 REFUSED: Final = 1
 """Well understood, but refused or failed: no such task, name taken, a process that keeps dying."""
 USAGE: Final = 2
-"""The command line or a setting is wrong."""
+"""The command line, a setting, or a field of the task is wrong."""
 STORE: Final = 3
 """The store cannot be used: read-only, disk full, damaged, sealed under another key, made by a newer version."""
 LISTEN: Final = 4
@@ -28,12 +28,10 @@ class CannotListen(TasksServerError):
 
 def of(error: BaseException) -> int:
     """The exit status for an error that ends a command."""
-    if isinstance(error, SettingsError):
+    if isinstance(error, SettingsError | InvalidRequest):
         return USAGE
     if isinstance(error, StoreError):
         return STORE
     if isinstance(error, CannotListen):
         return LISTEN
-    if isinstance(error, RequestError):
-        return REFUSED
     return REFUSED

@@ -170,7 +170,8 @@ class Supervisor:
             os._exit(127)
 
     def _on_message(self, child: Child) -> None:
-        assert child.channel is not None
+        if child.channel is None:  # its end was noticed in this very round
+            return
         try:
             data = child.channel.recv(65_536)
         except BlockingIOError:
@@ -210,8 +211,7 @@ class Supervisor:
                     self._ended(child, os.waitstatus_to_exitcode(status))
 
     def _ended(self, child: Child, code: int) -> None:
-        if child.channel is not None:
-            self._on_message(child)  # its last words
+        self._on_message(child)  # its last words
         self._hang_up(child)
         pid, child.pid = child.pid, 0
         if self._stop_at is not None:

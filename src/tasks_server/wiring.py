@@ -37,16 +37,38 @@ class LogPlan(msgspec.Struct, frozen=True):
     colored: bool
 
 
+class ApiPlan(msgspec.Struct, frozen=True):
+    """What the operator chose for the API. `zone` names a time zone; no request limit is None."""
+
+    admin_key: str | None
+    registration_open: bool
+    zone: str
+    docs: bool
+    body_max_bytes: int
+    batch_max_bytes: int
+    throttle_requests_max: int | None
+    throttle_window_ms: int
+
+
+class EnginePlan(msgspec.Struct, frozen=True):
+    """What the operator chose for the engine."""
+
+    concurrency_max: int
+    per_target_max: int
+    retention_ms: int
+    response_max_bytes: int
+
+
 class Plan(msgspec.Struct, frozen=True):
-    """What a process that serves has to know. `api` and `engine` are for those who build them."""
+    """What a process that serves has to know."""
 
     database: str
     cipher_keys: list[bytes]
     grace_seconds: float
     log: LogPlan
     listen_fd: int
-    api: msgspec.Raw
-    engine: msgspec.Raw
+    api: ApiPlan
+    engine: EnginePlan
 
 
 def log_plan(settings: "Settings") -> LogPlan:
@@ -63,36 +85,27 @@ def telemetry(log: LogPlan) -> Telemetry:
 
 def plan(settings: "Settings", where: "Places", keys: list[bytes], listen_fd: int, loopback: bool) -> Plan:
     """What the processes have to know. `loopback`: only this machine can reach the server."""
-    from tasks_server.api.config import ApiConfig
-    from tasks_server.engine.loop import EngineConfig
-
-    admin_key = settings.admin_key.get_secret_value() if settings.admin_key else None
-    registration_open = loopback if settings.registration == "auto" else settings.registration == "open"
-    api = ApiConfig(
-        admin_key=admin_key,
-        registration_open=registration_open,
-        body_request_max_bytes=settings.max_size_body_request,
-        body_batch_max_bytes=settings.max_size_body_batch,
-        throttle_requests_max=settings.max_throttle_request,
-        throttle_window_ms=settings.max_throttle_time_window,
-        docs=settings.swagger_ui,
-        zone=settings.tz,
-    )
-    engine = EngineConfig(
-        concurrency_max=settings.worker_max_concurrent_tasks,
-        per_target_max=settings.max_concurrent_per_host,
-        retention_ms=round(settings.retention_days * limits.DAY_MS),
-        grace_seconds=settings.grace_seconds,
-    )
     return Plan(
         database=str(where.database),
         cipher_keys=keys,
         grace_seconds=settings.grace_seconds,
         log=log_plan(settings),
         listen_fd=listen_fd,
-        api=msgspec.Raw(msgspec.json.encode(api)),
-        engine=msgspec.Raw(
-            msgspec.json.encode({"config": engine, "response_max_bytes": settings.max_size_data_response})
+        api=ApiPlan(
+            admin_key=settings.admin_key.get_secret_value() if settings.admin_key else None,
+            registration_open=loopback if settings.registration == "auto" else settings.registration == "open",
+            zone=settings.tz,
+            docs=settings.swagger_ui,
+            body_max_bytes=settings.max_size_body_request,
+            batch_max_bytes=settings.max_size_body_batch,
+            throttle_requests_max=settings.max_throttle_request or None,
+            throttle_window_ms=settings.max_throttle_time_window,
+        ),
+        engine=EnginePlan(
+            concurrency_max=settings.worker_max_concurrent_tasks,
+            per_target_max=settings.max_concurrent_per_host,
+            retention_ms=round(settings.retention_days * limits.DAY_MS),
+            response_max_bytes=settings.max_size_data_response,
         ),
     )
 
@@ -107,30 +120,40 @@ def build_store(database: Path, keys: list[bytes], *, durable: bool = True) -> "
 
 def build_api(plan: Plan, store: "Store", told: Telemetry) -> Any:
     """The ASGI application, over an open store."""
-    from tasks_server.api.app import create_app
-    from tasks_server.api.config import ApiConfig
+    from tasks_server.api.app import ApiConfig, create_app
 
-    return create_app(store, clock=SystemClock(), config=msgspec.json.decode(plan.api, type=ApiConfig), telemetry=told)
-
-
-class _EnginePlan(msgspec.Struct):
-    config: msgspec.Raw
-    response_max_bytes: int
+    chosen = plan.api
+    config = ApiConfig(
+        admin_key=chosen.admin_key,
+        registration_open=chosen.registration_open,
+        zone=ZoneInfo(chosen.zone),
+        docs=chosen.docs,
+        body_max_bytes=chosen.body_max_bytes,
+        batch_max_bytes=chosen.batch_max_bytes,
+        throttle_requests_max=chosen.throttle_requests_max,
+        throttle_window_ms=chosen.throttle_window_ms,
+    )
+    return create_app(store, clock=SystemClock(), telemetry=told, config=config)
 
 
 def build_engine(plan: Plan, store: "Store", told: Telemetry) -> "Engine":
-    """The engine, over an open store. Its writes need no fsync of their own: see `docs/decisions`."""
+    """The engine, over an open store."""
     from tasks_server.engine.http.client import HttpClient
     from tasks_server.engine.loop import Engine, EngineConfig
 
-    engine_plan = msgspec.json.decode(plan.engine, type=_EnginePlan)
-    config = msgspec.json.decode(engine_plan.config, type=EngineConfig)
+    chosen = plan.engine
+    config = EngineConfig(
+        concurrency_max=chosen.concurrency_max,
+        per_target_max=chosen.per_target_max,
+        retention_ms=chosen.retention_ms,
+        grace_seconds=plan.grace_seconds,
+    )
     clock = SystemClock()
     caller = HttpClient(
         clock=clock,
         user_agent=f"Tasks-Server/{__version__}",
-        response_max_bytes=engine_plan.response_max_bytes,
-        connections_max=config.concurrency_max,
+        response_max_bytes=chosen.response_max_bytes,
+        connections_max=chosen.concurrency_max,
     )
     return Engine(store, caller, clock, config, told, random.random)
 

@@ -1,5 +1,6 @@
 """The command `tasks-server`: its groups of commands, and what becomes of errors."""
 
+import os
 import sys
 from typing import Annotated
 
@@ -40,6 +41,7 @@ def _root(
 
 def main() -> None:
     """Runs the command of this process; ends it with a status of `exit_codes`."""
+    os.umask(0o077)  # what is stored is nobody else's business; the server's processes inherit this
     try:
         app()
     except TasksServerError as error:

@@ -32,7 +32,7 @@ _RENAMED: Final = {
 
 
 def _as_dict(task: Task | NewTask) -> dict[str, Any]:
-    fields = ("id", "owner", "lane", "state", "priority", "target", "created_at", "due_at", "metadata")
+    fields = ("id", "owner", "lane", "state", "priority", "created_at", "due_at", "metadata")
     more = ("execution_at", "ended_at", "attempt", "failures", "repeats", "status_code", "error")
     shown = {name: getattr(task, name) for name in fields}
     if isinstance(task, Task):
@@ -207,10 +207,10 @@ def list_(
         output.say("There are no such tasks.")
     else:
         output.table(
-            ("id", "owner", "state", "target", "due", "attempts", "status"),
+            ("id", "owner", "state", "due", "attempts", "status"),
             [
                 (
-                    *(task.id, names[task.owner], task.state.value, task.target),
+                    *(task.id, names[task.owner], task.state.value),
                     *(output.instant(task.due_at, zone), str(task.attempt), str(task.status_code or "-")),
                 )
                 for task in tasks

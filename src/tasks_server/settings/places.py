@@ -137,11 +137,26 @@ def _keep_private(path: Path, warnings: list[str]) -> None:
 
 
 def parse_keys(text: str, source: str) -> list[bytes]:
-    """The keys that `text` holds, separated by commas. `source` names it in errors; the text itself is never shown."""
-    return [_parse_key(part.strip(), source) for part in text.strip().split(",")]
+    """The keys that `text` holds: raw ones separated by commas, or one passphrase, which may hold commas itself.
+
+    `source` names the text in errors; the text itself is never shown. Raises `SettingsError`.
+    """
+    text = text.strip()
+    keys = [_raw_key(part.strip(), source) for part in text.split(",")]
+    raw = [key for key in keys if key is not None]
+    if len(raw) == len(keys):
+        return raw
+    if not raw and len(text) >= _PASSPHRASE_LENGTH_MIN:
+        # The salt is fixed: the key must be the same at every start, wherever the database is moved to.
+        return [hashlib.scrypt(text.encode(), salt=b"tasks-server cipher key", n=16_384, r=8, p=1, dklen=KEY_BYTES)]
+    raise SettingsError(
+        f"{source}: a cipher key is {2 * KEY_BYTES} hexadecimal digits, or base64 of {KEY_BYTES} bytes, or a "
+        f"passphrase of at least {_PASSPHRASE_LENGTH_MIN} characters; make one with `openssl rand -hex 32`"
+    )
 
 
-def _parse_key(text: str, source: str) -> bytes:
+def _raw_key(text: str, source: str) -> bytes | None:
+    """The bytes of a key in hexadecimal or base64; None for what could be a passphrase."""
     if _HEX.fullmatch(text):
         if len(text) == 2 * KEY_BYTES:
             return bytes.fromhex(text)
@@ -150,10 +165,4 @@ def _parse_key(text: str, source: str) -> bytes:
         key = base64.b64decode(text, validate=True)
         if len(key) == KEY_BYTES:
             return key
-    if len(text) >= _PASSPHRASE_LENGTH_MIN:
-        # The salt is fixed: the key must be the same at every start, wherever the database is moved to.
-        return hashlib.scrypt(text.encode(), salt=b"tasks-server cipher key", n=16_384, r=8, p=1, dklen=KEY_BYTES)
-    raise SettingsError(
-        f"{source}: a cipher key is {2 * KEY_BYTES} hexadecimal digits, or base64 of {KEY_BYTES} bytes, or a "
-        f"passphrase of at least {_PASSPHRASE_LENGTH_MIN} characters; make one with `openssl rand -hex 32`"
-    )
+    return None

@@ -80,7 +80,8 @@ class Settings(BaseSettings):
     cipher_key: SecretStr | None = _setting(
         None,
         "Key that encrypts requests and responses at rest: 64 hexadecimal digits, or base64 of 32 bytes, or a "
-        "passphrase of at least 32 characters. Several separated by commas: the first encrypts, all decrypt.",
+        "passphrase of at least 32 characters. Several of the first two forms, separated by commas: the first "
+        "encrypts, all decrypt.",
         short=True,
     )
     cipher_key_file: Path | None = _setting(

@@ -1,0 +1,273 @@
+"""The commands for owners and tasks, on a database without a server."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks_server import __version__
+from tests.cli.conftest import Cli, Result
+
+UNKNOWN = "0" * 24
+
+
+@pytest.fixture
+def shop(cli: Cli) -> dict[str, Any]:
+    """An owner."""
+    created = cli("owner", "create", "small-shop", "--json").json()
+    assert isinstance(created, dict)
+    return created
+
+
+@pytest.fixture
+def task(cli: Cli, shop: dict[str, Any]) -> dict[str, Any]:
+    """A task that waits for an hour."""
+    submitted = submit(cli, "--delay", "1h", "--json").json()
+    assert isinstance(submitted, dict)
+    return submitted
+
+
+def submit(cli: Cli, *options: str) -> Result:
+    return cli("task", "submit", "http://shop.test/hook?token=1", "--owner", "small-shop", *options)
+
+
+def shown(cli: Cli, task_id: str) -> Any:
+    return cli("task", "show", task_id, "--json").json()
+
+
+# The whole
+
+
+def test_version(cli: Cli) -> None:
+    result = cli("--version")
+    assert (result.code, result.out) == (0, f"tasks-server {__version__}\n")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["serve", "-h"], ["owner", "--help"], ["task", "submit", "--help"]])
+def test_help(cli: Cli, arguments: list[str]) -> None:
+    result = cli(*arguments)
+    assert result.code == 0
+    assert "Usage" in result.out
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["owner", "create"], ["task", "list", "--limit", "0"]])
+def test_a_wrong_command_line_ends_with_status_2(cli: Cli, arguments: list[str]) -> None:
+    assert cli(*arguments).code == 2
+
+
+def test_what_is_made_is_private(cli: Cli, shop: dict[str, Any], data_dir: Path) -> None:
+    for path in [data_dir, *data_dir.iterdir()]:
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+# Owners
+
+
+def test_create_shows_the_key_once_and_what_to_do_next(cli: Cli) -> None:
+    result = cli("owner", "create", "small-shop", "--limit", "7")
+    assert result.code == 0
+    assert "may have 7 tasks in queue" in result.out
+    assert "task submit https://example.com --owner small-shop" in result.out
+    (key,) = (line.split()[1] for line in result.out.splitlines() if line.startswith("  key"))
+    assert len(key) == 64
+    assert key not in cli("owner", "list", "--json").out
+
+
+def test_create_refuses_a_name_that_is_taken(cli: Cli, shop: dict[str, Any]) -> None:
+    result = cli("owner", "create", "small-shop")
+    assert (result.code, result.out) == (1, "")
+    assert "the name small-shop is taken" in result.err
+    told = cli("owner", "create", "small-shop", "--json")
+    assert told.code == 1
+    assert '"code":"owner_name_taken"' in told.err
+
+
+def test_create_refuses_a_name_that_is_none(cli: Cli) -> None:
+    result = cli("owner", "create", "Shop!", "--json")
+    assert result.code == 2
+    assert '"field":"name"' in result.err
+
+
+def test_list_shows_every_owner(cli: Cli, shop: dict[str, Any]) -> None:
+    cli("owner", "create", "other-shop")
+    owners = cli("owner", "list", "--json").json()
+    assert isinstance(owners, list)
+    assert [owner["name"] for owner in owners] == ["other-shop", "small-shop"]
+    assert owners[1]["id"] == shop["id"]
+    table = cli("owner", "list").out
+    assert "small-shop" in table
+    assert shop["id"] in table
+
+
+def test_an_empty_list_says_how_to_begin(cli: Cli, shop: dict[str, Any]) -> None:
+    cli("owner", "delete", "small-shop")
+    assert "owner create NAME" in cli("owner", "list").out
+    assert cli("task", "list").out == "There are no such tasks.\n"
+
+
+def test_before_the_first_start_lists_say_where_they_looked(cli: Cli, data_dir: Path) -> None:
+    result = cli("owner", "list")
+    assert result.code == 3
+    assert f"there is no cipher key {data_dir}/cipher.key" in result.err
+    assert not data_dir.exists()
+
+
+def test_a_limit_can_be_set(cli: Cli, task: dict[str, Any]) -> None:
+    assert "may have 1 tasks in queue; it has 1" in cli("owner", "set-limit", "small-shop", "1").out
+    assert submit(cli).code == 1
+    limited = cli("owner", "set-limit", "small-shop", "2", "--json").json()
+    assert isinstance(limited, dict)
+    assert limited["tasksInQueueLimit"] == 2
+    assert submit(cli).code == 0
+
+
+def test_an_owner_goes_when_its_tasks_are_done(cli: Cli, task: dict[str, Any]) -> None:
+    refused = cli("owner", "delete", "small-shop")
+    assert refused.code == 1
+    assert "has tasks in queue" in refused.err
+    cli("task", "revoke", task["id"])
+    assert cli("owner", "delete", "small-shop", "--json").json() == {"deleted": "small-shop"}
+    assert cli("owner", "delete", "small-shop").code == 1
+
+
+# Tasks
+
+
+def test_submit_takes_a_whole_request(cli: Cli, shop: dict[str, Any]) -> None:
+    result = submit(
+        cli,
+        *("-X", "put", "-H", "X-One: a: b", "-H", "X-Two:c", "--query", "q=1=2", "--data", "@literal"),
+        *("--at", "2099-01-01T00:00:00Z", "--retry", "3", "--retry-interval", "10s", "--retry-backoff", "exponential"),
+        *("--timeout", "5s", "--expire-at", "2099-01-02T00:00:00Z", "--priority", "9", "--lane", "slow"),
+        *("--metadata", "order=12=3", "--json"),
+    )
+    assert result.code == 0, result.err
+    task = result.json()
+    assert isinstance(task, dict)
+    assert (task["state"], task["owner"], task["due_at"]) == ("scheduled", shop["id"], 4_070_908_800_000)
+    told = shown(cli, task["id"])
+    request, config = told["request"], told["config"]
+    assert request["method"] == "PUT"
+    assert request["headers"] == {"X-One": "a: b", "X-Two": "c"}
+    assert request["query"] == {"q": "1=2"}
+    assert request["data"] == "@literal"
+    assert (config["retry"], config["retryInterval"], config["retryBackoff"]) == (3, 10_000, "exponential")
+    assert (config["timeout"], config["priority"], config["lane"]) == (5_000, 9, "slow")
+    assert told["metadata"] == {"order": "12=3"}
+
+
+def test_data_makes_it_a_post(cli: Cli, shop: dict[str, Any]) -> None:
+    result = submit(cli, "--json-data", '{"a": [1, null]}', "--delay", "1h", "--json")
+    request = shown(cli, result.json()["id"])["request"]  # type: ignore[index]
+    assert (request["method"], request["data"]) == ("POST", {"a": [1, None]})
+
+
+def test_faults_are_told_by_option_all_at_once(cli: Cli, shop: dict[str, Any]) -> None:
+    result = cli(
+        *("task", "submit", "ftp://x", "--owner", "small-shop", "--retry-interval", "3", "--at", "soon"),
+        *("-H", "Content-Length: 3", "--priority", "11", "--metadata", "a b=x"),
+    )
+    assert result.code == 2
+    for option in ("URL:", "--retry-interval:", "--at:", "--header Content-Length:", "--priority:", "--metadata"):
+        assert f"tasks-server: {option}" in result.err, result.err
+
+
+def test_options_without_form_are_told_too(cli: Cli, shop: dict[str, Any]) -> None:
+    result = submit(cli, "-H", "bad", "--query", "bad", "--data", "x", "--json-data", "[1]")
+    assert result.code == 2
+    for option in ("--header:", "--query:", "--json-data: cannot be joined", "--json-data: must be a JSON object"):
+        assert f"tasks-server: {option}" in result.err, result.err
+
+
+def test_submit_for_nobody(cli: Cli, shop: dict[str, Any]) -> None:
+    result = cli("task", "submit", "http://shop.test", "--owner", "nobody")
+    assert result.code == 1
+    assert "there is no owner of this name" in result.err
+
+
+def test_list_filters(cli: Cli, task: dict[str, Any]) -> None:
+    other = cli("owner", "create", "other-shop", "--json").json()["id"]  # type: ignore[index]
+    second = submit(cli, "--delay", "2h", "--json").json()["id"]  # type: ignore[index]
+    cli("task", "pause", second)
+
+    def ids(*options: str) -> list[str]:
+        return [entry["id"] for entry in cli("task", "list", "--json", *options).json()]  # type: ignore[union-attr]
+
+    assert ids() == [second, task["id"]]
+    assert ids("--limit", "1") == [second]
+    assert ids("--state", "paused") == [second]
+    assert ids("--state", "scheduled", "--state", "running") == [task["id"]]
+    assert ids("--owner", "other-shop") == []
+    assert other not in cli("task", "list").out
+    assert "small-shop" in cli("task", "list").out
+
+
+def test_show_tells_what_happened(cli: Cli, task: dict[str, Any]) -> None:
+    cli("task", "pause", task["id"])
+    result = cli("task", "show", task["id"])
+    assert result.code == 0
+    for text in (task["id"], "paused", "GET http://shop.test/hook?token=1", "registered", "pause"):
+        assert text in result.out
+
+
+def test_steering(cli: Cli, task: dict[str, Any]) -> None:
+    task_id = task["id"]
+    steps = [("pause", "paused"), ("resume", "scheduled"), ("run", "available"), ("revoke", "revoked")]
+    for command, state in [*steps, ("retry", "available")]:
+        result = cli("task", command, task_id)
+        assert result.code == 0, result.err
+        assert task_id in result.out
+        assert shown(cli, task_id)["state"] == state
+    assert cli("task", "delete", task_id, "--json").json() == [{"id": task_id, "error": None}]
+    assert cli("task", "show", task_id).code == 1
+
+
+def test_what_one_task_refuses_does_not_keep_the_others(cli: Cli, task: dict[str, Any]) -> None:
+    cli("task", "pause", task["id"])
+    result = cli("task", "resume", UNKNOWN, task["id"], "no-id")
+    assert result.code == 1
+    assert result.out == f"Task {task['id']} goes on.\n"
+    assert result.err.count("there is no task of this id") == 2
+    assert shown(cli, task["id"])["state"] == "scheduled"
+    refused = cli("task", "resume", task["id"])
+    assert refused.code == 1
+    assert "only a paused task can be resumed" in refused.err
+
+
+# The store
+
+
+def test_another_key_is_told_in_one_sentence(cli: Cli, shop: dict[str, Any], data_dir: Path) -> None:
+    (data_dir / "cipher.key").write_text("f" * 64)
+    result = cli("owner", "list")
+    assert result.code == 3
+    assert "key" in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_a_damaged_file_is_told_in_one_sentence(cli: Cli, shop: dict[str, Any], data_dir: Path) -> None:
+    (data_dir / "tasks.sqlite").write_bytes(b"this is no database at all" * 1_000)
+    for leftover in ("tasks.sqlite-wal", "tasks.sqlite-shm"):
+        (data_dir / leftover).unlink(missing_ok=True)
+    result = cli("owner", "list")
+    assert result.code == 3
+    assert str(data_dir / "tasks.sqlite") in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_a_reader_that_has_seen_enough(cli: Cli, shop: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> int:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("tasks_server.cli.output.as_json", broken)
+    monkeypatch.setattr("sys.stderr.close", lambda: None)
+    assert cli("owner", "list", "--json").code == 0
+
+
+def test_tables_hold_no_control_characters(cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
+    from tasks_server.cli import output
+
+    output.table(("a",), [("x\x1b[2Jy",)])
+    assert "\x1b" not in capsys.readouterr().out
+    assert os.environ["COLUMNS"]

@@ -1,0 +1,195 @@
+"""Where settings come from, what is refused, and what `tasks-server settings` shows."""
+
+from pathlib import Path
+
+import pytest
+
+from tasks_server.domain.errors import SettingsError
+from tasks_server.settings import resolve
+from tasks_server.settings.table import PLANNED, Settings
+from tests.cli.conftest import Cli
+
+Env = pytest.MonkeyPatch
+
+
+def fault_of(flags: dict[str, object] | None = None, config: Path | None = None) -> str:
+    with pytest.raises(SettingsError) as caught:
+        resolve(flags, config)
+    return caught.value.message
+
+
+def test_without_anything_set_all_are_defaults(monkeypatch: Env) -> None:
+    monkeypatch.delenv("TASKS_SERVER_DATA_DIR")
+    resolved = resolve()
+    assert resolved.settings == Settings()
+    assert set(resolved.origins.values()) == {"default"}
+    assert (resolved.settings.host, resolved.settings.port) == ("127.0.0.1", 9_420)
+
+
+def test_each_layer_overrules_the_one_below(monkeypatch: Env, tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("port = 1\nhost = '::1'\nswagger_ui = false\n")
+    assert resolve({}, file).settings.port == 1
+    monkeypatch.setenv("PORT", "2")
+    assert resolve({}, file).settings.port == 2
+    monkeypatch.setenv("TASKS_SERVER_PORT", "3")
+    assert resolve({}, file).settings.port == 3
+    resolved = resolve({"port": 4, "host": None}, file)
+    assert resolved.settings.port == 4
+    assert resolved.settings.host == "::1"
+    assert resolved.origins["port"] == "--port"
+    assert resolved.origins["host"] == str(file)
+    assert resolved.origins["log_level"] == "default"
+
+
+def test_the_file_may_be_named_by_the_environment(monkeypatch: Env, tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("port = 77\n")
+    monkeypatch.setenv("TASKS_SERVER_CONFIG", str(file))
+    assert resolve().settings.port == 77
+
+
+def test_an_empty_variable_is_not_set(monkeypatch: Env) -> None:
+    monkeypatch.setenv("PORT", "")
+    monkeypatch.setenv("BACKUP_METHOD_SQLITE", "")
+    assert resolve().settings.port == 9_420
+
+
+def test_short_names_are_only_those_documented(monkeypatch: Env) -> None:
+    monkeypatch.setenv("ROLE", "nonsense of another program")
+    assert resolve().settings.role == "all"
+
+
+def test_all_faults_are_told_at_once_with_their_origin(monkeypatch: Env, tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("retention_days = -1\nretenton_days = 3\n")
+    monkeypatch.setenv("PORT", "65536")
+    monkeypatch.setenv("TASKS_SERVER_PROT", "1")
+    monkeypatch.setenv("LOG_LEVEL", "loud")
+    monkeypatch.setenv("TZ", "Mars/Olympus")
+    message = fault_of({"api_workers": 0}, file)
+    assert message.startswith("7 settings are wrong:\n")
+    assert "TASKS_SERVER_PROT: there is no such setting; did you mean TASKS_SERVER_PORT?" in message
+    assert f"retenton_days in {file}: there is no such setting; did you mean retention_days?" in message
+    assert "PORT: input should be less than or equal to 65535; given: '65536'" in message
+    assert "--api-workers: input should be greater than or equal to 1; given: 0" in message
+    assert "LOG_LEVEL: input should be 'debug', 'info', 'warning' or 'error'; given: 'loud'" in message
+    assert f"retention_days in {file}" in message
+    assert "TZ: must be a name of the IANA time zone database" in message
+
+
+def test_words_are_taken_in_any_case(monkeypatch: Env) -> None:
+    monkeypatch.setenv("LOG_LEVEL", "WARN")
+    monkeypatch.setenv("TZ", ":Europe/Berlin")
+    settings = resolve().settings
+    assert (settings.log_level, settings.tz) == ("warning", "Europe/Berlin")
+
+
+@pytest.mark.parametrize("url", ["postgres://me:s3cret@db/x", "postgresql://me:s3cret@db/x"])
+def test_postgres_is_refused_without_showing_the_password(monkeypatch: Env, url: str) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+    message = fault_of()
+    assert "this version serves SQLite only, not PostgreSQL" in message
+    assert "s3cret" not in message
+
+
+def test_other_databases_are_refused(monkeypatch: Env) -> None:
+    monkeypatch.setenv("DATABASE_URL", "mysql://x")
+    assert "must be sqlite:///relative/path or sqlite:////absolute/path" in fault_of()
+
+
+@pytest.mark.parametrize("key", ["short", "with space in the middle", "with-ümlaut-in-the-middle"])
+def test_an_admin_key_must_fit_a_header_and_is_never_shown(monkeypatch: Env, key: str) -> None:
+    monkeypatch.setenv("ADMIN_KEY", key)
+    message = fault_of()
+    assert "ADMIN_KEY: must be at least 16 visible ASCII characters" in message
+    assert key not in message
+
+
+def test_two_names_for_one_thing_are_refused(monkeypatch: Env) -> None:
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///a.sqlite")
+    monkeypatch.setenv("PATH_SQLITE", "b.sqlite")
+    monkeypatch.setenv("CIPHER_KEY", "0" * 64)
+    monkeypatch.setenv("CIPHER_KEY_FILE", "key")
+    monkeypatch.setenv("MAX_THROTTLE_REQUEST", "5")
+    message = fault_of()
+    assert message.startswith("3 settings are wrong:")
+    assert "both name the database" in message
+    assert "both give the key" in message
+    assert "MAX_THROTTLE_REQUEST and MAX_THROTTLE_TIME_WINDOW: set both, or neither" in message
+
+
+@pytest.mark.parametrize("name", [name for name, refused in PLANNED.items() if refused])
+def test_protection_that_is_not_there_is_refused(monkeypatch: Env, name: str) -> None:
+    monkeypatch.setenv(name, "x")
+    assert f"{name}: has no effect in this version" in fault_of()
+
+
+@pytest.mark.parametrize("name", [name for name, refused in PLANNED.items() if not refused])
+def test_what_has_no_effect_is_told(monkeypatch: Env, name: str) -> None:
+    monkeypatch.setenv(name, "x")
+    assert resolve().warnings == [f"{name} is set, but has no effect in this version"]
+
+
+@pytest.mark.parametrize("name", PLANNED)
+def test_with_our_prefix_what_has_no_effect_is_refused(monkeypatch: Env, tmp_path: Path, name: str) -> None:
+    monkeypatch.setenv(f"TASKS_SERVER_{name}", "x")
+    file = tmp_path / "settings.toml"
+    file.write_text(f"{name.lower()} = 1\n")
+    message = fault_of({}, file)
+    assert f"TASKS_SERVER_{name}: has no effect in this version" in message
+    assert f"{name.lower()} in {file}: has no effect in this version" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "cannot read"), (b"port = ", "is no TOML"), (b"\xff\xfe", "is no TOML")]
+)
+def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None, said: str) -> None:
+    file = tmp_path / "settings.toml"
+    if content is not None:
+        file.write_bytes(content)
+    message = fault_of({}, file)
+    assert message.startswith("one setting is wrong:\n  --config: ")
+    assert said in message
+
+
+# The command
+
+
+def test_settings_shows_values_and_origins(cli: Cli, monkeypatch: Env, data_dir: Path) -> None:
+    monkeypatch.setenv("PORT", "1234")
+    result = cli("settings")
+    assert result.code == 0
+    rows = {line.split()[0]: line.split()[1:] for line in result.out.splitlines() if line.split()}
+    assert rows["port"] == ["1234", "PORT"]
+    assert rows["host"] == ["127.0.0.1", "default"]
+    assert rows["path_sqlite"] == [str(data_dir / "tasks.sqlite"), "default"]
+    assert "2 of" in result.out
+    assert not data_dir.exists()
+
+
+def test_settings_hides_secrets(cli: Cli, monkeypatch: Env) -> None:
+    monkeypatch.setenv("ADMIN_KEY", "a-very-secret-admin-key")
+    monkeypatch.setenv("CIPHER_KEY", "5" * 64)
+    monkeypatch.setenv("WORKER_ID", "7")
+    for arguments in ((), ("--json",)):
+        result = cli("settings", *arguments)
+        assert "very-secret" not in result.out + result.err
+        assert "55555" not in result.out + result.err
+        assert "(hidden)" in result.out
+    assert "WORKER_ID is set, but has no effect" in cli("settings").err
+
+
+def test_settings_as_json(cli: Cli) -> None:
+    shown = cli("settings", "--json").json()
+    assert isinstance(shown, dict)
+    assert set(shown) == set(Settings.model_fields)
+    assert shown["swagger_ui"] == {"value": True, "from": "default"}
+
+
+def test_wrong_settings_end_a_command_with_status_2(cli: Cli, monkeypatch: Env) -> None:
+    monkeypatch.setenv("PORT", "many")
+    result = cli("owner", "list")
+    assert result.code == 2
+    assert result.err.startswith("tasks-server: one setting is wrong:\n  PORT: ")
+    assert "Traceback" not in result.err

@@ -1,0 +1,102 @@
+"""Events become lines: one each, for machines or people, and only those that matter."""
+
+import msgspec
+import pytest
+
+from tasks_server.clock import ManualClock
+from tasks_server.telemetry import (
+    ProcessDied,
+    ProcessStarted,
+    RequestServed,
+    SettingIgnored,
+    Telemetry,
+    TelemetryEvent,
+    Unexpected,
+    event_name,
+    write_to_stderr,
+)
+
+
+@pytest.fixture
+def lines() -> list[bytes]:
+    return []
+
+
+def test_a_line_of_json_has_time_level_name_and_facts(lines: list[bytes]) -> None:
+    telemetry = Telemetry(ManualClock(1_700_000_000_123), form="json", write=lines.append)
+    telemetry.emit(ProcessDied(role="api", pid=7, how="killed by SIGKILL", restart_in_ms=0))
+    assert lines[0].endswith(b"\n")
+    assert msgspec.json.decode(lines[0]) == {
+        "at": "2023-11-14T22:13:20.123Z",
+        "level": "error",
+        "event": "process_died",
+        "role": "api",
+        "pid": 7,
+        "how": "killed by SIGKILL",
+        "restart_in_ms": 0,
+    }
+
+
+def test_a_line_for_people(lines: list[bytes]) -> None:
+    Telemetry(ManualClock(0), write=lines.append).emit(ProcessStarted(role="engine", pid=7))
+    assert lines == [b"1970-01-01T00:00:00.000Z info    process started    role=engine  pid=7\n"]
+
+
+def test_color_marks_the_level_only(lines: list[bytes]) -> None:
+    Telemetry(ManualClock(0), write=lines.append, colored=True).emit(SettingIgnored(message="x"))
+    assert b"\x1b[33mwarning\x1b[0m setting ignored    message=x\n" in lines[0]
+
+
+def test_values_cannot_break_out_of_their_line(lines: list[bytes]) -> None:
+    told = SettingIgnored(message="a\nlevel=error \x1b[2J")
+    for form in ("console", "json"):
+        Telemetry(ManualClock(0), form=form, write=lines.append).emit(told)  # type: ignore[arg-type]
+    for line in lines:
+        assert line.count(b"\n") == 1
+        assert b"\x1b" not in line
+
+
+def test_what_matters_less_than_the_level_is_dropped(lines: list[bytes]) -> None:
+    telemetry = Telemetry(ManualClock(), "warning", write=lines.append)
+    telemetry.emit(ProcessStarted(role="api", pid=1))
+    assert lines == []
+    telemetry.emit(SettingIgnored(message="x"))
+    assert len(lines) == 1
+
+
+@pytest.mark.parametrize(("level", "wanted"), [("debug", True), ("info", False), ("error", False)])
+def test_hot_paths_can_ask_first(level: str, wanted: bool, lines: list[bytes]) -> None:
+    telemetry = Telemetry(ManualClock(), level, write=lines.append)  # type: ignore[arg-type]
+    assert telemetry.debug is wanted
+    telemetry.emit(RequestServed(method="GET", path="/", status=200, ms=1.5, request_id="r"))
+    assert len(lines) == int(wanted)
+
+
+def test_an_unexpected_error_comes_with_its_trace(lines: list[bytes]) -> None:
+    try:
+        raise KeyError("nobody expects this")
+    except KeyError as error:
+        event = Unexpected.of("settle", error)
+    assert event.error == "KeyError: 'nobody expects this'"
+    assert "test_telemetry.py" in event.trace
+    Telemetry(ManualClock(), write=lines.append).emit(event)
+    head, *trace = lines[0].decode().splitlines()
+    assert "unexpected" in head
+    assert "Traceback" not in head
+    assert trace[0] == "Traceback (most recent call last):"
+
+
+def test_every_event_has_a_name_of_its_own() -> None:
+    names = [event_name(kind) for kind in TelemetryEvent.__subclasses__()]
+    assert len(names) == len(set(names)) > 5
+
+
+def test_nobody_listens(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    write_to_stderr(b"heard\n")
+    assert capfd.readouterr().err == "heard\n"
+
+    def broken(*_: object) -> int:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("os.write", broken)
+    write_to_stderr(b"unheard\n")
