@@ -1,0 +1,66 @@
+"""A target on loopback that writes down which task it saw, when, and when that task was due."""
+
+import asyncio
+import threading
+import time
+from collections import defaultdict
+from urllib.parse import parse_qs, urlsplit
+
+
+class Target:
+    """An HTTP server in a thread of its own. `seen` maps task ids to the instants (ms) they came at."""
+
+    def __init__(self) -> None:
+        self.seen: defaultdict[str, list[int]] = defaultdict(list)
+        self.early: list[str] = []
+        self.port = 0
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "Target":
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        server = self._loop.run_until_complete(self._loop.create_server(lambda: _Connection(self), "127.0.0.1", 0))
+        self.port = server.sockets[0].getsockname()[1]
+        self._ready.set()
+        self._loop.run_forever()
+        server.close()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+
+    def note(self, path: str, headers: dict[str, str]) -> None:
+        now = time.time_ns() // 1_000_000
+        task = headers["x-tasks-queue-id"]
+        self.seen[task].append(now)
+        [due] = parse_qs(urlsplit(path).query)["due"]
+        if now < int(due):
+            self.early.append(task)
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._buffer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while b"\r\n\r\n" in self._buffer:
+            head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
+            lines = head.decode("latin-1").split("\r\n")
+            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+            self._target.note(lines[0].split(" ")[1], headers)
+            self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
