@@ -223,6 +223,7 @@ class Claim(msgspec.Struct):
     error: str | None
     expire_at: int | None
     spec: bytes
+    """Empty when what is stored is damaged."""
 
 
 class Claimed(msgspec.Struct):

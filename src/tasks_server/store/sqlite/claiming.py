@@ -8,6 +8,7 @@ from typing import Any, Final
 import apsw
 import msgspec
 
+from tasks_server.domain.errors import Corrupt
 from tasks_server.store.ports import Choose, Claim, Claimed, Group, Line, Look, Quota
 from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite.nodes import Nodes
@@ -53,9 +54,14 @@ class Claims:
         return [self._look(connection, look, choose) for look, choose in items]
 
     def open(self, claimed: Claimed) -> Claimed:
-        """The same with the specs opened."""
+        """The same with the specs opened. A damaged one is left empty, which nobody can send: the task fails by
+        itself and the others of the look are not held up.
+        """
         for claim in claimed.claims:
-            claim.spec = self._sealer.open(claim.spec, spec_context(claim.id))
+            try:
+                claim.spec = self._sealer.open(claim.spec, spec_context(claim.id))
+            except Corrupt:
+                claim.spec = b""
         return claimed
 
     def _look(self, connection: apsw.Connection, look: Look, choose: Choose) -> Claimed:

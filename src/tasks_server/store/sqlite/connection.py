@@ -244,11 +244,10 @@ class Writer(Worker):
 
 
 def _concerns_all(error: Exception) -> bool:
-    """Whether the trouble is with the database, not with one of the jobs."""
+    """Whether the trouble is with the database, not with one of the jobs (a sealed value of its task is damaged)."""
     return isinstance(
         error,
-        StoreError
-        | apsw.FullError
+        apsw.FullError
         | apsw.IOError
         | apsw.CorruptError
         | apsw.NotADBError

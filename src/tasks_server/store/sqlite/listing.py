@@ -40,7 +40,7 @@ class Listings:
         """Each item is an owner and a task."""
         answers: list[bytes | None] = []
         for owner, task_id in items:
-            loaded = load_task(connection, self._sealer, owner, task_id)
+            loaded = load_task(connection, self._sealer, owner, task_id, response=False)
             answers.append(self._sealer.open(loaded.sealed_spec, spec_context(task_id)) if loaded else None)
         return answers
 

@@ -37,7 +37,7 @@ class Maintenance:
         (text,) = single(connection, "expired_find", {"now": now, "count_max": limit})
         ids = unpack(text)
         for task_id in ids:
-            loaded = load_task(connection, self._sealer, None, task_id)
+            loaded = load_task(connection, self._sealer, None, task_id, response=False)
             if loaded is not None:
                 task = lifecycle.expire(loaded.task, now)
                 self._steerings.write(connection, loaded, Change(task, Event(now, "expired", task.error)))

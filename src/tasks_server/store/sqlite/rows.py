@@ -56,14 +56,16 @@ class Loaded(msgspec.Struct):
     lane: int
 
 
-def load_task(connection: apsw.Connection, sealer: Sealer, owner: str | None, task_id: str) -> Loaded | None:
-    """The task with the opened response of its last attempt, or None when it is not there for that owner."""
+def load_task(
+    connection: apsw.Connection, sealer: Sealer, owner: str | None, task_id: str, *, response: bool = True
+) -> Loaded | None:
+    """The task, or None when it is not there for that owner. With the opened response of its last attempt, unless
+    that is not wanted: a damaged one must not stand in the way of what does not need it.
+    """
     row = connection.execute(sql("task_load"), {"id": task_id, "owner": owner}).fetchone()
     if row is None:
         return None
-    response = row[22]
-    if response is not None:
-        response = sealer.open(response, response_context(task_id, row[21]))
+    sealed = row[22] if response else None
     task = Task(
         id=row[1],
         owner=row[2],
@@ -84,7 +86,7 @@ def load_task(connection: apsw.Connection, sealer: Sealer, owner: str | None, ta
         target=row[17],
         forced=bool(row[18]),
         metadata=unpack(row[19]) if row[19] else None,
-        response=response,
+        response=None if sealed is None else sealer.open(sealed, response_context(task_id, row[21])),
     )
     return Loaded(row[0], task, row[20], row[23], row[24])
 

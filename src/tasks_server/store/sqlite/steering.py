@@ -32,7 +32,7 @@ class Steerings:
         """Each item is an owner and a task."""
         answers = []
         for owner, task_id in items:
-            loaded = load_task(connection, self._sealer, owner, task_id)
+            loaded = load_task(connection, self._sealer, owner, task_id, response=False)
             if loaded is not None:
                 tally = Tally()
                 tally.leave(loaded.owner, loaded.lane, loaded.task.state)

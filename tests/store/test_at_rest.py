@@ -1,0 +1,188 @@
+"""Encryption at rest: what tasks carry is in no byte of the files, and what was changed there is noticed."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tasks_server.clock import ManualClock
+from tasks_server.domain import ids, lifecycle
+from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tasks_server.domain.errors import Corrupt
+from tasks_server.domain.owner import Owner
+from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec, encode_spec
+from tasks_server.domain.task import State, Task
+from tasks_server.store.ports import Change
+
+from .adapters import ADAPTERS, MASTER, Adapter, query
+from .world import World
+
+MARKER = "Zs3crEtMaRk3r"
+OTHER_MASTER = bytes(reversed(MASTER))
+
+
+@pytest.fixture(params=[name for name, adapter in ADAPTERS.items() if adapter.shared])
+def adapter(request: pytest.FixtureRequest) -> Adapter:
+    """Those that keep files or serve several processes."""
+    return ADAPTERS[request.param]
+
+
+def marked_spec() -> bytes:
+    request = HttpRequest(
+        f"http://a.example/{MARKER}?q={MARKER}",
+        "POST",
+        query={"k": MARKER},
+        headers={"Authorization": MARKER},
+        data=MARKER,
+    )
+    return encode_spec(TaskSpec(request, TaskConfig(user_agent=MARKER)))
+
+
+def all_bytes(folder: Path) -> bytes:
+    """Every byte of every file below a folder."""
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+def assert_hidden(folder: Path) -> None:
+    stored = all_bytes(folder)
+    assert len(stored) > 10_000
+    for form in (MARKER, MARKER.encode().hex(), MARKER.encode().hex().upper()):
+        assert form.encode() not in stored
+
+
+async def test_requests_and_responses_are_in_no_byte_of_the_files(world: World, owner: Owner) -> None:
+    await world.submit(owner, spec=marked_spec(), target="a.example:80")
+    waiting = await world.submit(owner, 60_000, spec=marked_spec())
+
+    def edit(before: Task, _: bytes) -> Change:
+        return Change(lifecycle.pause(before, world.now), spec=marked_spec())
+
+    await world.store.change(None, waiting.id, edit)
+    claim = await world.claim_one()
+    assert MARKER.encode() in claim.spec
+    assert_hidden(world.folder)  # the log of what is not yet in the file is a file too
+    await world.settle(claim, Outcome(OutcomeKind.HTTP_ERROR, 500, response=MARKER.encode() * 9), TaskConfig(retry=1))
+    again = await world.claim_one(horizon=world.now + 100)
+    await world.settle(again, Outcome(OutcomeKind.SUCCESS, 200, response=MARKER.encode()))
+    assert_hidden(world.folder)
+    assert (await world.read(claim)).response == MARKER.encode()
+    await world.store.close()
+    assert_hidden(world.folder)
+    await world.store.open()
+    assert await world.store.spec(None, waiting.id) == marked_spec()
+
+
+async def test_the_marker_would_be_found(world: World, owner: Owner) -> None:
+    """The search above can fail: metadata is stored as it is, because it is searched."""
+    await world.submit(owner, metadata={"a": MARKER})
+    assert MARKER.encode() in all_bytes(world.folder)
+
+
+async def test_keys_of_owners_are_stored_as_hashes(world: World) -> None:
+    await world.owner(MARKER)  # the world gives an owner a key that is digested from its name
+    await query(world.store, "UPDATE owner SET name = 'renamed'")
+    await world.store.close()
+    assert ids.key_digest(MARKER) in all_bytes(world.folder)
+
+
+async def test_another_key_is_refused_with_a_word_of_advice(world: World, owner: Owner, clock: ManualClock) -> None:
+    await world.submit(owner)
+    await world.store.close()
+    stranger = world.adapter.make(world.folder, clock, OTHER_MASTER)
+    with pytest.raises(Corrupt, match="another cipher key; start with the CIPHER_KEY or key file"):
+        await stranger.open()
+    await stranger.close()
+    await world.store.open()
+    assert await world.in_queue(owner) == 1
+
+
+async def test_keys_can_be_rotated(world: World, owner: Owner, clock: ManualClock) -> None:
+    old = await world.submit(owner, spec=b"old")
+    await world.store.close()
+    rotated = world.adapter.make(world.folder, clock, OTHER_MASTER, MASTER)
+    await rotated.open()
+    new = World(rotated, clock, world.adapter, world.folder).task(owner, id="9" * 24, spec=b"new")
+    await rotated.insert(new)
+    assert await rotated.spec(None, old.id) == b"old"
+    assert await rotated.spec(None, new.id) == b"new"
+    await rotated.close()
+    await world.store.open()
+    with pytest.raises(Corrupt):
+        await world.store.spec(None, new.id)
+
+
+# Damage
+
+
+async def swap_specs(world: World, one: str, other: str) -> None:
+    """Puts each task's sealed request in the other's place, as somebody with access to the file could."""
+    rows = await query(
+        world.store,
+        f"SELECT r.task, hex(r.spec) FROM request r JOIN task t ON t.seq = r.task WHERE t.id IN ('{one}', '{other}')",
+    )
+    (first, first_spec), (second, second_spec) = rows
+    await query(world.store, f"UPDATE request SET spec = x'{second_spec}' WHERE task = {first}")
+    await query(world.store, f"UPDATE request SET spec = x'{first_spec}' WHERE task = {second}")
+
+
+async def test_a_request_in_another_tasks_place_is_refused(world: World, owner: Owner, other: Owner) -> None:
+    mine, theirs = await world.submit(owner), await world.submit(other)
+    await swap_specs(world, mine.id, theirs.id)
+    for task in (mine, theirs):
+        with pytest.raises(Corrupt, match="changed or damaged"):
+            await world.store.spec(None, task.id)
+
+
+async def test_a_response_in_another_attempts_place_is_refused(world: World, owner: Owner) -> None:
+    await world.submit_many(owner, 2)
+    claims = await world.claim()
+    await world.settle(claims, Outcome(OutcomeKind.SUCCESS, 200, response=b"body"))
+    one, other = (claim.ref for claim in claims)
+    await query(
+        world.store,
+        f"UPDATE attempt SET response = (SELECT response FROM attempt WHERE task = {one}) WHERE task = {other}",
+    )
+    assert (await world.read(claims[0])).response == b"body"
+    with pytest.raises(Corrupt):
+        await world.store.task(None, claims[1].id)
+
+
+async def damaged(world: World, owner: Owner) -> str:
+    """The id of a task whose request and response are damaged."""
+    task = await world.submit(owner)
+    await world.settle(
+        await world.claim_one(),
+        Outcome(OutcomeKind.HTTP_ERROR, 503, response=b"body"),
+        TaskConfig(retry=1, retry_interval=1),
+    )
+    await query(world.store, "UPDATE request SET spec = zeroblob(60)")
+    await query(world.store, "UPDATE attempt SET response = zeroblob(60)")
+    return task.id
+
+
+async def test_a_damaged_request_is_claimed_empty_and_does_not_hold_its_neighbours_up(
+    world: World, owner: Owner
+) -> None:
+    bad = await damaged(world, owner)
+    good = await world.submit(owner)
+    claims = {claim.id: claim for claim in await world.claim()}
+    assert (claims[bad].spec, claims[good.id].spec) == (b"", good.spec)
+    await world.settle(claims.values(), Outcome(OutcomeKind.UNSENDABLE, 500))
+    assert sum((await world.adapter.real(world.store)).values()) == 2
+
+
+async def test_damage_of_one_task_does_not_fail_what_is_asked_at_the_same_moment(world: World, owner: Owner) -> None:
+    bad = await damaged(world, owner)
+    good = world.task(owner)
+    answers = await asyncio.gather(world.steer(bad, lifecycle.pause), world.store.insert(good), return_exceptions=True)
+    assert isinstance(answers[0], Corrupt)
+    assert await world.state(good) is State.AVAILABLE
+
+
+async def test_a_damaged_task_can_be_deleted_and_expires(world: World, owner: Owner) -> None:
+    bad = await damaged(world, owner)
+    await query(world.store, f"UPDATE task SET expire_at = {world.now}")
+    assert await world.store.expire(world.now, 10) == 1
+    assert await world.in_queue(owner) == 0
+    assert await world.store.delete(None, bad)
+    assert await world.store.task(None, bad) is None
