@@ -82,7 +82,8 @@ class Server:
     def command(self, *arguments: str) -> str:
         """What a command of the product prints; it works on the same data folder."""
         done = subprocess.run(
-            [sys.executable, "-m", "tasks_server", *arguments], env=self.environment(), capture_output=True, check=False,
+            [sys.executable, "-m", "tasks_server", *arguments], env=self.environment(), capture_output=True,
+            check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode()

@@ -30,6 +30,7 @@ class Nodes:
         self._peers: dict[int, int] = {}
         self._looked_at = -_LOOK_AGAIN_SECONDS
         self._hints: set[str] = set()
+        self._going_out: set[str] = set()
         self._arrived = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -74,6 +75,7 @@ class Nodes:
         for fd in self._peers.values():
             os.close(fd)
         self._peers.clear()
+        self._loop = None
 
     def alive(self) -> set[int]:
         """The numbers of all processes that live, ours included. Removes what dead ones left behind."""
@@ -86,15 +88,27 @@ class Nodes:
         return living
 
     def hint(self, kind: Literal["work", "cancel"]) -> None:
-        """Tells every peer that listens, and whoever waits in this process. Never blocks; may be lost."""
-        self._note({kind})
+        """Tells every peer that listens, and whoever waits in this process. Never blocks; may be lost.
+
+        Hints of one turn of the event loop go out together: a batch of inserts is one hint.
+        """
+        if self._loop is None:
+            return
+        if not self._going_out:
+            self._loop.call_soon(self._send)
+        self._going_out.add(kind)
+
+    def _send(self) -> None:
+        kinds, self._going_out = self._going_out, set()
+        self._note(kinds)
         if self._folder is None or self._loop is None:
             return
         if self._loop.time() - self._looked_at > _LOOK_AGAIN_SECONDS:
             self._find_peers(self._folder)
+        told = b"".join(_BYTES[kind] for kind in kinds)
         for number, fd in list(self._peers.items()):
             try:
-                os.write(fd, _BYTES[kind])
+                os.write(fd, told)
             except BlockingIOError:
                 pass  # full of hints that it has not read yet: it will look anyway
             except OSError:
