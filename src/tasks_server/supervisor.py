@@ -50,10 +50,11 @@ class Ready(msgspec.Struct, tag="ready"):
 
 
 class Failed(msgspec.Struct, tag="failed"):
-    """A child says why it cannot."""
+    """A child says why it cannot. `passing`: the next try may well succeed."""
 
     message: str
     exit_code: int
+    passing: bool = False
 
 
 Message = Ready | Failed
@@ -230,13 +231,13 @@ class Supervisor:
         """Before it was ever ready, a server that cannot start says why and ends; later, it keeps trying."""
         if self._was_ready:
             return False
+        if child.deaths < DEATHS_BEFORE_READY_MAX and (child.failure is None or child.failure.passing):
+            return False
         if child.failure is not None:
             message, self._exit_code = child.failure.message, child.failure.exit_code
-        elif child.deaths >= DEATHS_BEFORE_READY_MAX:
+        else:
             message = f"the {child.role} process ended {child.deaths} times before it was ready ({_how(code)})"
             self._exit_code = exit_codes.REFUSED
-        else:
-            return False
         os.write(2, f"tasks-server: {message}\n".encode())
         self._stop()
         return True

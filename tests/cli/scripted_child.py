@@ -22,6 +22,9 @@ def main() -> None:
     if role == "refuses":
         channel.sendall(b'{"type":"failed","message":"the store is on fire","exit_code":3}\n')
         sys.exit(3)
+    if role == "busy" and count <= 2:
+        channel.sendall(b'{"type":"failed","message":"busy","exit_code":3,"passing":true}\n')
+        sys.exit(3)
     if role == "crashes" or (role == "crashes-twice" and count <= 2):
         os._exit(9)
     if role == "crashes-later":
@@ -41,4 +44,5 @@ def main() -> None:
             os._exit(1)  # the supervisor is gone
 
 
-main()
+if __name__ == "__main__":
+    main()

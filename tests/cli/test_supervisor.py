@@ -130,8 +130,9 @@ def test_a_start_that_only_crashes_is_given_up(supervise: Supervise) -> None:
     assert len(running.starts("crashes")) == 3
 
 
-def test_a_start_that_crashes_and_recovers_is_no_failure(supervise: Supervise) -> None:
-    running = supervise("crashes-twice")
+@pytest.mark.parametrize("role", ["crashes-twice", "busy"])
+def test_a_start_that_fails_and_recovers_is_no_failure(supervise: Supervise, role: str) -> None:
+    running = supervise(role)
     until(running.is_ready, "the greeting")
     running.process.terminate()
     assert running.wait() == 0
