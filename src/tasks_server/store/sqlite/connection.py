@@ -7,11 +7,12 @@ and may have to wait for it again.
 """
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final
@@ -92,6 +93,17 @@ class LockFile:
 
     def close(self) -> None:
         os.close(self._fd)
+
+
+@contextlib.contextmanager
+def turn(path: Path | None) -> Iterator[None]:
+    """One turn to write, for those who have no writer thread."""
+    lock = LockFile(path.with_name(path.name + ".lock")) if path else _NoLock()
+    try:
+        with lock:
+            yield
+    finally:
+        lock.close()
 
 
 class _NoLock:

@@ -11,7 +11,7 @@ from tasks_server.domain.attempt import Event
 from tasks_server.domain.errors import Corrupt
 from tasks_server.store.ports import Change
 from tasks_server.store.sealing import Sealer
-from tasks_server.store.sqlite.connection import LockFile, connect, translate
+from tasks_server.store.sqlite.connection import connect, translate, turn
 from tasks_server.store.sqlite.rows import load_task, single, unpack
 from tasks_server.store.sqlite.statements import sql
 from tasks_server.store.sqlite.steering import Steerings, erase
@@ -82,12 +82,8 @@ def checkpoint(path: Path) -> None:
     try:
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         if size >= _RESTART_BYTES:
-            lock = LockFile(path.with_name(path.name + ".lock"))
-            try:
-                with lock:
-                    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-            finally:
-                lock.close()
+            with turn(path):
+                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     except apsw.BusyError:
         pass  # a reader or a backup holds on to the log; the next time will do
     except apsw.Error as error:

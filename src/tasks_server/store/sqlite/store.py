@@ -27,7 +27,7 @@ from tasks_server.store.ports import (
 from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite import maintaining, schema
 from tasks_server.store.sqlite.claiming import Claims
-from tasks_server.store.sqlite.connection import Batch, LockFile, Reader, Writer, connect, translate
+from tasks_server.store.sqlite.connection import Batch, Reader, Writer, connect, translate, turn
 from tasks_server.store.sqlite.listing import Listings
 from tasks_server.store.sqlite.nodes import Nodes
 from tasks_server.store.sqlite.owning import Ownings
@@ -68,16 +68,17 @@ class SqliteStore:
         """Opens the file, makes or upgrades the schema, proves the key. Raises `StoreError`."""
         if self._path is not None:
             self._path = self._path.resolve()
-        connection = connect(self._path, durable=self._durable)
-        try:
-            self._prepare(connection)
-            self._nodes.open()
-            if self._path is not None:
-                self._reader = Reader("sqlite-reader", connect(self._path, durable=False), self._path)
-                self._reader.begin()
-        except BaseException:
-            connection.close()
-            raise
+        with turn(self._path):  # two that make a database at once, or recover its log, would refuse each other
+            connection = connect(self._path, durable=self._durable)
+            try:
+                self._prepare(connection)
+                self._nodes.open()
+                if self._path is not None:
+                    self._reader = Reader("sqlite-reader", connect(self._path, durable=False), self._path)
+                    self._reader.begin()
+            except BaseException:
+                connection.close()
+                raise
         self._writer = Writer(connection, self._path, self._lanes.forget)
         self._writer.begin()
 
@@ -237,15 +238,7 @@ class SqliteStore:
 
     def _prepare(self, connection: Any) -> None:
         try:
-            if self._path is None:
-                schema.prepare(connection, None, self._sealer)
-                return
-            lock = LockFile(self._path.with_name(self._path.name + ".lock"))
-            try:
-                with lock:
-                    schema.prepare(connection, self._path, self._sealer)
-            finally:
-                lock.close()
+            schema.prepare(connection, self._path, self._sealer)
         except Exception as error:
             raise translate(error, self._path) from error
 
