@@ -162,10 +162,12 @@ class Target:
             request.body = await connection.reader.readexactly(int(request.header("Content-Length") or 0))
             self._note(lambda request=request: self.received.append(request))
             script = self.scripts.get(request.path.partition("?")[0], answer())
-            if isinstance(script, bytes):
-                await connection.send(script if request.method != "HEAD" else script.split(b"\r\n\r\n")[0] + b"\r\n\r\n")
-            else:
+            if not isinstance(script, bytes):
                 await script(connection, request)
+            elif request.method == "HEAD":
+                await connection.send(script.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
+            else:
+                await connection.send(script)
 
     def _note(self, change: Callable[[], None]) -> None:
         with self._changed:

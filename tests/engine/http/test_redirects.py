@@ -71,11 +71,17 @@ def test_redirects_are_counted(http: Driver, target: Target, attempts: int) -> N
 
 def test_only_the_last_answer_counts(http: Driver, target: Target) -> None:
     target.scripts["/from"] = (
-        b"HTTP/1.1 302 Found\r\nLocation: /to\r\nRetry-After: 7\r\nX-Tasks-No-Retry: true\r\nContent-Length: 5\r\n\r\nmoved"
+        b"HTTP/1.1 302 Found\r\nLocation: /to\r\nRetry-After: 7\r\nX-Tasks-No-Retry: true\r\n"
+        b"Content-Length: 5\r\n\r\nmoved"
     )
     target.scripts["/to"] = b"HTTP/1.1 503 No\r\nContent-Length: 4\r\n\r\nlast"
     outcome = http.get(target.url("/from"))
-    assert (outcome.status_code, outcome.response, outcome.retry_after_ms, outcome.no_retry) == (503, b"last", None, False)
+    assert (outcome.status_code, outcome.response, outcome.retry_after_ms, outcome.no_retry) == (
+        503,
+        b"last",
+        None,
+        False,
+    )
 
 
 @pytest.mark.parametrize("place", ["ftp://127.0.0.1/x", "file:///etc/hostname", "gopher://127.0.0.1/", "http://[bad/"])

@@ -242,7 +242,9 @@ def test_urls_that_are_not_http_end_unsendable(http: Driver, url: str) -> None:
     assert outcome.error.startswith("the request cannot be sent: the URL ")
 
 
-@pytest.mark.parametrize(("version", "line"), [("0.9", "1.0"), ("1.0", "1.0"), ("1.1", "1.1"), ("2", "1.1"), ("3", "1.1")])
+@pytest.mark.parametrize(
+    ("version", "line"), [("0.9", "1.0"), ("1.0", "1.0"), ("1.1", "1.1"), ("2", "1.1"), ("3", "1.1")]
+)
 def test_http_versions_in_clear_text(http: Driver, target: Target, version: str, line: str) -> None:
     config = msgspec.convert({"httpVersion": version}, TaskConfig)
     assert http.get(target.url("/v"), config=config).kind is OutcomeKind.SUCCESS

@@ -46,6 +46,7 @@ _TLS: Final = Failure(_K.CONNECTION, "TLS failed with {host}", detailed=True)
 _BAD_CERTIFICATE: Final = Failure(_K.CONNECTION, "the certificate of {host} was refused", detailed=True)
 _BROKEN: Final = Failure(_K.CONNECTION, "the connection to {host} broke", detailed=True)
 _BROKEN_PROTOCOL: Final = Failure(_K.CONNECTION, "{host} broke the HTTP protocol", detailed=True)
+_NOT_HTTP: Final = Failure(_K.CONNECTION, "{host} did not answer in HTTP", detailed=True)
 _ANSWERED_ERROR: Final = Failure(_K.CONNECTION, "{host} answered with an error")
 
 # By the numbers of curl.h, which never change: pycurl has no name for the newest, and old names for some.
@@ -57,7 +58,7 @@ FAILURES: Final[dict[int, Failure]] = {
     5: Failure(_K.CONNECTION, "the proxy's name is unknown"),  # COULDNT_RESOLVE_PROXY
     6: Failure(_K.CONNECTION, "unknown host {host}"),  # COULDNT_RESOLVE_HOST
     7: Failure(_K.CONNECTION, "no connection to {host}"),  # COULDNT_CONNECT
-    8: Failure(_K.CONNECTION, "{host} did not answer in HTTP", detailed=True),  # WEIRD_SERVER_REPLY
+    8: _NOT_HTTP,  # WEIRD_SERVER_REPLY
     9: Failure(_K.CONNECTION, "{host} denied the access"),  # REMOTE_ACCESS_DENIED
     16: _BROKEN_PROTOCOL,  # HTTP2
     18: Failure(_K.CONNECTION, "{host} closed the connection in the middle of its answer"),  # PARTIAL_FILE
@@ -147,6 +148,9 @@ class Circumstances(msgspec.Struct):
 def failed(code: int, about: Circumstances) -> Outcome:
     """The outcome of a transfer that libcurl gave up with `code`."""
     failure = FAILURES.get(code, _UNKNOWN)
+    if code == pycurl.E_UNSUPPORTED_PROTOCOL and not about.message.startswith("Protocol "):
+        # Not about the URL: libcurl says so, too, of bytes that do not begin as an answer of HTTP does.
+        failure = _NOT_HTTP
     kind = failure.kind
     reason = _reason(code, failure, about)
     if kind is _K.UNSENDABLE and about.redirects:

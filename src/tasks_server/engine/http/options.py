@@ -41,14 +41,13 @@ _BOUNDARY: Final = re.compile(r"""boundary=(?:"([^"]{1,70})"|([!-:<-~]{1,70}))""
 
 _encode_json: Final = msgspec.json.Encoder().encode
 
-# httpVersion -> (HTTP_VERSION, HTTP09_ALLOWED)
-_HTTP_VERSIONS: Final[dict[str, tuple[int, int]]] = {
-    "0.9": (pycurl.CURL_HTTP_VERSION_1_0, 1),
-    "1.0": (pycurl.CURL_HTTP_VERSION_1_0, 0),
-    "1.1": (pycurl.CURL_HTTP_VERSION_1_1, 0),
-    "2": (pycurl.CURL_HTTP_VERSION_2TLS, 0),
-    "2-prior-knowledge": (pycurl.CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE, 0),
-    "3": (pycurl.CURL_HTTP_VERSION_3, 0),
+_HTTP_VERSIONS: Final[dict[str, int]] = {
+    "0.9": pycurl.CURL_HTTP_VERSION_1_0,
+    "1.0": pycurl.CURL_HTTP_VERSION_1_0,
+    "1.1": pycurl.CURL_HTTP_VERSION_1_1,
+    "2": pycurl.CURL_HTTP_VERSION_2TLS,
+    "2-prior-knowledge": pycurl.CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE,
+    "3": pycurl.CURL_HTTP_VERSION_3,
 }
 _FEATURES_NEEDED: Final = {"2": "HTTP2", "2-prior-knowledge": "HTTP2", "3": "HTTP3"}
 
@@ -66,7 +65,7 @@ def unsupported_http_versions() -> set[str]:
 _UNSUPPORTED: Final = frozenset(unsupported_http_versions())
 
 
-def constant_options(*, response_max_bytes: int, ca_file: str | None, idle_seconds: int) -> list[tuple[int, Any]]:
+def constant_options(*, ca_file: str | None, idle_seconds: int) -> list[tuple[int, Any]]:
     """The options that every handle gets once and no call changes."""
     options: list[tuple[int, Any]] = [
         (pycurl.NOSIGNAL, 1),
@@ -77,8 +76,6 @@ def constant_options(*, response_max_bytes: int, ca_file: str | None, idle_secon
         (pycurl.PROXY, ""),
         (pycurl.NOPROXY, "*"),
         (pycurl.NETRC, pycurl.NETRC_IGNORED),
-        # libcurl itself refuses a Content-Length above this and stops reading a body that grows past it.
-        (pycurl.MAXFILESIZE_LARGE, response_max_bytes),
         (pycurl.TCP_KEEPALIVE, 1),
         (pycurl.MAXAGE_CONN, idle_seconds),
     ]
@@ -88,28 +85,39 @@ def constant_options(*, response_max_bytes: int, ca_file: str | None, idle_secon
 
 
 Shape = tuple[tuple[int, Any], ...]
+Shapes = dict[tuple[str, bool], Shape]
 
 
-def _shape(method: str, has_body: bool) -> Shape:
-    """The options that make libcurl send `method` with or without data; each shape sets all that any shape sets."""
-    if method == "GET":
-        return ((pycurl.POSTREDIR, 0), (pycurl.CUSTOMREQUEST, None), (pycurl.HTTPGET, 1))
+def shapes(response_max_bytes: int) -> Shapes:
+    """For each method, with or without data, the options that make libcurl send it. Each shape sets all that any of
+    them sets, so that one undoes the other.
+    """
+    return {
+        (method, has_body): _shape(method, has_body, response_max_bytes)
+        for method in ("GET", "HEAD", "DELETE", "POST", "PUT", "PATCH", "OPTIONS")
+        for has_body in (False, True)
+    }
+
+
+def _shape(method: str, has_body: bool, response_max_bytes: int) -> Shape:
+    keep_post, custom, verb = 0, None, pycurl.HTTPGET
     if method == "HEAD":
-        return ((pycurl.POSTREDIR, 0), (pycurl.CUSTOMREQUEST, None), (pycurl.NOBODY, 1))
-    if method == "POST":
-        return ((pycurl.POSTREDIR, 0), (pycurl.CUSTOMREQUEST, None), (pycurl.POST, 1))
-    if has_body:
-        # To libcurl this is a POST under another name; 301 and 302 turn only a true POST into GET.
-        keep = pycurl.REDIR_POST_301 | pycurl.REDIR_POST_302
-        return ((pycurl.POSTREDIR, keep), (pycurl.CUSTOMREQUEST, method), (pycurl.POST, 1))
-    return ((pycurl.POSTREDIR, 0), (pycurl.CUSTOMREQUEST, method), (pycurl.HTTPGET, 1))
+        verb = pycurl.NOBODY
+    elif method == "POST":
+        verb = pycurl.POST
+    elif method != "GET":
+        custom = method
+        if has_body:
+            # To libcurl this is a POST under another name; 301 and 302 turn only a true POST into GET.
+            verb, keep_post = pycurl.POST, pycurl.REDIR_POST_301 | pycurl.REDIR_POST_302
+    # libcurl refuses a Content-Length above the cap and stops reading a body that grows past it. It would refuse
+    # what HEAD announces, too.
+    cap = 0 if method == "HEAD" else response_max_bytes
+    return (
+        (pycurl.MAXFILESIZE_LARGE, cap), (pycurl.POSTREDIR, keep_post), (pycurl.CUSTOMREQUEST, custom), (verb, 1),
+    )  # fmt: skip
 
 
-_SHAPES: Final = {
-    (method, has_body): _shape(method, has_body)
-    for method in ("GET", "HEAD", "DELETE", "POST", "PUT", "PATCH", "OPTIONS")
-    for has_body in (False, True)
-}
 _LENGTH_ALWAYS: Final = frozenset({"POST", "PUT", "PATCH"})
 
 
@@ -122,8 +130,8 @@ class Loaded(msgspec.Struct):
     timeout_ms: int | None = None
 
 
-def load(curl: "pycurl.Curl", loaded: Loaded, call: Call, agent_line: bytes) -> None:
-    """Puts a call on an idle handle. `loaded` is the handle's record; after an error the handle may be used again."""
+def load(curl: "pycurl.Curl", loaded: Loaded, call: Call, agent_line: bytes, by_shape: Shapes) -> None:
+    """Puts a call on an idle handle. `loaded` is the handle's record; a handle that this failed on is spoilt."""
     request, config = call.request, call.config
     setopt = curl.setopt
     body, content_type = render_body(request)
@@ -134,8 +142,7 @@ def load(curl: "pycurl.Curl", loaded: Loaded, call: Call, agent_line: bytes) -> 
     setopt(pycurl.HTTPHEADER, render_headers(call, agent_line, content_type))
     shape = (method, body is not None)
     if loaded.shape != shape:
-        loaded.shape = None
-        for option, value in _SHAPES[shape]:
+        for option, value in by_shape[shape]:
             setopt(option, value)
         loaded.shape = shape
     if body is not None:
@@ -147,7 +154,6 @@ def load(curl: "pycurl.Curl", loaded: Loaded, call: Call, agent_line: bytes) -> 
         _set_http_version(curl, loaded, config.http_version)
     following = _following(request, config)
     if loaded.following != following:
-        loaded.following = None
         setopt(pycurl.FOLLOWLOCATION, following[0])
         setopt(pycurl.MAXREDIRS, following[1])
         setopt(pycurl.AUTOREFERER, following[2])
@@ -157,10 +163,11 @@ def load(curl: "pycurl.Curl", loaded: Loaded, call: Call, agent_line: bytes) -> 
 def _set_http_version(curl: "pycurl.Curl", loaded: Loaded, version: str) -> None:
     if version in _UNSUPPORTED:
         raise Unsendable(f"this server's HTTP library does not speak HTTP {version}")
-    loaded.http_version = None
-    number, allow_09 = _HTTP_VERSIONS[version]
-    curl.setopt(pycurl.HTTP_VERSION, number)
-    curl.setopt(pycurl.HTTP09_ALLOWED, allow_09)
+    is_09 = 1 if version == "0.9" else 0
+    curl.setopt(pycurl.HTTP_VERSION, _HTTP_VERSIONS[version])
+    curl.setopt(pycurl.HTTP09_ALLOWED, is_09)
+    # libcurl understands an answer of HTTP/0.9 only as the first one of a connection.
+    curl.setopt(pycurl.FRESH_CONNECT, is_09)
     loaded.http_version = version
 
 

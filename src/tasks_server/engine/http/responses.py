@@ -4,10 +4,14 @@ is no answer is in `errors`.
 
 from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
+from itertools import takewhile
 from typing import Final
 
 from tasks_server.domain.attempt import Outcome, OutcomeKind
 
+_LINE_ENDS: Final = (b"\r\n", b"\n")
+_STATUS_OF_09: Final = 200
+"""HTTP/0.9 has no status: whatever comes is the answer."""
 NO_RETRY_STATUSES: Final = frozenset({410, 489})
 _DIGITS_MAX: Final = 1_000
 _SECONDS_MAX: Final = 10**9
@@ -16,8 +20,13 @@ _SECONDS_MAX: Final = 10**9
 
 def answered(status: int, header_lines: Sequence[bytes], body: bytes | None, now: int) -> Outcome:
     """The outcome of a complete answer. `header_lines` are all lines that came, redirects included; `now` is ms."""
+    # An answer of HTTP/0.9 has no headers at all; any other has an empty line at their end. libcurl does not mind
+    # when a connection closes before it.
+    if header_lines and header_lines[-1] not in _LINE_ENDS and not _is_complete(header_lines):
+        error = "the target closed the connection in the middle of its headers"
+        return Outcome(OutcomeKind.CONNECTION, status_code=500, error=error)
     if status < 400:
-        return Outcome(OutcomeKind.SUCCESS, status_code=status, response=body)
+        return Outcome(OutcomeKind.SUCCESS, status_code=status or _STATUS_OF_09, response=body)
     if status > 599:
         error = f"the target answered {status}, which is no status of HTTP"
         return Outcome(OutcomeKind.CONNECTION, status_code=500, error=error, response=body)
@@ -58,15 +67,15 @@ def retry_after_ms(value: bytes, now: int) -> int | None:
     return max(0, at - now)
 
 
+def _begin(lines: Sequence[bytes]) -> int:
+    """Where the header lines of the last answer begin, behind its status line."""
+    return max((index + 1 for index, line in enumerate(lines) if line.startswith(b"HTTP/")), default=0)
+
+
+def _is_complete(lines: Sequence[bytes]) -> bool:
+    return any(line in _LINE_ENDS for line in lines[_begin(lines) :])
+
+
 def _last_block(lines: Sequence[bytes]) -> list[bytes]:
-    """The header lines of the last answer: from its status line to the empty line, so trailers stay out."""
-    begin = 0
-    for index, line in enumerate(lines):
-        if line.startswith(b"HTTP/"):
-            begin = index + 1
-    block = []
-    for line in lines[begin:]:
-        if not line.strip():
-            break
-        block.append(line)
-    return block
+    """The header lines of the last answer, up to the empty line, so trailers stay out."""
+    return list(takewhile(lambda line: line not in _LINE_ENDS, lines[_begin(lines) :]))

@@ -21,7 +21,7 @@ from tasks_server.clock import Clock
 from tasks_server.domain.attempt import Outcome
 from tasks_server.engine.calls import Call, Done
 from tasks_server.engine.http.errors import Circumstances, Unsendable, failed, unsendable
-from tasks_server.engine.http.options import Loaded, constant_options, load
+from tasks_server.engine.http.options import Loaded, constant_options, load, shapes
 from tasks_server.engine.http.responses import answered
 
 _EVENTS_MAX: Final = 512
@@ -68,9 +68,8 @@ class Transfers:
         self._agent_line = f"User-Agent: {user_agent}".encode()
         self._response_max_bytes = response_max_bytes
         self._connections_max = connections_max
-        self._constant = constant_options(
-            response_max_bytes=response_max_bytes, ca_file=ca_file, idle_seconds=idle_seconds
-        )
+        self._constant = constant_options(ca_file=ca_file, idle_seconds=idle_seconds)
+        self._shapes = shapes(response_max_bytes)
         self._idle_seconds = idle_seconds
         self._idle: list[Handle] = []
         self._by_curl: dict[pycurl.Curl, Handle] = {}
@@ -105,7 +104,7 @@ class Transfers:
         started_at = self._clock.now()
         handle = self._idle.pop() if self._idle else self._new_handle()
         try:
-            load(handle.curl, handle.loaded, call, self._agent_line)
+            load(handle.curl, handle.loaded, call, self._agent_line, self._shapes)
             self._multi.add_handle(handle.curl)
         except Exception as error:  # whatever goes wrong ends that call alone
             self._discard(handle)
