@@ -1,0 +1,53 @@
+"""The README can be followed word for word: its shell blocks run against a real server, in order."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import DEADLINE_SECONDS, Serve
+from tests.tidy.documents import ROOT
+
+pytestmark = pytest.mark.process
+
+
+def blocks(section: str) -> list[str]:
+    """The shell blocks of a section of the README."""
+    text = (ROOT / "README.md").read_text().split(f"\n## {section}\n")[1].split("\n## ")[0]
+    return re.findall(r"```sh\n(.*?)```", text, re.S)
+
+
+def test_the_first_task(serve: Serve, tmp_path: Path) -> None:
+    server = serve()
+    script = "\n".join(["set -eu", *blocks("The first task")]).replace("http://127.0.0.1:9420", server.url)
+    ended = subprocess.run(
+        ["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert '"state":"RUNNING"' in ended.stdout
+    assert '"state": "SUCCESS"' in ended.stdout
+    assert '"statusCode": 200' in ended.stdout
+    assert '"event": "attempt_success"' in ended.stdout
+
+
+def test_the_command_line(serve: Serve, tmp_path: Path) -> None:
+    server = serve()
+    script = "\n".join(["set -eu", "tasks-server owner create first-shop", *blocks("The command line")])
+    script = script.replace(".venv/bin/tasks-server", "tasks-server").replace("http://127.0.0.1:9420", server.url)
+    binaries = str(Path(sys.executable).parent)
+    environment = {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}"}
+    ended = subprocess.run(
+        ["sh", "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "is stored, due" in ended.stdout
+    assert "scheduled" in ended.stdout
