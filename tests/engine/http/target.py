@@ -118,6 +118,22 @@ class Target:
         """Lets go all that hangs, now and later."""
         self._loop.call_soon_threadsafe(self.released.set)
 
+    async def meet(self, count: int) -> None:
+        """For scripts: goes on once `count` of them are here."""
+        self._met += 1
+        if self._met >= count:
+            self._all_met.set()
+        await self._all_met.wait()
+
+    def settle(self) -> None:
+        """Returns once the target's loop has done all it had to do by now."""
+
+        async def nothing() -> None:
+            for _ in range(10):
+                await asyncio.sleep(0)
+
+        asyncio.run_coroutine_threadsafe(nothing(), self._loop).result(DEADLINE_SECONDS)
+
     def wait(self, condition: Callable[["Target"], bool]) -> None:
         """Returns once the condition holds; fails after the deadline."""
         with self._changed:
@@ -131,6 +147,8 @@ class Target:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         self.released = asyncio.Event()
+        self._met = 0
+        self._all_met = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self.tls, backlog=4_096)
         self.port = server.sockets[0].getsockname()[1]

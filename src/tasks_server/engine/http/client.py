@@ -13,7 +13,7 @@ from tasks_server.clock import Clock
 from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.engine.calls import Call, Caller, Done
 from tasks_server.engine.http.certificates import ca_file
-from tasks_server.engine.http.transfers import Transfers
+from tasks_server.engine.http.transfers import IDLE_SECONDS, Transfers
 
 _LOOK_SECONDS: Final = 1.0
 """While calls wait for their time, the clock is looked at this often at least: it may be set."""
@@ -33,20 +33,31 @@ class _Abort:
 
 class HttpClient(Caller):
     """Makes HTTP calls through libcurl. It keeps at most `connections_max` idle connections and refuses answers of
-    more than `response_max_bytes`.
+    more than `response_max_bytes`. A connection that was idle for longer than `idle_seconds` is not used again; after
+    as long without any call, all are closed. `authorities` is a PEM file to trust instead of the system's.
 
     Should the thread die by a fault of ours, every call it had ends as INTERRUPTED, `send` raises from then on, and
     the fault goes to `threading.excepthook`.
     """
 
-    def __init__(self, *, clock: Clock, user_agent: str, response_max_bytes: int, connections_max: int) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        user_agent: str,
+        response_max_bytes: int,
+        connections_max: int,
+        authorities: str | None = None,
+        idle_seconds: int = IDLE_SECONDS,
+    ) -> None:
         self._clock = clock
         self._transfers = Transfers(
             clock=clock,
             user_agent=user_agent,
             response_max_bytes=response_max_bytes,
             connections_max=connections_max,
-            ca_file=ca_file(),
+            ca_file=authorities or ca_file(),
+            idle_seconds=idle_seconds,
         )
         self._thread: threading.Thread | None = None
         self._on_done: OnDone = _nobody

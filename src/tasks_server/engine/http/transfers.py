@@ -33,8 +33,7 @@ _WANTED: Final = {
     pycurl.POLL_OUT: select.EPOLLOUT,
     pycurl.POLL_INOUT: select.EPOLLIN | select.EPOLLOUT,
 }
-_IDLE_SECONDS: Final = 30
-"""A connection that was idle for longer is not used again; after as long without any transfer all are closed."""
+IDLE_SECONDS: Final = 30
 
 
 class Handle:
@@ -62,7 +61,7 @@ class Transfers:
         response_max_bytes: int,
         connections_max: int,
         ca_file: str | None,
-        idle_seconds: int = _IDLE_SECONDS,
+        idle_seconds: int,
     ) -> None:
         self._clock = clock
         self._agent_line = f"User-Agent: {user_agent}".encode()
@@ -140,9 +139,9 @@ class Transfers:
             timeout_seconds = 0
         elif libcurl_ms >= 0 and (timeout_seconds is None or libcurl_ms < timeout_seconds * 1_000):
             timeout_seconds = libcurl_ms / 1_000
+        self._check()
         self._wait(timeout_seconds)
-        if self._trouble is not None:
-            raise self._trouble
+        self._check()
         self._collect()
         return self.take_ended()
 
@@ -200,6 +199,10 @@ class Transfers:
                 self._watched[fd] = what
         except BaseException as error:  # raised again where the loop sees it
             self._trouble = error
+
+    def _check(self) -> None:
+        if self._trouble is not None:
+            raise self._trouble
 
     # Ending
 
