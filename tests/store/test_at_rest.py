@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tasks_server.clock import ManualClock
-from tasks_server.domain import ids, lifecycle
+from tasks_server.domain import lifecycle
 from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.domain.errors import Corrupt
 from tasks_server.domain.owner import Owner
@@ -76,13 +76,6 @@ async def test_the_marker_would_be_found(world: World, owner: Owner) -> None:
     """The search above can fail: metadata is stored as it is, because it is searched."""
     await world.submit(owner, metadata={"a": MARKER})
     assert MARKER.encode() in all_bytes(world.folder)
-
-
-async def test_keys_of_owners_are_stored_as_hashes(world: World) -> None:
-    await world.owner(MARKER)  # the world gives an owner a key that is digested from its name
-    await query(world.store, "UPDATE owner SET name = 'renamed'")
-    await world.store.close()
-    assert ids.key_digest(MARKER) in all_bytes(world.folder)
 
 
 async def test_another_key_is_refused_with_a_word_of_advice(world: World, owner: Owner, clock: ManualClock) -> None:
