@@ -7,6 +7,10 @@ import pytest
 
 from tasks_server.api.app import ApiConfig, create_app
 from tasks_server.clock import ManualClock
+from tasks_server.domain.attempt import Attempt, Outcome
+from tasks_server.domain.lifecycle import Progress, settle
+from tasks_server.domain.request import decode_spec
+from tasks_server.store.ports import Claim, Look, Quota, Report
 from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite.store import SqliteStore
 from tasks_server.telemetry import Telemetry
@@ -74,3 +78,34 @@ def admin(api: Api) -> httpx.AsyncClient:
 def task(**config: object) -> dict[str, object]:
     """A body for registration."""
     return {"httpRequest": {"url": "https://target.test/hook", "method": "POST"}, "config": config}
+
+
+async def claimed(store: SqliteStore, clock: ManualClock) -> list[Claim]:
+    """Takes every due task for work, as an engine would."""
+    now = clock.now()
+    look = Look(now=now, horizon=now, lease_until=now + 30_000)
+    return (await store.claim(look, lambda groups: [Quota(group, 100) for group in groups])).claims
+
+
+async def worked(store: SqliteStore, clock: ManualClock, outcome: Outcome, took_ms: int = 7) -> int:
+    """Runs every due task once, each with this outcome. How many there were."""
+    claims = await claimed(store, clock)
+    began, ended = clock.now(), clock.advance(took_ms)
+    reports = []
+    for claim in claims:
+        config = decode_spec(claim.spec).config
+        progress = Progress(claim.due_at, claim.failures, claim.repeats, claim.expire_at)
+        settlement = settle(progress, config, outcome, ended, 0.0)
+        attempt = Attempt(
+            claim.attempt,
+            claim.due_at,
+            began,
+            ended,
+            outcome.kind,
+            outcome.status_code,
+            outcome.error,
+            outcome.response,
+        )
+        reports.append(Report(claim.ref, claim.lease, claim.id, settlement, attempt))
+    assert await store.settle(reports) == set()
+    return len(claims)

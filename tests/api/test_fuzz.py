@@ -107,7 +107,7 @@ def tame(body: Any, seed: int) -> None:
     if not isinstance(body, dict) or seed % 4 == 3:
         return
     for registration in body.get("tasks", [body]):
-        if "httpRequest" in registration:
+        if registration.get("httpRequest") is not None:
             registration["httpRequest"] |= {"url": "https://target.test/hook", "method": "POST"}
             for name in ("headers", "data", "dataBase64"):
                 registration["httpRequest"].pop(name, None)
@@ -124,7 +124,11 @@ def world() -> World:
 def document(world: World) -> Iterator[Any]:
     from schemathesis.python.asgi import shutdown_lifespans
 
-    yield schemathesis.openapi.from_asgi("/openapi.json", world)
+    schema = schemathesis.openapi.from_asgi("/openapi.json", world)
+    for methods in schema.raw_schema["paths"].values():
+        for operation in methods.values():
+            operation.pop("security", None)  # the key is this test's to send or to leave out
+    yield schema
     shutdown_lifespans()
 
 

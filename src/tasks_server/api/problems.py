@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from tasks_server.api.exchange import Answer, Headers
+from tasks_server.api.throttle import rate_limit_headers
 from tasks_server.domain.errors import (
     Busy,
     Conflict,
@@ -135,7 +136,8 @@ def _headers(error: Exception, status: int) -> Headers:
     if isinstance(error, MethodNotAllowed):
         return ((b"allow", ", ".join(error.allowed).encode()),)
     if isinstance(error, Throttled):
-        return ((b"retry-after", b"%d" % error.retry_after_seconds),)
+        wait = error.retry_after_seconds
+        return ((b"retry-after", b"%d" % wait), *rate_limit_headers(error.limit, 0, wait))
     if status == 401:
         return ((b"www-authenticate", b'Bearer realm="tasks-server"'),)
     if status == 503:

@@ -1,7 +1,7 @@
 """`/v1/queues`: register tasks, show and list them, steer them."""
 
 import hashlib
-from typing import Any, Final
+from typing import Final
 
 from tasks_server.api import listing, wire
 from tasks_server.api.exchange import Answer, Exchange
@@ -112,7 +112,7 @@ class TaskRoutes:
                 "owner",
                 [detail],
                 [*_BODY, *refused],
-                body=dict[str, Any],
+                body=wire.TaskPatch,
                 description=edit_note,
             ),
             Route("DELETE", path, self.delete, "Delete a task", "owner", [done], here),

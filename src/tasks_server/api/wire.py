@@ -62,6 +62,14 @@ class OwnerPatch(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     tasks_in_queue_limit: QueueLimit
 
 
+class TaskPatch(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """What a merge patch may hold; the merged whole is judged as a registration."""
+
+    http_request: dict[str, Any] | None = None
+    config: dict[str, Any] | None = None
+    metadata: dict[str, str | None] | None = None
+
+
 _REGISTRATION: Final = msgspec.json.Decoder(Registration)
 _BATCH: Final = msgspec.json.Decoder(Batch)
 _ANY: Final = msgspec.json.Decoder()

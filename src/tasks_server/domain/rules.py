@@ -64,14 +64,14 @@ def judge_request(request: HttpRequest, faults: list[Fault]) -> str:
 def judge_names(field: str, entries: Mapping[str, str], faults: list[Fault]) -> None:
     """Judges a map of names to text: query or metadata."""
     for name, value in entries.items():
-        if name[-1] == "\n":  # the `$` of the pattern lets one pass
+        if name.endswith("\n"):  # the `$` of the pattern lets one pass
             faults.append(Fault(f"{field}.{name.strip()}", "has a line break in its name"))
         if "\0" in value:
             faults.append(Fault(f"{field}.{name}", "must not contain the character NUL"))
 
 
 def judge_config(config: TaskConfig, faults: list[Fault]) -> None:
-    if config.lane[-1] == "\n":
+    if config.lane.endswith("\n"):
         faults.append(Fault("config.lane", "has a line break in it"))
     if config.user_agent is not None and _CONTROL.search(config.user_agent):
         faults.append(Fault("config.userAgent", "must not contain control characters"))
@@ -151,7 +151,7 @@ def _judge_headers(headers: dict[str, str], faults: list[Fault]) -> None:
             faults.append(Fault(field, "cannot be set: it belongs to the connection"))
         elif lowered in seen:
             faults.append(Fault(field, "is given twice; the case of names does not matter"))
-        elif lowered[-1] == "\n":  # the `$` of the pattern lets one pass
+        elif lowered.endswith("\n"):  # the `$` of the pattern lets one pass
             faults.append(Fault(field, "has a line break in its name"))
         seen.add(lowered)
         # isprintable() is the quick answer for nearly every value; the pattern has the last word.

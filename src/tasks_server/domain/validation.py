@@ -165,15 +165,15 @@ def _read_registration(raw: object, zone: tzinfo, path: str, moment: _MomentOf) 
     request = _read_request(raw, prefix, faults)
     config = _read_config(raw.get("config"), zone, f"{prefix}config", faults)
     metadata = raw.get("metadata")
-    if metadata is not None:
-        faults += shapes.faults_of(Metadata, metadata, f"{prefix}metadata")
+    unfit = [] if metadata is None else list(shapes.faults_of(Metadata, metadata, f"{prefix}metadata"))
+    faults += unfit
     spoiled = {fault.field for fault in faults}
     broken: list[Fault] = []
     target = rules.judge_request(request, broken) if request is not None else ""
     rules.judge_config(config, broken)
     if not any(f"{prefix}config.{name}" in spoiled for name in RESCHEDULING):
         rules.judge_times(config, moment(config), broken)
-    if isinstance(metadata, dict) and f"{prefix}metadata" not in spoiled:
+    if metadata is not None and not unfit:
         rules.judge_names("metadata", metadata, broken)
     for rule in broken:
         moved = msgspec.structs.replace(rule, field=prefix + rule.field)
@@ -217,7 +217,8 @@ def _read_config(value: object, zone: tzinfo, path: str, faults: list[Fault]) ->
         fitting = _fitting(TaskConfig, canonical, path, CONFIG_NOT_OFFERED, found)
     for fault in found:  # shows what was sent, not what it was read as
         name = fault.field[len(path) + 1 :]
-        faults.append(msgspec.structs.replace(fault, given=shapes.shown(value[name])) if name in value else fault)
+        shown = fault.given is not None and name in value
+        faults.append(msgspec.structs.replace(fault, given=shapes.shown(value[name])) if shown else fault)
     return msgspec.convert(fitting, TaskConfig)
 
 

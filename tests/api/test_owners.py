@@ -1,0 +1,155 @@
+"""Owners: registered, shown, limited, their keys rotated, removed."""
+
+import httpx
+import pytest
+
+from tasks_server.api.app import ApiConfig
+
+from .conftest import ADMIN_KEY, Api, task
+
+
+def told(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json().get("code", "")
+
+
+async def test_registering_answers_id_and_key_once(api: Api) -> None:
+    client, registered = await api.owner("small-shop")
+
+    assert len(registered["id"]) == 26
+    assert len(registered["key"]) == 64
+    shown = (await client.get("/v1/owners/small-shop")).json()
+    assert shown == {
+        "id": registered["id"],
+        "name": "small-shop",
+        "createdAt": api.clock.now(),
+        "tasksInQueue": 0,
+        "tasksInQueueLimit": 1_000,
+        "keys": [{"keyId": registered["keyId"], "createdAt": api.clock.now()}],
+    }
+
+
+async def test_a_name_is_taken_once(api: Api) -> None:
+    await api.owner("small-shop")
+    again = await api.client().post("/v1/owners/register", json={"name": "small-shop"})
+    assert told(again) == (409, "owner_name_taken")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["abcd", "a" * 33, "1shop", "-shop", "shop-", "my--shop", "Shop1", "my_shop", "shöpp", "shop1\n", "", 5, None],
+)
+async def test_names_that_are_none(api: Api, name: object) -> None:
+    answer = await api.client().post("/v1/owners/register", json={"name": name})
+    assert told(answer) == (400, "invalid_request")
+    assert answer.json()["errors"][0]["field"] == "name"
+
+
+@pytest.mark.parametrize("name", ["abcde", "a" * 32, "a-b-c-1"])
+async def test_names_at_the_edge(api: Api, name: str) -> None:
+    assert (await api.owner(name))[1]["name"] == name
+
+
+async def test_an_owner_sees_only_itself(api: Api) -> None:
+    client, _ = await api.owner("my-shop")
+    await api.owner("other-shop")
+    for method in ("GET", "DELETE"):
+        assert told(await client.request(method, "/v1/owners/other-shop")) == (404, "owner_not_found")
+        assert told(await client.request(method, "/v1/owners/no-such-shop")) == (404, "owner_not_found")
+    assert told(await client.post("/v1/owners/other-shop/keys")) == (404, "owner_not_found")
+
+
+async def test_the_operator_sees_every_owner(api: Api, admin: httpx.AsyncClient) -> None:
+    await api.owner("my-shop")
+    assert (await admin.get("/v1/owners/my-shop")).json()["name"] == "my-shop"
+
+
+# Limits
+
+
+async def test_the_operator_sets_limits(api: Api, admin: httpx.AsyncClient) -> None:
+    body = {"name": "small-shop", "tasksInQueueLimit": 1}
+    client = api.client((await admin.post("/v1/owners/register", json=body)).json()["key"])
+    assert (await client.post("/v1/queues/register", json=task())).status_code == 201
+    assert told(await client.post("/v1/queues/register", json=task())) == (422, "queue_full")
+
+    raised = await admin.patch("/v1/owners/small-shop", json={"tasksInQueueLimit": 2})
+
+    assert (raised.json()["tasksInQueue"], raised.json()["tasksInQueueLimit"]) == (1, 2)
+    assert (await client.post("/v1/queues/register", json=task())).status_code == 201
+
+
+async def test_owners_do_not_set_limits(api: Api) -> None:
+    client, _ = await api.owner("my-shop")
+    patched = await client.patch("/v1/owners/my-shop", json={"tasksInQueueLimit": 5})
+    assert told(patched) == (403, "admin_required")
+    registered = await client.post("/v1/owners/register", json={"name": "other-shop", "tasksInQueueLimit": 5})
+    assert told(registered) == (403, "admin_required")
+
+
+@pytest.mark.parametrize("body", [{}, {"tasksInQueueLimit": -1}, {"tasksInQueueLimit": "5"}, {"limit": 5}, []])
+async def test_limits_that_are_none(api: Api, admin: httpx.AsyncClient, body: object) -> None:
+    await api.owner("my-shop")
+    assert told(await admin.patch("/v1/owners/my-shop", json=body)) == (400, "invalid_request")
+
+
+async def test_the_limit_of_an_unknown_owner(admin: httpx.AsyncClient) -> None:
+    answer = await admin.patch("/v1/owners/no-such-shop", json={"tasksInQueueLimit": 5})
+    assert told(answer) == (404, "owner_not_found")
+
+
+# Registration behind the admin key
+
+
+class TestClosed:
+    @pytest.fixture
+    def config(self) -> ApiConfig:
+        return ApiConfig(admin_key=ADMIN_KEY, registration_open=False)
+
+    @pytest.mark.parametrize(
+        ("key", "expected"),
+        [
+            (None, (403, "registration_closed")),
+            ("k" * 64, (401, "key_invalid")),
+            ("short", (403, "credentials_malformed")),
+            (ADMIN_KEY, (201, "")),
+        ],
+    )
+    async def test_only_the_operator_registers(self, api: Api, key: str | None, expected: tuple[int, str]) -> None:
+        answer = await api.client(key).post("/v1/owners/register", json={"name": "small-shop"})
+        assert told(answer) == expected
+
+
+# Keys
+
+
+async def test_two_keys_live_side_by_side_and_the_last_one_stays(api: Api) -> None:
+    client, first = await api.owner("my-shop")
+    second = (await client.post("/v1/owners/my-shop/keys")).json()
+
+    assert told(await client.post("/v1/owners/my-shop/keys")) == (422, "keys_full")
+    assert (await api.client(second["key"]).get("/v1/queues")).status_code == 200
+    assert (await client.delete(f"/v1/owners/my-shop/keys/{second['keyId']}")).json() == {"status": "Done"}
+    assert told(await client.delete(f"/v1/owners/my-shop/keys/{second['keyId']}")) == (404, "key_not_found")
+    assert told(await client.delete("/v1/owners/my-shop/keys/nonsense")) == (404, "key_not_found")
+    assert told(await client.delete(f"/v1/owners/my-shop/keys/{first['keyId']}")) == (422, "last_key")
+
+
+async def test_an_owner_cannot_remove_anothers_key(api: Api) -> None:
+    client, _ = await api.owner("my-shop")
+    other_client, other = await api.owner("other-shop")
+    await other_client.post("/v1/owners/other-shop/keys")
+    assert told(await client.delete(f"/v1/owners/my-shop/keys/{other['keyId']}")) == (404, "key_not_found")
+
+
+# Removal
+
+
+async def test_an_owner_with_tasks_in_queue_stays(api: Api) -> None:
+    client, _ = await api.owner("my-shop")
+    made = (await client.post("/v1/queues/register", json=task())).json()
+    assert told(await client.delete("/v1/owners/my-shop")) == (422, "owner_has_tasks")
+
+    await client.patch(f"/v1/queues/{made['id']}/revoke")
+
+    assert (await client.delete("/v1/owners/my-shop")).json() == {"status": "Done"}
+    assert (await api.owner("my-shop"))[1]["name"] == "my-shop"
