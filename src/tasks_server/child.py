@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,10 +65,9 @@ class Channel:
         self._socket.sendall(msgspec.json.encode(message) + b"\n")
 
 
-async def _until_asked_to_stop() -> None:
-    asked = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked.set)
-    await asked.wait()
+def _on_stop(act: Callable[[], None]) -> None:
+    """Calls `act` when the supervisor asks this process to stop."""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, act)
 
 
 def _tell_of_strays(told: Telemetry) -> None:
@@ -90,12 +89,13 @@ async def serve_api(plan: Plan, channel: Channel, told: Telemetry) -> None:
     await store.open()
     try:
         server = HttpServer(wiring.build_api(plan, store, told), plan.listen_fd)
-        stop = asyncio.create_task(_until_asked_to_stop())
+        asked = asyncio.Event()
+        _on_stop(asked.set)
         server.start()
         channel.tell(Ready())
-        ended = asyncio.create_task(server.ended())
+        stop, ended = asyncio.create_task(asked.wait()), asyncio.create_task(server.ended())
         await asyncio.wait([stop, ended], return_when=asyncio.FIRST_COMPLETED)
-        if not stop.done():
+        if not asked.is_set():
             raise RuntimeError("the HTTP server ended by itself")
         await server.stop(plan.grace_seconds)
     finally:
@@ -109,8 +109,7 @@ async def serve_engine(plan: Plan, channel: Channel, told: Telemetry) -> None:
     await store.open()
     try:
         engine = wiring.build_engine(plan, store, told)
-        stop = asyncio.create_task(_until_asked_to_stop())
-        stop.add_done_callback(lambda _: engine.stop())
+        _on_stop(engine.stop)
         running = asyncio.create_task(engine.run())
         channel.tell(Ready())
         await running
