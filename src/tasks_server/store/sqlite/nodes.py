@@ -47,6 +47,8 @@ class Nodes:
         """Takes a number, once, and begins to listen. Our number. Raises `Unavailable`."""
         if self.number:
             return self.number
+        if self._loop is None:
+            raise Unavailable("the store is not open")
         number = secrets.randbits(NODE_BITS) or 1
         if self._folder is not None:
             born, pipe = self._folder / f"born-{number}", self._folder / str(number)
@@ -58,7 +60,6 @@ class Nodes:
                 born.rename(pipe)  # under its number only once it is locked: nobody takes a newborn for dead
             except OSError as error:
                 raise Unavailable(f"{pipe}: cannot be made: {error.strerror}") from error
-            assert self._loop is not None
             self._loop.add_reader(self._fd, self._read)
         self.number = number
         return number
@@ -76,6 +77,7 @@ class Nodes:
             os.close(fd)
         self._peers.clear()
         self._loop = None
+        self.number = 0
 
     def alive(self) -> set[int]:
         """The numbers of all processes that live, ours included. Removes what dead ones left behind."""
@@ -136,8 +138,10 @@ class Nodes:
     def _lives(self, pipe: Path) -> bool:
         try:
             fd = os.open(pipe, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
+        except FileNotFoundError:
             return False
+        except OSError:  # no descriptor left, say: whoever cannot be asked is not declared dead
+            return True
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

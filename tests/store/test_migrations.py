@@ -1,0 +1,109 @@
+"""The schema: made once, upgraded forwards only, and never touched when it is not the one we know."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from tasks_server.clock import ManualClock
+from tasks_server.domain.errors import SchemaOutOfDate
+from tasks_server.store.migrate import Migration, load, pending
+from tasks_server.store.sqlite.store import SqliteStore
+
+from .adapters import ADAPTERS, query
+
+FILE = ADAPTERS["sqlite-file"]
+ONE, TWO = Migration(1, "0001_one", "SELECT 1", "aa"), Migration(2, "0002_two", "SELECT 2", "bb")
+
+
+def test_what_is_not_applied_is_pending_in_order() -> None:
+    assert pending([ONE, TWO], {}) == [ONE, TWO]
+    assert pending([ONE, TWO], {1: "aa"}) == [TWO]
+    assert pending([ONE, TWO], {1: "aa", 2: "bb"}) == []
+
+
+def test_a_database_from_the_future_is_refused() -> None:
+    with pytest.raises(SchemaOutOfDate, match="has schema version 3, this program knows 2"):
+        pending([ONE, TWO], {1: "aa", 2: "bb", 3: "cc"})
+
+
+def test_a_migration_that_was_changed_since_is_refused() -> None:
+    with pytest.raises(SchemaOutOfDate, match="0001_one was applied to this database with other content"):
+        pending([ONE, TWO], {1: "zz"})
+
+
+def test_ours_are_numbered_without_a_gap_and_have_their_checksums() -> None:
+    found = load("tasks_server.store.sqlite.migrations")
+    assert [migration.number for migration in found] == list(range(1, len(found) + 1))
+    for migration in found:
+        assert migration.checksum == hashlib.sha256(migration.sql.encode()).hexdigest()
+        assert migration.name.startswith(f"{migration.number:04}_")
+
+
+def test_a_gap_is_a_fault_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "gappy"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "0001_one.sql").write_text("SELECT 1")
+    (package / "0003_three.sql").write_text("SELECT 3")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match="not numbered"):
+        load("gappy")
+
+
+async def schema_of(store: SqliteStore) -> list[tuple]:
+    return await query(store, "SELECT type, name, sql FROM sqlite_schema ORDER BY type, name")
+
+
+async def opened(folder: Path, clock: ManualClock) -> SqliteStore:
+    store = FILE.make(folder, clock)
+    assert isinstance(store, SqliteStore)
+    await store.open()
+    return store
+
+
+async def test_opening_again_changes_nothing(tmp_path: Path, clock: ManualClock) -> None:
+    pictures = []
+    for _ in range(3):
+        store = await opened(tmp_path, clock)
+        books = await query(store, "SELECT * FROM migration UNION ALL SELECT name, hex(value), 0 FROM meta")
+        pictures.append((await schema_of(store), books))
+        await store.close()
+    assert pictures[0] == pictures[1] == pictures[2]
+    assert len(pictures[0][1]) == len(load("tasks_server.store.sqlite.migrations")) + 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("UPDATE migration SET checksum = 'x' WHERE number = 1", "other content"),
+        ("INSERT INTO migration VALUES (999, '0999_later', 'x')", "has schema version 999"),
+    ],
+)
+async def test_a_database_of_another_version_is_left_alone(
+    tmp_path: Path, clock: ManualClock, change: str, message: str
+) -> None:
+    store = await opened(tmp_path, clock)
+    await query(store, change)
+    await store.close()
+    before = (tmp_path / "tasks.db").read_bytes()
+    with pytest.raises(SchemaOutOfDate, match=message):
+        await opened(tmp_path, clock)
+    assert (tmp_path / "tasks.db").read_bytes() == before
+
+
+async def test_an_upgrade_that_fails_leaves_no_trace(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await opened(tmp_path, clock)
+    before = await schema_of(store)
+    await store.close()
+    ours = load("tasks_server.store.sqlite.migrations")
+    broken = Migration(len(ours) + 1, "9999_broken", "CREATE TABLE half (x); SELECT * FROM nowhere;", "cc")
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks_server.store.migrate.load", lambda _: [*ours, broken])
+        with pytest.raises(Exception, match="nowhere"):
+            await opened(tmp_path, clock)
+    store = await opened(tmp_path, clock)
+    assert await schema_of(store) == before
+    await store.close()

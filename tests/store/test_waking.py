@@ -1,0 +1,47 @@
+"""Hints: they come to whoever waits, they are not lost between two waits, and they are never needed."""
+
+import asyncio
+
+from tasks_server.domain.owner import Owner
+
+from .world import World
+
+
+async def test_a_hint_ends_the_wait(world: World) -> None:
+    await world.store.wait(0)
+    waiting = asyncio.ensure_future(world.store.wait(60))
+    await asyncio.sleep(0)
+    world.store.hint("cancel")
+    assert await waiting == {"cancel"}
+
+
+async def test_hints_that_came_before_are_told_once(world: World) -> None:
+    await world.store.wait(0)
+    world.store.hint("work")
+    world.store.hint("cancel")
+    world.store.hint("work")
+    assert await world.store.wait(60) == {"work", "cancel"}
+    assert await world.store.wait(0) == set()
+
+
+async def test_no_hint_no_news(world: World) -> None:
+    assert await world.store.wait(0) == set()
+    assert await world.store.wait(0.01) == set()
+
+
+async def test_a_task_that_is_due_soon_is_a_hint_and_a_later_one_is_none(world: World, owner: Owner) -> None:
+    await world.store.wait(0)
+    await world.submit(owner, delay=3_600_000)
+    assert await world.store.wait(0) == set()
+    await world.submit(owner, delay=5_000)
+    assert await world.store.wait(60) == {"work"}
+    batch = [world.task(owner, delay=3_600_000), world.task(owner)]
+    await world.store.insert_batch(batch)
+    assert await world.store.wait(60) == {"work"}
+
+
+async def test_a_task_that_was_refused_is_no_hint(world: World) -> None:
+    small = await world.owner(limit=0)
+    await world.store.wait(0)
+    await world.store.insert(world.task(small))
+    assert await world.store.wait(0) == set()
