@@ -33,7 +33,17 @@ STATEMENTS: Final = {
 }
 HOT: Final = {
     *("owner_facts", "idempotency_find", "task_insert", "request_insert", "metadata_insert", "idempotency_insert"),
-    *("counters_add", "owners_add", "due_find", "promote", "groups_find", "available_pick", "claim", "claimed"),
+    *(
+        "counters_add",
+        "owners_add",
+        "due_find",
+        "due_share",
+        "promote",
+        "groups_find",
+        "available_pick",
+        "claim",
+        "claimed",
+    ),
     *("leases_find", "settle", "attempt_insert", "leases_extend", "owner_by_key", "owner_by_id", "task_load"),
     *("task_change", "event_insert", "request_change"),
 }

@@ -16,7 +16,10 @@ from tasks_server.store.sqlite.rows import pack, single, spec_context, unpack
 from tasks_server.store.sqlite.statements import sql
 from tasks_server.store.sqlite.tally import Tally
 
-_PROMOTE_MAX: Final = 2_000
+_PROMOTE_MAX: Final = 500
+"""Tasks promoted by one look: a few ms of work, so that a look stays short in a burst."""
+_SHARED_OWNERS_MAX: Final = 256
+_SHARED_EACH_MAX: Final = 64
 NODE_SHIFT: Final = 32
 _SERIAL_MASK: Final = (1 << NODE_SHIFT) - 1
 
@@ -48,6 +51,7 @@ class Claims:
         self._nodes = nodes
         self._sealer = sealer
         self._serial = itertools.count(1)
+        self._shared_after = -1
 
     def claim(self, connection: apsw.Connection, items: Sequence[tuple[Look, Choose]]) -> Sequence[Claimed]:
         """Each item is one look."""
@@ -82,19 +86,35 @@ class Claims:
             or len(claims) == wanted > 0,
         )
 
-    @staticmethod
-    def _promote(connection: apsw.Connection, horizon: int) -> tuple[int, int | None]:
+    def _promote(self, connection: apsw.Connection, horizon: int) -> tuple[int, int | None]:
+        """The earliest due tasks go in line; when there are more than one look takes, owners share the look."""
         parameters = {"horizon": horizon, "count_max": _PROMOTE_MAX}
         found, next_due_at = single(connection, "due_find", parameters)
-        due = unpack(found)
+        due = {seq: (lane, state) for seq, lane, state in unpack(found)}
+        if len(due) == _PROMOTE_MAX:
+            shared = self._share_of_all(connection, horizon) | due
+            due = dict(itertools.islice(shared.items(), _PROMOTE_MAX))
         if due:
-            connection.execute(sql("promote"), {"seqs": pack([row[0] for row in due])})
+            connection.execute(sql("promote"), {"seqs": pack(list(due))})
             tally = Tally()
-            for (lane, state), count in Counter((lane, state) for _, lane, state in due).items():
+            for (lane, state), count in Counter(due.values()).items():
                 tally.leave(0, lane, state, count)
                 tally.enter(0, lane, "available", count)  # the same owner before and after: nothing to add
             tally.write(connection)
         return len(due), next_due_at
+
+    def _share_of_all(self, connection: apsw.Connection, horizon: int) -> dict[int, tuple[int, str]]:
+        """Some due tasks of each of many owners, first the earliest of each: a burst of one is no wait for others."""
+        parameters = {
+            "owner": self._shared_after,
+            "owners_max": _SHARED_OWNERS_MAX,
+            "each_max": _SHARED_EACH_MAX,
+            "horizon": horizon,
+        }
+        found = unpack(single(connection, "due_share", parameters)[0])
+        self._shared_after = found[-1][0] if len(found) == _SHARED_OWNERS_MAX else -1
+        rounds = itertools.zip_longest(*(due for _, due in found))
+        return {row[0]: (row[1], row[2]) for turn in rounds for row in turn if row is not None}
 
     def _take(self, connection: apsw.Connection, quotas: Sequence[Quota], look: Look) -> list[Claim]:
         seqs = _pick(connection, quotas)

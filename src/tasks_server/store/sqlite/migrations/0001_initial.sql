@@ -12,7 +12,8 @@
 -- Instants are milliseconds since the epoch, UTC; 0 means "not yet". `seq` is the adapter's own handle, in order of
 -- arrival; those of owners and lanes are never given again, because processes remember them. `lease` holds a token
 -- while the task runs and is NULL otherwise.
--- The three partial indexes waiting, available, running are disjoint: a task is in one of them at most.
+-- The partial indexes waiting (twice: over all, and by owner, for bursts), available, running are disjoint: a task is
+-- in one of them at most.
 
 CREATE TABLE owner (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -64,6 +65,7 @@ CREATE TABLE task (
     metadata TEXT
 ) STRICT;
 CREATE INDEX task_waiting ON task (due_at) WHERE state IN ('scheduled', 'retryable');
+CREATE INDEX task_waiting_owner ON task (owner, due_at) WHERE state IN ('scheduled', 'retryable');
 CREATE INDEX task_available ON task (owner, lane, urgency, target, due_at) WHERE state = 'available';
 CREATE INDEX task_running ON task (lease_until) WHERE state = 'running';
 CREATE INDEX task_expiring ON task (expire_at)
