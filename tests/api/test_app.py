@@ -6,9 +6,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tasks_server.api.app import ApiConfig
+from tasks_server.api.app import ApiConfig, create_app
 from tasks_server.api.openapi import codes_of
 from tasks_server.api.problems import CODES, STATUSES, MethodNotAllowed, problem, status_of
+from tasks_server.api.throttle import Throttle
+from tasks_server.clock import ManualClock
 from tasks_server.domain.errors import (
     Busy,
     Conflict,
@@ -25,6 +27,7 @@ from tasks_server.domain.errors import (
     Unauthorized,
     Unavailable,
 )
+from tasks_server.telemetry import Telemetry
 
 from .conftest import Api, task
 
@@ -137,6 +140,10 @@ async def test_a_store_that_cannot_now_is_a_503(
     answer = await client.post("/v1/queues/register", json=task())
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert int(answer.headers["retry-after"]) >= 1
+    assert "/data" not in answer.text
+    (line,) = api.logged
+    logged = json.loads(line)
+    assert (logged["event"], logged["message"]) == ("store_trouble", str(error))
 
 
 @pytest.mark.parametrize(
@@ -309,3 +316,28 @@ async def test_lifespan_is_answered_and_websockets_are_refused(api: Api) -> None
     await api.app({"type": "lifespan"}, receive, send)
     await api.app({"type": "websocket", "path": "/"}, receive, send)
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete", "websocket.close"]
+
+
+async def test_every_request_is_told_of_when_that_is_asked_for(api: Api, clock: ManualClock) -> None:
+    lines: list[bytes] = []
+    telemetry = Telemetry(clock, level="debug", form="json", write=lines.append)
+    app = create_app(api.store, clock=clock, telemetry=telemetry, config=ApiConfig())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api.test") as client:
+        answer = await client.get("/nowhere?key=secret&pretty")
+
+    (line,) = map(json.loads, lines)
+
+    assert (line["event"], line["method"], line["path"], line["status"]) == ("request_served", "GET", "/nowhere", 404)
+    assert line["request_id"] == answer.headers["x-request-id"]
+
+
+def test_a_throttle_forgets_who_went_away(clock: ManualClock) -> None:
+    throttle = Throttle(1, 1_000, clock)
+    for number in range(10_000):
+        throttle.count(str(number))
+    with pytest.raises(Throttled):
+        throttle.count("0")
+    clock.advance(1_000)
+    throttle.count("new")
+    throttle.count("0")
+    assert len(throttle._windows) == 2

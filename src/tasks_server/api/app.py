@@ -21,11 +21,11 @@ from tasks_server.api.task_routes import TaskRoutes
 from tasks_server.api.throttle import Throttle
 from tasks_server.clock import Clock
 from tasks_server.domain import limits
-from tasks_server.domain.errors import Forbidden, NotFound, RequestError, StoreError, Unauthorized
+from tasks_server.domain.errors import Busy, Forbidden, NotFound, RequestError, StoreError, Unauthorized, Unavailable
 from tasks_server.service.owners import OwnerService
 from tasks_server.service.tasks import TaskService
 from tasks_server.store.ports import Store
-from tasks_server.telemetry import RequestServed, Telemetry, Unexpected
+from tasks_server.telemetry import RequestServed, StoreTrouble, Telemetry, TelemetryEvent, Unexpected
 
 _TEXT: Final = b"text/plain; charset=utf-8"
 _STATUS_PATH: Final = "/status"
@@ -148,18 +148,18 @@ class App:
         try:
             exchange = Exchange(scope, receive)
             extra = await self._admit(route, exchange)
-            if scope["query_string"] and route.query_prefix is None:
+            if scope["query_string"] and route.path and route.query_prefix is None:
                 exchange.query(tuple(parameter.name for parameter in route.query))
             answer = await route.handler(exchange)
         except ClientGone:
             return
         except (RequestError, StoreError) as error:
+            answer = problem(error, route.action)
             if isinstance(error, StoreError):
-                self._telemetry.emit(Unexpected.of(f"{route.action} ({request_id.decode()})", error))
-            answer = problem(error, route.action)
+                self._telemetry.emit(_trouble(f"{route.action} ({request_id.decode()})", error))
         except Exception as error:
-            self._telemetry.emit(Unexpected.of(f"{route.action} ({request_id.decode()})", error))
             answer = problem(error, route.action)
+            self._telemetry.emit(Unexpected.of(f"{route.action} ({request_id.decode()})", error))
         await send_answer(send, scope, answer, request_id, extra)
         if self._telemetry.debug:
             self._tell(scope, answer, began, request_id)
@@ -190,6 +190,13 @@ class App:
         spent_ms = round((self._clock.monotonic() - began) * 1_000, 3)
         told = RequestServed(scope["method"], scope["path"], answer.status, spent_ms, request_id.decode())
         self._telemetry.emit(told)
+
+
+def _trouble(doing: str, error: StoreError) -> TelemetryEvent:
+    """What the operator is told: of trouble that passes, a line; of any other, where it came from, too."""
+    if isinstance(error, Unavailable | Busy):
+        return StoreTrouble(doing, error.code, error.message)
+    return Unexpected.of(doing, error)
 
 
 _Serve = Callable[[Route, Scope, Receive, Send], Awaitable[None]]

@@ -12,6 +12,7 @@ from tasks_server.domain.owner import Owner
 from tasks_server.service.owners import OWNER_NOT_FOUND, OwnerService
 
 _BODY: Final = ("malformed_json", "content_type_invalid", "invalid_request", "body_too_large")
+_CLOSED: Final = ("registration_closed", "admin_required", "credentials_malformed", "key_invalid")
 
 
 class OwnerRoutes:
@@ -26,8 +27,11 @@ class OwnerRoutes:
         self._body_max = body_max_bytes
 
     def table(self) -> list[Route]:
-        owner = Success(200, wire.OwnerView, "The owner")
-        done = Success(200, wire.DoneView, "Done")
+        return [*self._table_of_owners(), *self._table_of_keys()]
+
+    def _table_of_owners(self) -> list[Route]:
+        path = "/v1/owners/{name}"
+        owner, done = Success(200, wire.OwnerView, "The owner"), Success(200, wire.DoneView, "Done")
         return [
             Route(
                 "POST",
@@ -36,22 +40,15 @@ class OwnerRoutes:
                 "Register an owner",
                 "open",
                 [Success(201, wire.RegisteredOwnerView, "The owner and its key, which is shown this once")],
-                [
-                    *_BODY,
-                    "owner_name_taken",
-                    "registration_closed",
-                    "admin_required",
-                    "credentials_malformed",
-                    "key_invalid",
-                ],
+                [*_BODY, "owner_name_taken", *_CLOSED],
                 body=wire.OwnerRegistration,
                 description="Open while the server listens on loopback or when the operator says so; otherwise it "
                 "takes the admin key. Only the admin key may set `tasksInQueueLimit`.",
             ),
-            Route("GET", "/v1/owners/{name}", self.show, "Show an owner", "owner", [owner], [OWNER_NOT_FOUND]),
+            Route("GET", path, self.show, "Show an owner", "owner", [owner], [OWNER_NOT_FOUND]),
             Route(
                 "PATCH",
-                "/v1/owners/{name}",
+                path,
                 self.limit,
                 "Set an owner's limit",
                 "admin",
@@ -61,7 +58,7 @@ class OwnerRoutes:
             ),
             Route(
                 "DELETE",
-                "/v1/owners/{name}",
+                path,
                 self.delete,
                 "Remove an owner",
                 "owner",
@@ -69,9 +66,14 @@ class OwnerRoutes:
                 [OWNER_NOT_FOUND, "owner_has_tasks"],
                 description="Removes its keys and finished tasks, too.",
             ),
+        ]
+
+    def _table_of_keys(self) -> list[Route]:
+        path = "/v1/owners/{name}/keys"
+        return [
             Route(
                 "POST",
-                "/v1/owners/{name}/keys",
+                path,
                 self.add_key,
                 "Add a key",
                 "owner",
@@ -81,11 +83,11 @@ class OwnerRoutes:
             ),
             Route(
                 "DELETE",
-                "/v1/owners/{name}/keys/{keyId}",
+                path + "/{keyId}",
                 self.remove_key,
                 "Remove a key",
                 "owner",
-                [done],
+                [Success(200, wire.DoneView, "Done")],
                 [OWNER_NOT_FOUND, "key_not_found", "last_key"],
                 description="Takes effect at once; other processes of the server follow within 10 seconds.",
             ),

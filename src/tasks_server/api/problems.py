@@ -119,8 +119,7 @@ def problem(error: Exception, action: str) -> Answer:
     status = status_of(error)
     code = error.code if isinstance(error, TasksServerError) else "internal_error"
     known = CODES[code]
-    told = isinstance(error, TasksServerError) and (isinstance(error, RequestError) or status == 503)
-    detail = error.message if told and isinstance(error, TasksServerError) else known.meaning
+    detail = error.message if isinstance(error, RequestError) else known.meaning
     faults: list[Fault] | None = None
     if isinstance(error, InvalidRequest):
         faults = list(error.faults[:_FAULTS_MAX])

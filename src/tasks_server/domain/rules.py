@@ -24,6 +24,7 @@ _PROXY_PREFIX: Final = "proxy-"
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _HOST_HEADER: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _IMMEDIATELY: Final = "executeImmediately: true accepts it and runs the task at once"
+_CONTAINERS: Final = (dict, list)
 _TOO_FAR: Final = "is no date that this calendar holds"
 
 
@@ -103,7 +104,7 @@ def deeper_than(value: object, levels: int) -> bool:
     >>> deeper_than({"a": [1]}, 2), deeper_than({"a": [1]}, 1)
     (False, True)
     """
-    layer = [value] if isinstance(value, dict | list) else []
+    layer = [value] if isinstance(value, _CONTAINERS) else []
     for _ in range(levels):
         if not layer:
             return False
@@ -111,7 +112,7 @@ def deeper_than(value: object, levels: int) -> bool:
             inner
             for outer in layer
             for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, dict | list)
+            if isinstance(inner, _CONTAINERS)
         ]
     return bool(layer)
 
