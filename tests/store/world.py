@@ -39,12 +39,12 @@ def sample_spec(target: str = "a.example:80", config: TaskConfig | None = None) 
 class World:
     """A store, its clock, and the numbers by which what is made gets its names."""
 
-    def __init__(self, store: Store, clock: ManualClock, adapter: Adapter, folder: Path) -> None:
+    def __init__(self, store: Store, clock: ManualClock, adapter: Adapter, folder: Path, first: int = 1) -> None:
         self.store = store
         self.clock = clock
         self.adapter = adapter
         self.folder = folder
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(first)
 
     @property
     def now(self) -> int:

@@ -108,5 +108,6 @@ def check(path: Path, going_on: Callable[[], bool]) -> bool:
     finally:
         connection.close()
     if found != "ok":
-        raise Corrupt(f"{path}: the database file is damaged ({found}); restore it from a backup")
+        detail = " ".join(str(found).split())  # SQLite tells it in several lines
+        raise Corrupt(f"{path}: the database file is damaged ({detail}); restore it from a backup")
     return True
