@@ -131,7 +131,7 @@ async def test_a_later_task_is_sent_for_its_very_millisecond(shop: Shop) -> None
 
 async def test_the_dispatcher_sleeps_until_the_next_task_is_near(shop: Shop) -> None:
     await shop.submit(delay=10_000)
-    assert await shop.engine.dispatcher.look() == pytest.approx(9.98)
+    assert await shop.engine.dispatcher.look() == pytest.approx(9.99)
 
 
 async def test_retries_wait_and_end(shop: Shop) -> None:
@@ -247,7 +247,7 @@ async def test_a_call_of_a_paused_task_is_dropped(shop: Shop) -> None:
     async with working(shop):
         await shop.until(lambda: len(shop.caller.sent) == 1)
         await shop.store.change(shop.owner.id, task_id, lambda task, _: Change(lifecycle.pause(task, shop.clock.now())))
-        shop.store.hint("cancel")
+        shop.store.hint_cancel()
         await shop.until(lambda: len(shop.caller.aborted) == 1)
     assert (await shop.task(task_id)).state is State.PAUSED
 

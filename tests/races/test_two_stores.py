@@ -10,7 +10,7 @@ from tasks_server.domain import lifecycle
 from tasks_server.domain.owner import Owner
 from tasks_server.domain.request import TaskConfig
 from tasks_server.domain.task import State
-from tasks_server.store.ports import Claim, Duplicate, Inserted, QueueFull, TaskQuery
+from tasks_server.store.ports import Claim, Duplicate, Hints, Inserted, QueueFull, TaskQuery
 from tests.store.test_random_walks import LIMIT, Walk
 from tests.store.world import FAILURE, LEASE_MS, World, up_to
 
@@ -204,21 +204,31 @@ async def test_pages_hold_while_the_other_inserts(pair: Pair, owner: Owner) -> N
 
 async def test_a_hint_reaches_the_other(pair: Pair, owner: Owner) -> None:
     one, two = pair
-    one.store.hint("cancel")
-    assert await two.store.wait(60) == {"cancel"}
-    assert await one.store.wait(60) == {"cancel"}  # whoever waits in its own process hears it too
-    await two.submit(owner)
-    assert await one.store.wait(60) == {"work"}
+    one.store.hint_cancel()
+    assert await two.store.wait(60) == Hints(cancelled=True)
+    assert await one.store.wait(60) == Hints(cancelled=True)  # whoever waits in its own process hears it too
+    await two.submit(owner, delay=5_000)
+    assert await one.store.wait(60) == Hints(two.now + 5_000)
+
+
+async def test_the_earliest_of_many_instants_reaches_the_other(pair: Pair) -> None:
+    one, two = pair
+    for at in (9_000, 3_000, 6_000):
+        one.store.hint_work(at)
+    one.store.hint_cancel()
+    assert await two.store.wait(60) == Hints(3_000, True)
 
 
 async def test_one_that_is_gone_is_hinted_at_without_harm(pair: Pair, owner: Owner) -> None:
     one, two = pair
-    one.store.hint("work")
+    one.store.hint_cancel()
     await two.store.wait(60)
+    await one.store.wait(60)
     await two.store.close()
-    one.store.hint("work")
+    one.store.hint_cancel()
+    assert await one.store.wait(60) == Hints(cancelled=True)
     await one.submit(owner)
-    assert await one.store.wait(60) == {"work"}
+    assert await one.store.wait(60) == Hints(one.now)
 
 
 # Anything in any order

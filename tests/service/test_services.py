@@ -7,6 +7,7 @@ import pytest
 
 from tasks_server.clock import ManualClock
 from tasks_server.domain.errors import Conflict, Forbidden, InvalidRequest, NotFound, Refused
+from tasks_server.domain.limits import PROMOTE_AHEAD_MS
 from tasks_server.domain.owner import Owner
 from tasks_server.domain.task import NewTask, State
 from tasks_server.domain.validation import Draft, read
@@ -89,7 +90,10 @@ async def test_ids_and_keys_come_from_the_given_randomness(store: SqliteStore, c
     assert sum(asked) == 10 + 9 + 128 + 9
 
 
-@pytest.mark.parametrize(("delay", "state"), [(0, State.AVAILABLE), (20, State.AVAILABLE), (21, State.SCHEDULED)])
+@pytest.mark.parametrize(
+    ("delay", "state"),
+    [(0, State.AVAILABLE), (PROMOTE_AHEAD_MS, State.AVAILABLE), (PROMOTE_AHEAD_MS + 1, State.SCHEDULED)],
+)
 async def test_a_task_is_placed_in_line_or_waits(
     tasks: TaskService, owner: Owner, clock: ManualClock, delay: int, state: State
 ) -> None:

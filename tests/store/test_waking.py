@@ -3,45 +3,48 @@
 import asyncio
 
 from tasks_server.domain.owner import Owner
+from tasks_server.store.ports import Hints
 
 from .world import World
+
+NOTHING = Hints()
 
 
 async def test_a_hint_ends_the_wait(world: World) -> None:
     await world.store.wait(0)
     waiting = asyncio.ensure_future(world.store.wait(60))
     await asyncio.sleep(0)
-    world.store.hint("cancel")
-    assert await waiting == {"cancel"}
+    world.store.hint_cancel()
+    assert await waiting == Hints(cancelled=True)
 
 
-async def test_hints_that_came_before_are_told_once(world: World) -> None:
+async def test_hints_that_came_before_are_told_once_with_the_earliest_instant(world: World) -> None:
     await world.store.wait(0)
-    world.store.hint("work")
-    world.store.hint("cancel")
-    world.store.hint("work")
-    assert await world.store.wait(60) == {"work", "cancel"}
-    assert await world.store.wait(0) == set()
+    world.store.hint_work(3_000)
+    world.store.hint_cancel()
+    world.store.hint_work(2_000)
+    assert await world.store.wait(60) == Hints(2_000, cancelled=True)
+    assert await world.store.wait(0) == NOTHING
 
 
 async def test_no_hint_no_news(world: World) -> None:
-    assert await world.store.wait(0) == set()
-    assert await world.store.wait(0.01) == set()
+    assert await world.store.wait(0) == NOTHING
+    assert await world.store.wait(0.01) == NOTHING
 
 
 async def test_a_task_that_is_due_soon_is_a_hint_and_a_later_one_is_none(world: World, owner: Owner) -> None:
     await world.store.wait(0)
     await world.submit(owner, delay=3_600_000)
-    assert await world.store.wait(0) == set()
-    await world.submit(owner, delay=5_000)
-    assert await world.store.wait(60) == {"work"}
+    assert await world.store.wait(0) == NOTHING
+    soon = await world.submit(owner, delay=5_000)
+    assert await world.store.wait(60) == Hints(soon.due_at)
     batch = [world.task(owner, delay=3_600_000), world.task(owner)]
     await world.store.insert_batch(batch)
-    assert await world.store.wait(60) == {"work"}
+    assert await world.store.wait(60) == Hints(batch[1].due_at)
 
 
 async def test_a_task_that_was_refused_is_no_hint(world: World) -> None:
     small = await world.owner(limit=0)
     await world.store.wait(0)
     await world.store.insert(world.task(small))
-    assert await world.store.wait(0) == set()
+    assert await world.store.wait(0) == NOTHING

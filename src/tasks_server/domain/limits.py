@@ -44,7 +44,7 @@ AFTER_DUE_MIN_MS = 1_000
 """`retryAt`, `repeatAt` and `timeoutAt` lie at least this long after the due time."""
 RETRY_AFTER_MAX_MS = DAY_MS
 """How long a target's `Retry-After` may hold a task back."""
-PROMOTE_AHEAD_MS = 20
+PROMOTE_AHEAD_MS = 30
 """A waiting task becomes available this long before it is due; the engine holds it until its very millisecond."""
 
 PRIORITY_MAX = 9

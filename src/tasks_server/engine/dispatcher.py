@@ -15,6 +15,10 @@ from tasks_server.telemetry import StoreTrouble, Telemetry
 
 _LOOK_AGAIN_SECONDS: Final = 30.0
 """How long to go without a look when nothing is due and no hint comes."""
+_LOOK_AHEAD_MS: Final = 10
+"""How long before a task is due to look for it. The rest of `PROMOTE_AHEAD_MS` is for its successors: what is due
+within it is taken by the same look, so that a steady stream is handled in small batches, not one by one.
+"""
 _TROUBLE_FIRST_SECONDS: Final = 0.05
 _TROUBLE_MAX_SECONDS: Final = 5.0
 _GATHER_SECONDS: Final = 0.002
@@ -49,6 +53,14 @@ class Dispatcher:
     def wake(self) -> None:
         """There may be something due."""
         self._wake.set()
+
+    def wake_for(self, at: int) -> None:
+        """There may be something due at `at`."""
+        wait_ms = at - self._clock.now() - _LOOK_AHEAD_MS
+        if wait_ms <= 0:
+            self._wake.set()
+        else:
+            self._set_timer(wait_ms / 1_000)
 
     def slot_freed(self) -> None:
         """A call ended. Worth a look only when work waits for a slot, and then a few slots together."""
@@ -101,7 +113,7 @@ class Dispatcher:
             return _GATHER_SECONDS
         if claimed.next_due_at is None:
             return _LOOK_AGAIN_SECONDS
-        return min(max(0, claimed.next_due_at - look.horizon) / 1_000, _LOOK_AGAIN_SECONDS)
+        return min(max(0, claimed.next_due_at - now - _LOOK_AHEAD_MS) / 1_000, _LOOK_AGAIN_SECONDS)
 
     def _set_timer(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()

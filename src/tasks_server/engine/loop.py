@@ -110,10 +110,10 @@ class Engine:
 
     async def _listen(self) -> None:
         while True:
-            kinds = await self._store.wait(_HINT_WAIT_SECONDS)
-            if "work" in kinds:
-                self.dispatcher.wake()
-            if "cancel" in kinds:
+            hints = await self._store.wait(_HINT_WAIT_SECONDS)
+            if hints.work_at is not None:
+                self.dispatcher.wake_for(hints.work_at)
+            if hints.cancelled:
                 try:
                     await self._leases.recheck()
                 except StoreError as error:

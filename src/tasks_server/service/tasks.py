@@ -155,7 +155,7 @@ class TaskService:
         """Removes it with its history, in any state; a call in flight is dropped."""
         if not await self._store.delete(owner, _known(task_id)):
             _found(None)
-        self._store.hint("cancel")
+        self._store.hint_cancel()
 
     async def _steer(
         self, owner: str | None, task_id: str, kind: EventKind, decide: Callable[[Task, int], Task]
@@ -174,14 +174,14 @@ class TaskService:
 
         task = _found(await self._store.change(owner, _known(task_id), change))
         if cancelled:
-            self._store.hint("cancel")
+            self._store.hint_cancel()
         self._hint(task, now)
         return task
 
     def _hint(self, task: Task, now: int) -> None:
         """Engines look again when the task may be due before they would have looked by themselves."""
         if task.state is State.AVAILABLE or (task.state in WAITING and task.due_at < now + _SOON_MS):
-            self._store.hint("work")
+            self._store.hint_work(task.due_at)
 
 
 def _known(task_id: str) -> str:

@@ -337,15 +337,28 @@ class Maintaining(Protocol):
 # Waking
 
 
+class Hints(msgspec.Struct, frozen=True):
+    """What came since the last time."""
+
+    work_at: int | None = None
+    """The earliest instant at which something may be due that was not before; None: nothing new."""
+    cancelled: bool = False
+    """Leases were taken away."""
+
+
 class Waking(Protocol):
     """Hints between processes. A lost hint costs time, never a task: whoever waits also looks by itself."""
 
-    def hint(self, kind: Literal["work", "cancel"]) -> None:
-        """Tells engines that a task may be due sooner than they think, or that a lease was taken away."""
+    def hint_work(self, at: int) -> None:
+        """Tells engines that a task may be due at `at`."""
         ...
 
-    async def wait(self, timeout_seconds: float) -> set[str]:
-        """The kinds of hints that came, as soon as one comes; empty after the timeout."""
+    def hint_cancel(self) -> None:
+        """Tells engines that a lease was taken away."""
+        ...
+
+    async def wait(self, timeout_seconds: float) -> Hints:
+        """The hints since the last call, as soon as one comes; empty after the timeout."""
         ...
 
 

@@ -1,7 +1,7 @@
 """Processes that share a SQLite file: who is alive, and hints between them without polling.
 
 Each has a named pipe beside the database, `<database>.nodes/<number>`, and holds a lock on it while it lives: the
-kernel lets go of the lock when the process dies, however it dies. A hint is one byte written to each pipe.
+kernel lets go of the lock when the process dies, however it dies. A hint is a few bytes written to each pipe.
 """
 
 import asyncio
@@ -10,13 +10,16 @@ import fcntl
 import os
 import secrets
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from tasks_server.domain.errors import Unavailable
+from tasks_server.store.ports import Hints
 
 NODE_BITS: Final = 30
-_BYTES: Final = {"work": b"w", "cancel": b"c"}
-_KINDS: Final = {ord("w"): "work", ord("c"): "cancel"}
+_HINT_BYTES: Final = 8
+_CANCEL: Final = 2**64 - 1
+_INSTANT_MAX: Final = 2**63
+"""A hint on its way is a number of eight bytes: the instant of work, or the one that stands for a lost lease."""
 _LOOK_AGAIN_SECONDS: Final = 1.0
 
 
@@ -29,8 +32,8 @@ class Nodes:
         self._fd = -1
         self._peers: dict[int, int] = {}
         self._looked_at = -_LOOK_AGAIN_SECONDS
-        self._hints: set[str] = set()
-        self._going_out: set[str] = set()
+        self._hints: set[int] = set()
+        self._going_out: set[int] = set()
         self._arrived = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -89,25 +92,46 @@ class Nodes:
                 living.add(int(name))
         return living
 
-    def hint(self, kind: Literal["work", "cancel"]) -> None:
-        """Tells every peer that listens, and whoever waits in this process. Never blocks; may be lost.
+    def hint_work(self, at: int) -> None:
+        """Tells whoever listens that a task may be due at `at`. Never blocks; may be lost.
 
         Hints of one turn of the event loop go out together: a batch of inserts is one hint.
         """
+        self._hint(min(at, _INSTANT_MAX))
+
+    def hint_cancel(self) -> None:
+        """Tells whoever listens that a lease was taken away."""
+        self._hint(_CANCEL)
+
+    async def wait(self, timeout_seconds: float) -> Hints:
+        """The hints since the last call, as soon as there is one; empty after the timeout."""
+        self.join()
+        if not self._hints and timeout_seconds > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_seconds):
+                    await self._arrived.wait()
+        hints, self._hints = self._hints, set()
+        self._arrived.clear()
+        return Hints(min(hints - {_CANCEL}, default=None), _CANCEL in hints)
+
+    def _hint(self, number: int) -> None:
         if self._loop is None:
             return
         if not self._going_out:
             self._loop.call_soon(self._send)
-        self._going_out.add(kind)
+        self._going_out.add(number)
 
     def _send(self) -> None:
-        kinds, self._going_out = self._going_out, set()
-        self._note(kinds)
+        going_out, self._going_out = self._going_out, set()
+        self._note(going_out)
         if self._folder is None or self._loop is None:
             return
         if self._loop.time() - self._looked_at > _LOOK_AGAIN_SECONDS:
             self._find_peers(self._folder)
-        told = b"".join(_BYTES[kind] for kind in kinds)
+        # Of all the instants only the earliest matters.
+        instants = going_out - {_CANCEL}
+        numbers = [*sorted(instants)[:1], *(going_out & {_CANCEL})]
+        told = b"".join(number.to_bytes(_HINT_BYTES, "big") for number in numbers)
         for number, fd in list(self._peers.items()):
             try:
                 os.write(fd, told)
@@ -116,24 +140,15 @@ class Nodes:
             except OSError:
                 os.close(self._peers.pop(number))
 
-    async def wait(self, timeout_seconds: float) -> set[str]:
-        """The kinds of hints since the last call, as soon as there is one; empty after the timeout."""
-        self.join()
-        if not self._hints and timeout_seconds > 0:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(timeout_seconds):
-                    await self._arrived.wait()
-        hints, self._hints = self._hints, set()
-        self._arrived.clear()
-        return hints
-
-    def _note(self, kinds: set[str]) -> None:
-        self._hints |= kinds
+    def _note(self, hints: set[int]) -> None:
+        self._hints |= hints
         self._arrived.set()
 
     def _read(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            self._note({_KINDS[byte] for byte in os.read(self._fd, 4096) if byte in _KINDS})
+            # A pipe takes so few bytes whole or not at all (PIPE_BUF, pipe(7)): hints never come in pieces.
+            came = os.read(self._fd, 512 * _HINT_BYTES)
+            self._note({int.from_bytes(came[at : at + _HINT_BYTES], "big") for at in range(0, len(came), _HINT_BYTES)})
 
     def _lives(self, pipe: Path) -> bool:
         try:

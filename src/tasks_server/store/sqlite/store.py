@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -17,6 +17,7 @@ from tasks_server.store.ports import (
     Choose,
     Claimed,
     Decide,
+    Hints,
     InsertAnswer,
     Inserted,
     Look,
@@ -104,7 +105,7 @@ class SqliteStore:
             soonest = min(soonest, task.due_at)
         answer: InsertAnswer = await self._write(self._submissions.insert, sealed)
         if isinstance(answer, Inserted) and soonest <= tasks[0].created_at + _HINT_AHEAD_MS:
-            self._nodes.hint("work")
+            self._nodes.hint_work(soonest)
         return answer
 
     # Steering
@@ -228,10 +229,13 @@ class SqliteStore:
 
     # Waking
 
-    def hint(self, kind: Literal["work", "cancel"]) -> None:
-        self._nodes.hint(kind)
+    def hint_work(self, at: int) -> None:
+        self._nodes.hint_work(at)
 
-    async def wait(self, timeout_seconds: float) -> set[str]:
+    def hint_cancel(self) -> None:
+        self._nodes.hint_cancel()
+
+    async def wait(self, timeout_seconds: float) -> Hints:
         return await self._nodes.wait(timeout_seconds)
 
     # Inside
