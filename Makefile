@@ -38,8 +38,8 @@ coverage: ## the tests, with at least 90 % of branches covered
 docs: ## write the parts of the documentation that are made from the code
 	$(BIN)/python -m tests.tidy.documents
 
-bench: dev ## measure; see bench/README.md
-	$(BIN)/python -m bench
+bench: dev ## measure everything in short runs; see bench/README.md
+	$(BIN)/python -m bench --quick
 
 clean: ## remove what was made
 	rm -rf .venv .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist

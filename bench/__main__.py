@@ -1,0 +1,65 @@
+"""Runs the benchmarks one after the other and shows how they stand to the budgets. `--quick`: short runs, which show
+that everything works; figures worth keeping come from full runs on a quiet machine.
+"""
+
+import subprocess
+import sys
+from typing import Final
+
+from bench import report, table
+from bench.processes import needed
+from bench.report import ROOT, say
+
+BENCHMARKS: Final[dict[str, list[str]]] = {
+    "whole_path": ["whole_path"],
+    "whole_path_batch": ["whole_path", "--batch", "100"],
+    "drain": ["drain"],
+    "drain_engine": ["drain", "--by", "engine"],
+    "register": ["register"],
+    "lateness": ["lateness"],
+    "claim_backlog": ["claim_backlog"],
+    "idle": ["idle"],
+    "startup": ["startup"],
+    "fairness": ["fairness"],
+}
+_SECONDS_MAX: Final = 900
+_KILL_GRACE_SECONDS: Final = 60
+
+
+def _run(name: str, quick: bool) -> bool:
+    """Whether the benchmark ended by itself and without faults. Its result is in its file."""
+    module, *options = BENCHMARKS[name]
+    command = [sys.executable, "-m", f"bench.{module}", *options, *(["--quick"] if quick else [])]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        return process.wait(_SECONDS_MAX) == 0
+    except subprocess.TimeoutExpired:
+        say(f"{name} takes too long and is stopped")
+        process.terminate()
+        process.wait(_KILL_GRACE_SECONDS)
+        return False
+
+
+def main() -> int:
+    parser = report.parser(__doc__)
+    parser.add_argument("--only", nargs="+", choices=list(BENCHMARKS), help="which benchmarks (default: all)")
+    parser.add_argument("--list", action="store_true", help="name them and end")
+    arguments = parser.parse_args()
+    if arguments.list:
+        print("\n".join(f"python -m bench.{' '.join(words)}" for words in BENCHMARKS.values()))
+        return 0
+    needed("wrk", "wrk")
+    needed("nginx", "nginx-light")
+    failed = []
+    for name in arguments.only or BENCHMARKS:
+        say(name)
+        if not _run(name, arguments.quick):
+            failed.append(name)
+    print(table.budgets(quick=arguments.quick, only=arguments.only))
+    if failed:
+        print(f"These failed, or found that a promise was broken: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""The time of a claim against what else is in the database: waiting rows, due tasks that may not run, many owners.
+
+The store works in this process as in an engine (its own thread, commits without fsync), one database a case. Claims
+go around the cases in turn, so that whatever else the machine does meets all of them alike; the ratios of the medians
+are the result. Each claim takes 64 tasks; the engine's own fair shares choose them.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from bench import report
+from bench.report import Report, say, spread
+from bench.rows import Filler
+from tasks_server.clock import SystemClock
+from tasks_server.domain import ids, limits
+from tasks_server.domain.owner import Owner, OwnerKey
+from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec, encode_spec
+from tasks_server.domain.task import NewTask, State
+from tasks_server.engine.shares import Held, Slots, share
+from tasks_server.store.ports import Group, Look, Quota
+from tasks_server.store.sealing import Sealer
+from tasks_server.store.sqlite.store import SqliteStore
+
+_CLAIM: Final = 64
+_FREE: Final = "free.example:80"
+_FULL: Final = "full.example:80"
+_WORKER: Final = "worker"
+_BUSY: Final = "busy-owner"
+_CLOCK: Final = SystemClock()
+
+
+class Case:
+    """One database: `claims` times 64 tasks of the owner `worker` to claim, beside whatever makes the case."""
+
+    def __init__(self, path: Path, claims: int) -> None:
+        self.store = SqliteStore(path, Sealer(bytes(32)), _CLOCK, durable=False)
+        self._path = path
+        self._left = claims
+        self._excluded: frozenset[str] = frozenset()
+        self._held = Held(0, {}, {})
+        self.times_ms: list[float] = []
+
+    async def fill(self, waiting: int = 0, full_target: int = 0, full_owner: int = 0, owners: int = 1) -> None:
+        """Makes the case: waiting rows; due tasks to a target, or of an owner, at its limit; or tasks spread over
+        owners. What can be claimed is written first, as on a server that the rest came to later.
+        """
+        await self.store.open()
+        now = _CLOCK.now()
+        names = [_WORKER] if owners == 1 else [f"owner-{index}" for index in range(owners)]
+        made = [await self._owner(name) for name in names]
+        for start in range(0, self._left * _CLAIM, 1_000):
+            count = min(1_000, self._left * _CLAIM - start)
+            if owners == 1:
+                await self.store.insert_batch([_task(made[0], now) for _ in range(count)])
+            else:  # a batch has one owner
+                tasks = [_task(made[(start + index) % owners], now) for index in range(count)]
+                await asyncio.gather(*(self.store.insert(task) for task in tasks))
+        await self._owner(_BUSY)
+        await self.store.close()
+        with Filler(self._path) as filler:
+            if waiting:
+                filler.add(waiting, "scheduled", owner=_BUSY, now=now)
+            if full_target:
+                filler.add(full_target, "available", owner=names[0], now=now, target=_FULL)
+                self._excluded = frozenset((_FULL,))
+            if full_owner:
+                filler.add(full_owner, "available", owner=_BUSY, now=now, target="busy.example:80")
+        await self.store.open()
+        if full_owner:
+            (busy,) = await self.store._read(_seq_of, _BUSY)
+            self._held = Held(_CLAIM, {busy: _CLAIM}, {})
+
+    async def _owner(self, name: str) -> str:
+        now = _CLOCK.now()
+        owner = Owner(ids.owner_id(now, os.urandom(10)), name, now, limits.TASKS_IN_QUEUE_MAX_MAX)
+        key = OwnerKey(ids.task_id(now, os.urandom(9)), now)
+        assert await self.store.create_owner(owner, key, os.urandom(32))
+        return owner.id
+
+    async def claim(self) -> None:
+        """One timed claim."""
+        now = _CLOCK.now()
+        look = Look(now, now, now + limits.LEASE_MS, targets_excluded=self._excluded)
+        began = time.perf_counter()
+        claimed = await self.store.claim(look, self._choose)
+        self.times_ms.append((time.perf_counter() - began) * 1e3)
+        if len(claimed.claims) != _CLAIM:
+            raise RuntimeError(f"{self._path.stem}: a claim brought {len(claimed.claims)} tasks instead of {_CLAIM}")
+
+    def _choose(self, groups: Sequence[Group]) -> Sequence[Quota]:
+        # The owner at its limit holds as many slots as an owner may; 64 are free for the others.
+        slots = Slots(total=self._held.total + _CLAIM, owner_max=_CLAIM, target_max=2 * _CLAIM)
+        return share(groups, slots, self._held)
+
+
+def _seq_of(connection: Any, items: Sequence[str]) -> list[Any]:
+    return [connection.execute("SELECT seq FROM owner WHERE name = ?", (name,)).fetchone() for name in items]
+
+
+def _task(owner: str, now: int) -> NewTask:
+    spec = encode_spec(TaskSpec(HttpRequest(f"http://{_FREE}/hook", "POST", data={"order": 17}), TaskConfig()))
+    return NewTask(
+        id=ids.task_id(now, os.urandom(9)),
+        owner=owner,
+        lane="default",
+        state=State.AVAILABLE,
+        priority=0,
+        created_at=now,
+        due_at=now,
+        target=_FREE,
+        spec=spec,
+    )
+
+
+async def measure(folder: Path, claims: int, chosen: dict[str, dict[str, int]]) -> dict[str, Any]:
+    """Fills and times the cases; the results."""
+    cases: dict[str, Case] = {}
+    results: dict[str, Any] = {"fill_seconds": {}, "database_mb": {}}
+    for name, parts in chosen.items():
+        say(f"filling {name}")
+        began = time.monotonic()
+        path = folder / f"{name}.sqlite"
+        case = cases[name] = Case(path, claims)
+        await case.fill(**parts)
+        results["fill_seconds"][name] = round(time.monotonic() - began, 1)
+        results["database_mb"][name] = round(path.stat().st_size / 1e6)
+    say("claiming")
+    order = list(cases.values())
+    for index in range(claims):
+        for case in order[index % len(order) :] + order[: index % len(order)]:
+            await case.claim()
+    warm = claims // 10
+    for name, case in cases.items():
+        await case.store.close()
+        results[name] = spread(case.times_ms[warm:], 4)
+    results["ratios"] = {
+        name: round(results[name]["p50"] / results["waiting_10k"]["p50"], 3) for name in cases if name != "waiting_10k"
+    }
+    return results
+
+
+def _cases(arguments: argparse.Namespace) -> dict[str, dict[str, int]]:
+    cases = {
+        "waiting_10k": {"waiting": 10_000},
+        "waiting_1m": {"waiting": 1_000_000},
+        "waiting_10m": {"waiting": 10_000_000},
+        "full_target": {"waiting": 10_000, "full_target": 1_000_000},
+        "full_owner": {"waiting": 10_000, "full_owner": 1_000_000},
+        "owners_10k": {"waiting": 10_000, "owners": 10_000},
+    }
+    if arguments.quick:
+        del cases["waiting_10m"], cases["owners_10k"]
+        for parts in cases.values():
+            parts.update({name: 100_000 for name in ("full_target", "full_owner") if name in parts})
+    return cases
+
+
+def main() -> int:
+    parser = report.parser(__doc__)
+    parser.add_argument("--claims", type=int, help="timed claims a case (default: 400; quick: 100)")
+    arguments = parser.parse_args()
+    claims = arguments.claims or (100 if arguments.quick else 400)
+    cases = _cases(arguments)
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        results = asyncio.run(measure(Path(folder), claims, cases))
+    parameters = {"claims": claims, "tasks_a_claim": _CLAIM, "cases": cases}
+    return report.finish(Report("claim_backlog", arguments.quick, parameters, results))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

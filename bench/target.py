@@ -1,0 +1,137 @@
+"""The target that takes the deliveries: nginx, which is faster than any server under test. Its access log is the judge
+of what was delivered, how often, and when (to the millisecond, cut off).
+"""
+
+import math
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+import msgspec
+
+from bench import processes
+from bench.server import free_port
+
+_CONFIG: Final = """
+daemon off;
+master_process off;
+worker_processes 1;
+error_log {folder}/error.log warn;
+pid {folder}/nginx.pid;
+events {{ worker_connections 8192; }}
+http {{
+    log_format delivery '$msec $http_x_tasks_queue_id $http_x_tasks_attempt $arg_due';
+    access_log {folder}/access.log delivery buffer=256k flush=200ms;
+    keepalive_timeout 3600s;
+    keepalive_requests 1000000000;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location / {{ return 200; }}
+        location = /ready {{ access_log off; return 200; }}
+    }}
+}}
+"""
+_READY_SECONDS_MAX: Final = 10.0
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """One request that came in: when (ms since the epoch), of which task and attempt, and when it was due (NaN when
+    the request did not tell).
+    """
+
+    at_ms: float
+    task_id: str
+    attempt: int
+    due_ms: float
+
+    @property
+    def late_ms(self) -> float:
+        return self.at_ms - self.due_ms
+
+
+def repeats(deliveries: Iterable[Delivery]) -> int:
+    """How many deliveries were not the first of their task."""
+    return sum(count - 1 for count in Counter(delivery.task_id for delivery in deliveries).values())
+
+
+class Nginx:
+    """nginx on a free port, as a context. `folder` is made and gets its configuration and logs."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._log = folder / "access.log"
+        self._kept_log = folder / "deliveries.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> "Nginx":
+        program = processes.needed("nginx", "nginx-light")
+        self._folder.mkdir()
+        config = self._folder / "nginx.conf"
+        config.write_text(_CONFIG.format(folder=self._folder, port=self.port))
+        self._process = subprocess.Popen(
+            [program, "-p", str(self._folder), "-c", str(config), "-e", str(self._folder / "error.log")],
+            stdin=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + _READY_SECONDS_MAX
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                sys.exit(f"bench: nginx did not start; see {self._folder / 'error.log'}")
+            time.sleep(0.01)
+        return self
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(self.url + "/ready", timeout=1):
+                return True
+        except OSError:
+            return False
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends it; its log is complete then."""
+        process, self._process = self._process, None
+        if process is not None:
+            # Asked to open its log again, it first writes what it has; the new file says that it has done so.
+            self._log.rename(self._kept_log)
+            process.send_signal(signal.SIGUSR1)
+            deadline = time.monotonic() + _READY_SECONDS_MAX
+            while not self._log.exists() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGTERM)
+            process.wait(20)
+
+    def cpu_seconds(self) -> float:
+        """CPU time it took so far."""
+        assert self._process is not None
+        return processes.usage(self._process.pid).cpu_seconds
+
+    def deliveries(self) -> list[Delivery]:
+        """All that came in. Call it after `stop`."""
+        assert self._process is None
+        found = []
+        with self._kept_log.open() as log:
+            for line in log:
+                at, task_id, attempt, due = line.split()
+                found.append(Delivery(round(float(at) * 1e3), task_id, int(attempt), due_of(due)))
+        return found
+
+
+def due_of(text: str) -> float:
+    """A due time from a log; NaN, which compares with nothing, when the request told none."""
+    return math.nan if text == "-" else float(text)

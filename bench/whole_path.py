@@ -1,0 +1,79 @@
+"""The whole path, in and out at once: tasks that are due at once are registered as fast as the server takes them,
+delivered to nginx and recorded, while everything shares the cores.
+
+`in_and_out_per_second` is the lower of what came in and what went out within the time of the load. What was left in
+queue at its end is drained afterwards and told.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bench import load, report
+from bench.judging import faults_of
+from bench.report import Report, say
+from bench.server import Server, cost
+from bench.target import Nginx, repeats
+
+
+def measure(folder: Path, seconds: float, connections: int, batch: int) -> tuple[dict[str, Any], list[str]]:
+    """One run in `folder`; the results and the faults."""
+    server = Server(folder / "data")
+    account = server.account()
+    with Nginx(folder / "nginx") as target, server:
+        one = load.task(target.url + "/hook")
+        path, body = (load.BATCH, {"tasks": [one] * batch}) if batch > 1 else (load.REGISTER, one)
+        before, target_before = server.usage(), target.cpu_seconds()
+        say(f"wrk, {connections} connections, {seconds:g} s")
+        pressed = load.press(folder / "wrk", server, account, path, body, connections, seconds)
+        final_at = server.wait_until_final(120)
+        used, target_cpu = server.usage(), target.cpu_seconds() - target_before
+        server.stop()
+        target.stop()
+    deliveries = target.deliveries()
+    stored = server.task_ids()
+    window = (pressed.began_at * 1e3, pressed.ended_at * 1e3)
+    accepted = pressed.requests * batch
+    within = sum(window[0] <= delivery.at_ms < window[1] for delivery in deliveries)
+    count = len(stored)
+    results = {
+        "in_and_out_per_second": round(min(accepted, within) / pressed.seconds, 1),
+        "accepted_per_second": round(accepted / pressed.seconds, 1),
+        "delivered_per_second": round(within / pressed.seconds, 1),
+        "left_in_queue": sum(delivery.at_ms >= window[1] for delivery in deliveries),
+        "all_final_after_seconds": None if final_at is None else round(final_at - pressed.ended_at, 3),
+        "through_per_second": None if final_at is None else round(count / (final_at - pressed.began_at), 1),
+        "register_latency_ms": pressed.latency_ms,
+        "tasks": count,
+        "repeats": repeats(deliveries),
+        "cpu_us_per_task": {
+            **cost(before, used, count),
+            "wrk": round(pressed.cpu_seconds / count * 1e6, 1),
+            "nginx": round(target_cpu / count * 1e6, 1),
+        },
+        "states": server.states(),
+    }
+    faults = pressed.faults + faults_of(server, stored, deliveries)
+    if not accepted <= count <= accepted + connections * batch:
+        faults.append(f"{accepted} tasks were accepted, but {count} are stored")
+    return results, faults
+
+
+def main() -> int:
+    parser = report.parser(__doc__)
+    parser.add_argument("--seconds", type=float, help="how long the load lasts (default: 15; quick: 4)")
+    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=1, help="tasks in one request")
+    arguments = parser.parse_args()
+    seconds = arguments.seconds or (4 if arguments.quick else 15)
+    connections = arguments.connections
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        results, faults = measure(Path(folder), seconds, connections, arguments.batch)
+    name = "whole_path" if arguments.batch == 1 else "whole_path_batch"
+    parameters = {"seconds": seconds, "connections": connections, "batch": arguments.batch, "target": "nginx"}
+    return report.finish(Report(name, arguments.quick, parameters, results, faults))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
