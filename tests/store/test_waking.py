@@ -4,6 +4,7 @@ import asyncio
 
 from tasks_server.domain.owner import Owner
 from tasks_server.store.ports import Hints
+from tasks_server.store.sqlite.store import SqliteStore
 
 from .world import World
 
@@ -48,3 +49,12 @@ async def test_a_task_that_was_refused_is_no_hint(world: World) -> None:
     await world.store.wait(0)
     await world.store.insert(world.task(small))
     assert await world.store.wait(0) == NOTHING
+
+
+async def test_hints_that_nobody_waits_for_take_no_room(world: World, owner: Owner) -> None:
+    for delay in range(200):
+        await world.submit(owner, delay)
+        world.store.hint_cancel()
+    assert isinstance(world.store, SqliteStore)
+    assert len(world.store._nodes._hints) <= 2
+    assert await world.store.wait(60) == Hints(world.now, True)

@@ -128,10 +128,7 @@ class Nodes:
             return
         if self._loop.time() - self._looked_at > _LOOK_AGAIN_SECONDS:
             self._find_peers(self._folder)
-        # Of all the instants only the earliest matters.
-        instants = going_out - {_CANCEL}
-        numbers = [*sorted(instants)[:1], *(going_out & {_CANCEL})]
-        told = b"".join(number.to_bytes(_HINT_BYTES, "big") for number in numbers)
+        told = b"".join(number.to_bytes(_HINT_BYTES, "big") for number in _telling(going_out))
         for number, fd in list(self._peers.items()):
             try:
                 os.write(fd, told)
@@ -141,7 +138,7 @@ class Nodes:
                 os.close(self._peers.pop(number))
 
     def _note(self, hints: set[int]) -> None:
-        self._hints |= hints
+        self._hints = _telling(self._hints | hints)
         self._arrived.set()
 
     def _read(self) -> None:
@@ -176,3 +173,8 @@ class Nodes:
         for number in living - set(self._peers):
             with contextlib.suppress(OSError):
                 self._peers[number] = os.open(folder / str(number), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _telling(hints: set[int]) -> set[int]:
+    """Of all the instants only the earliest matters; the others would pile up where nobody ever waits."""
+    return {min(hints), *(hints & {_CANCEL})} if hints else hints
