@@ -20,6 +20,7 @@ from tasks_server.clock import Clock
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["console", "json"]
 _RANK: Final[dict[Level, int]] = {"debug": 0, "info": 1, "warning": 2, "error": 3}
+_QUIET_MAX: Final = 1_000
 _WORDS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _COLORS: Final[dict[Level, str]] = {"debug": "\x1b[2m", "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m"}
 
@@ -28,6 +29,8 @@ class TelemetryEvent(msgspec.Struct, frozen=True):
     """Something worth telling. A subclass says what, in its fields, and how important it is."""
 
     level: ClassVar[Level] = "info"
+    quiet_ms: ClassVar[int] = 0
+    """How long the same event is not told again: what happens to every request would bury all else."""
 
 
 class ProcessStarted(TelemetryEvent, frozen=True):
@@ -95,6 +98,7 @@ class StoreTrouble(TelemetryEvent, frozen=True):
     """The store could not do something now; it is tried again."""
 
     level: ClassVar[Level] = "warning"
+    quiet_ms: ClassVar[int] = 5_000
     doing: str
     code: str
     message: str
@@ -169,11 +173,20 @@ class Telemetry:
         self._write = write
         self._render = _json_line if form == "json" else _colored_line if colored else _console_line
         self.debug = level == "debug"
+        self._quiet_until: dict[TelemetryEvent, int] = {}
 
     def emit(self, event: TelemetryEvent) -> None:
         """Tells of `event`, if it is important enough. Never raises."""
-        if _RANK[event.level] >= self._least:
-            self._write(self._render(self._clock.now(), event))
+        if _RANK[event.level] < self._least:
+            return
+        now = self._clock.now()
+        if event.quiet_ms:
+            if now < self._quiet_until.get(event, 0):
+                return
+            if len(self._quiet_until) >= _QUIET_MAX:
+                self._quiet_until.clear()
+            self._quiet_until[event] = now + event.quiet_ms
+        self._write(self._render(now, event))
 
 
 def _fields(event: TelemetryEvent) -> dict[str, object]:

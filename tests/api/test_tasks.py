@@ -217,6 +217,21 @@ async def test_the_same_key_for_another_body_is_a_conflict(client: httpx.AsyncCl
     assert (other.status_code, other.json()["code"]) == (409, "idempotency_key_reused")
 
 
+async def test_a_request_asked_again_after_its_date_is_known_by_its_key(client: httpx.AsyncClient, api: Api) -> None:
+    headers = {"Idempotency-Key": "order-17"}
+    body = task(executeAt=api.clock.now() + 60_000)
+    first = await client.post("/v1/queues/register", json=body, headers=headers)
+    api.clock.advance(120_000)
+    again = await client.post("/v1/queues/register", json=body, headers=headers)
+    other = await client.post("/v1/queues/register", json=task(executeAt=1), headers=headers)
+    unknown = await client.post("/v1/queues/register", json=body, headers={"Idempotency-Key": "order-18"})
+    assert (again.status_code, again.json()["id"]) == (200, first.json()["id"])
+    assert (other.status_code, unknown.status_code) == (409, 400)
+    api.clock.advance(86_400_000)
+    late = await client.post("/v1/queues/register", json=body, headers=headers)
+    assert late.status_code == 400
+
+
 async def test_owners_have_idempotency_keys_of_their_own(api: Api) -> None:
     headers = {"Idempotency-Key": "order-17"}
     for name in ("my-shop", "other-shop"):

@@ -9,6 +9,7 @@ from tasks_server.telemetry import (
     ProcessStarted,
     RequestServed,
     SettingIgnored,
+    StoreTrouble,
     Telemetry,
     TelemetryEvent,
     Unexpected,
@@ -54,6 +55,19 @@ def test_values_cannot_break_out_of_their_line(lines: list[bytes]) -> None:
     for line in lines:
         assert line.count(b"\n") == 1
         assert b"\x1b" not in line
+
+
+def test_the_same_trouble_is_told_now_and_then_not_with_every_request(lines: list[bytes]) -> None:
+    clock = ManualClock()
+    telemetry = Telemetry(clock, write=lines.append)
+    full = StoreTrouble(doing="claim", code="store_unavailable", message="the disk is full")
+    for _ in range(100):
+        telemetry.emit(full)
+    telemetry.emit(StoreTrouble(doing="settle", code="store_unavailable", message="the disk is full"))
+    assert len(lines) == 2
+    clock.advance(StoreTrouble.quiet_ms)
+    telemetry.emit(full)
+    assert len(lines) == 3
 
 
 def test_what_matters_less_than_the_level_is_dropped(lines: list[bytes]) -> None:

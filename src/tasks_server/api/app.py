@@ -156,7 +156,7 @@ class App:
         except (RequestError, StoreError) as error:
             answer = problem(error, route.action)
             if isinstance(error, StoreError):
-                self._telemetry.emit(_trouble(f"{route.action} ({request_id.decode()})", error))
+                self._telemetry.emit(_trouble(route.action, request_id, error))
         except Exception as error:
             answer = problem(error, route.action)
             self._telemetry.emit(Unexpected.of(f"{route.action} ({request_id.decode()})", error))
@@ -192,11 +192,11 @@ class App:
         self._telemetry.emit(told)
 
 
-def _trouble(doing: str, error: StoreError) -> TelemetryEvent:
-    """What the operator is told: of trouble that passes, a line; of any other, where it came from, too."""
+def _trouble(action: str, request_id: bytes, error: StoreError) -> TelemetryEvent:
+    """What the operator is told: of trouble that passes, a line now and then; of any other, where it came from."""
     if isinstance(error, Unavailable | Busy):
-        return StoreTrouble(doing, error.code, error.message)
-    return Unexpected.of(doing, error)
+        return StoreTrouble(action, error.code, error.message)
+    return Unexpected.of(f"{action} ({request_id.decode()})", error)
 
 
 _Serve = Callable[[Route, Scope, Receive, Send], Awaitable[None]]

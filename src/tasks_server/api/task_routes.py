@@ -133,7 +133,14 @@ class TaskRoutes:
         key = exchange.headers.get(b"idempotency-key")
         if key is not None:
             idempotency = Idempotency(_idempotency_key(key), hashlib.sha256(body).digest())
-        draft = wire.read_draft(body, self._clock.now(), self._tasks.zone)
+        try:
+            draft = wire.read_draft(body, self._clock.now(), self._tasks.zone)
+        except InvalidRequest:
+            # Asked again after its dates have passed, a request is refused as new, but known by its key.
+            known = await self._tasks.replay(owner, idempotency) if idempotency else None
+            if known is None:
+                raise
+            return Answer(200, encode(wire.task_view(known)), headers=(_REPLAYED,))
         task = await self._tasks.submit(owner, draft, idempotency)
         if isinstance(task, NewTask):
             return Answer(201, encode(wire.new_task_view(task)))

@@ -67,6 +67,13 @@ class TaskService:
             return answer.task
         _not_inserted(answer)
 
+    async def replay(self, owner: str, idempotency: Idempotency) -> Task | None:
+        """The task that an idempotency key stands for, if there is one. Raises `Conflict` as `submit` does."""
+        answer = await self._store.replay(owner, idempotency.key, idempotency.digest, self._clock.now())
+        if answer is None or answer.same_body:
+            return answer.task if answer else None
+        _not_inserted(answer)
+
     async def submit_batch(self, owner: str, drafts: Sequence[Draft]) -> list[NewTask]:
         """Stores all of them or none. Raises `Refused` when the queue has not room for all."""
         tasks = [self._place(owner, draft) for draft in drafts]

@@ -53,6 +53,10 @@ class Submitting(Protocol):
         """Stores all of them (one owner, no idempotency keys of their own) or none."""
         ...
 
+    async def replay(self, owner: str, key: str, digest: bytes, now: int) -> Duplicate | None:
+        """What an idempotency key was used for, as far as that is remembered at `now`. Stores nothing."""
+        ...
+
 
 # Steering
 

@@ -17,6 +17,7 @@ from tasks_server.store.ports import (
     Choose,
     Claimed,
     Decide,
+    Duplicate,
     Hints,
     InsertAnswer,
     Inserted,
@@ -107,6 +108,10 @@ class SqliteStore:
         if isinstance(answer, Inserted) and soonest <= tasks[0].created_at + _HINT_AHEAD_MS:
             self._nodes.hint_work(soonest)
         return answer
+
+    async def replay(self, owner: str, key: str, digest: bytes, now: int) -> Duplicate | None:
+        found: Duplicate | None = await self._read(self._submissions.replay, (owner, key, digest, now))
+        return found
 
     # Steering
 

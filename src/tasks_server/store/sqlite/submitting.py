@@ -83,6 +83,18 @@ class Submissions:
             self._write(connection, rows, searchable, tally, seen)
         return answers
 
+    def replay(
+        self, connection: apsw.Connection, items: Sequence[tuple[str, str, bytes, int]]
+    ) -> Sequence[Duplicate | None]:
+        """Each item is an owner, an idempotency key, the digest of a request under it, and the instant."""
+        answers = []
+        for owner, key, digest, now in items:
+            names = {"owner": owner, "key": key, "now": now}
+            row = connection.execute(sql("idempotency_replay"), names).fetchone()
+            loaded = load_task(connection, self._sealer, owner, row[1]) if row else None
+            answers.append(Duplicate(loaded.task, row[0] == digest) if row and loaded else None)
+        return answers
+
     @staticmethod
     def _admit(rooms: dict[str, _Room], seen: "_Idempotency", item: Sequence[NewTask]) -> InsertAnswer:
         room = rooms.get(item[0].owner)
