@@ -1,11 +1,11 @@
-"""Turns a call into libcurl options: URL, headers, data, and which options of a handle differ from call to call.
+"""Turns a call into libcurl options: URL, data, and which options of a handle differ from call to call. The headers
+are in `headers`.
 
 Nothing here touches the network. `load` puts a call on a handle and undoes what the call before had changed; it
 raises `Unsendable`, or whatever a malformed request makes Python raise, and the caller of it ends the call with that.
 """
 
 import base64
-import re
 import secrets
 from collections.abc import Sequence
 from functools import lru_cache
@@ -15,11 +15,11 @@ from urllib.parse import urlencode
 import msgspec
 import pycurl
 
-from tasks_server.domain import rules
 from tasks_server.domain.request import BODILESS_METHODS, FormPart, HttpRequest, TaskConfig
 from tasks_server.domain.urls import read_url
 from tasks_server.engine.calls import Call
 from tasks_server.engine.http.errors import Unsendable
+from tasks_server.engine.http.headers import BOUNDARY, render_headers
 
 _PROTOCOLS: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 # Values of FOLLOWLOCATION that pycurl has no names for: with OBEYCODE the method of a redirected request follows
@@ -31,13 +31,7 @@ _JSON: Final = b"Content-Type: application/json"
 _TEXT: Final = b"Content-Type: text/plain; charset=utf-8"
 _BINARY: Final = b"Content-Type: application/octet-stream"
 _NO_CONTENT_TYPE: Final = b"Content-Type:"
-_NO_EXPECT: Final = b"Expect:"
 
-_REFUSED: Final = rules.HEADERS_REFUSED | {"expect"}
-_REFUSED_PREFIXES: Final = ("x-tasks-", "proxy-")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-_HEADER_NAME: Final = re.compile(r"[!-9;-~]+")
-_BOUNDARY: Final = re.compile(r"""boundary=(?:"([^"]{1,70})"|([!-:<-~]{1,70}))""", re.IGNORECASE)
 
 _encode_json: Final = msgspec.json.Encoder().encode
 
@@ -74,7 +68,6 @@ def constant_options(*, ca_file: str | None, idle_seconds: int) -> list[tuple[in
         (pycurl.REDIR_PROTOCOLS, _PROTOCOLS),
         # Nothing of the environment or of files: no proxy variables, no .netrc.
         (pycurl.PROXY, ""),
-        (pycurl.NOPROXY, "*"),
         (pycurl.NETRC, pycurl.NETRC_IGNORED),
         (pycurl.TCP_KEEPALIVE, 1),
         (pycurl.MAXAGE_CONN, idle_seconds),
@@ -219,7 +212,7 @@ def render_body(request: HttpRequest) -> tuple[bytes | None, bytes | None]:
 def _render_form(parts: Sequence[FormPart], headers: dict[str, str] | None) -> tuple[bytes, bytes]:
     """Multipart form data (RFC 7578), values as they are. The caller may bring a type with a boundary of its own."""
     given = next((value for name, value in (headers or {}).items() if name.lower() == "content-type"), "")
-    found = _BOUNDARY.search(given)
+    found = BOUNDARY.search(given)
     boundary = ((found[1] or found[2]) if found else f"------------------------{secrets.token_hex(16)}").encode()
     pieces: list[bytes] = []
     for part in parts:
@@ -229,67 +222,3 @@ def _render_form(parts: Sequence[FormPart], headers: dict[str, str] | None) -> t
         pieces += (head, part.value.encode(), b"\r\n")
     pieces.append(b"--%b--\r\n" % boundary)
     return b"".join(pieces), b"Content-Type: multipart/form-data; boundary=" + boundary
-
-
-# Headers
-
-
-def render_headers(call: Call, agent_line: bytes, content_type: bytes | None) -> list[bytes]:
-    """All header lines in libcurl's form. The caller's replace our defaults; those of `call.headers` stand."""
-    agent = call.config.user_agent
-    has_body = content_type is not None
-    lines = [agent_line if agent is None else header_line("User-Agent", agent)]
-    ours = [header_line(name, value) for name, value in call.headers]
-    theirs = call.request.headers
-    if theirs:
-        given = _their_lines(theirs, call)
-        if agent is not None:
-            given.pop("user-agent", None)
-        elif "user-agent" in given:
-            lines.clear()
-        named = given.get("content-type")
-        if named is not None:
-            if content_type is not None and content_type.startswith(b"Content-Type: multipart/form-data"):
-                given["content-type"] = _with_boundary(named, content_type)
-            content_type = None
-        lines.extend(given.values())
-    if content_type is not None:
-        lines.append(content_type)
-    if has_body:
-        lines.append(_NO_EXPECT)
-    lines.extend(ours)
-    return lines
-
-
-def _their_lines(theirs: dict[str, str], call: Call) -> dict[str, bytes]:
-    """The caller's header lines by lower-case name, without those that only we may set."""
-    ours = {name.lower() for name, _ in call.headers}
-    lines = {}
-    for name, value in theirs.items():
-        lower = name.lower()
-        if lower in _REFUSED or lower.startswith(_REFUSED_PREFIXES):
-            raise Unsendable(f"the header {name[:64]} cannot be set")
-        if lower not in ours:
-            lines[lower] = header_line(name, value)
-    return lines
-
-
-def header_line(name: str, value: str) -> bytes:
-    """One header as libcurl wants it. Raises `Unsendable` for what would end the line or the header."""
-    if not (name.isascii() and _HEADER_NAME.fullmatch(name)):
-        raise Unsendable("a header's name holds a character that no header name may hold")
-    # Everything printable is free of control characters; the rest is looked at more closely.
-    if not value.isprintable() and _CONTROL.search(value):
-        raise Unsendable(f"the header {name} holds a control character")
-    if not value or value.isspace():
-        # libcurl takes "Name:" for "do not send it"; this is its form for an empty value.
-        return f"{name};".encode()
-    return f"{name}: {value}".encode()
-
-
-def _with_boundary(given: bytes, ours: bytes) -> bytes:
-    """The caller's multipart type with our boundary, when it has none; any other type as the caller wrote it."""
-    is_multipart = given.partition(b":")[2].strip().lower().startswith(b"multipart/")
-    if not is_multipart or _BOUNDARY.search(given.decode("utf-8")):
-        return given
-    return given.rstrip(b"; ") + b"; boundary=" + ours.partition(b"boundary=")[2]
