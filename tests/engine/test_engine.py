@@ -10,12 +10,12 @@ import pytest
 from tasks_server.clock import ManualClock
 from tasks_server.domain import lifecycle
 from tasks_server.domain.attempt import Outcome, OutcomeKind
-from tasks_server.domain.errors import Unavailable
+from tasks_server.domain.errors import StoreError, Unavailable
 from tasks_server.domain.owner import Owner
 from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec, encode_spec
 from tasks_server.domain.task import State, Task
 from tasks_server.engine.loop import Engine, EngineConfig
-from tasks_server.store.ports import Change
+from tasks_server.store.ports import Change, Report
 from tasks_server.telemetry import Telemetry
 
 from ..store.adapters import ADAPTERS
@@ -207,6 +207,43 @@ async def test_a_store_in_trouble_loses_no_outcome(shop: Shop, monkeypatch: pyte
     assert (await shop.task(task_id)).state is State.RUNNING
     assert await shop.engine.settler.flush()
     assert (await shop.task(task_id)).state is State.COMPLETED
+
+
+async def test_a_report_that_can_never_be_recorded_holds_up_no_other(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cursed, blessed = await shop.submit(), await shop.submit()
+    await shop.look()
+    shop.caller.end_all()
+    settle = shop.store.settle
+
+    async def choke(reports: list[Report]) -> set[int]:
+        if any(report.task_id == cursed for report in reports):
+            raise StoreError("the database refused")
+        return await settle(reports)
+
+    monkeypatch.setattr(shop.store, "settle", choke)
+    await shop.settle()
+    assert (await shop.task(blessed)).state is State.COMPLETED
+    assert (await shop.task(cursed)).state is State.RUNNING
+    assert any(cursed.encode() in line for line in shop.lines)
+    await shop.engine.settler.drained()
+
+
+async def test_with_nothing_to_give_the_dispatcher_comes_to_rest(
+    open_shop: Callable[..., "asyncio.Future[Shop]"],
+) -> None:
+    """More targets than one look shows, all of them busy: looks walk over them once, then wait for a slot."""
+    shop = await open_shop(EngineConfig(concurrency_max=1_000, per_target_max=1))
+    for _ in range(2):
+        for number in range(150):
+            await shop.submit(target=f"host-{number:03}.example:80")
+    shop.engine.executor.start()
+    looks = 0
+    while await shop.engine.dispatcher.look() == 0:
+        looks += 1
+        assert looks < 50
+    assert len(shop.caller.sent) == 150
 
 
 @contextlib.asynccontextmanager

@@ -236,17 +236,34 @@ async def test_a_walk_over_the_targets_of_a_line_shows_them_all(world: World, ow
     targets = [f"host-{number:03}.example:80" for number in range(100)]
     for target in targets:
         await world.submit(owner, target=target)
-    seen: set[str] = set()
-    after = ""
+    seen = await walk_groups(world)
+    assert sorted(target for _, target in seen) == targets
+
+
+async def test_the_walk_goes_on_with_the_less_urgent(world: World, owner: Owner) -> None:
+    """Many targets at several priorities: none is hidden behind those that come first."""
+    expected = set()
+    for number in range(60):
+        task = await world.submit(owner, target=f"host-{number % 20:03}.example:80", priority=9 - 4 * (number // 20))
+        expected.add((9 - task.priority, task.target))
+    assert await walk_groups(world) == expected
+
+
+async def walk_groups(world: World) -> set[tuple[int, str]]:
+    """All groups of one line, urgency and target, by looks that take nothing."""
+    seen: set[tuple[int, str]] = set()
+    after: tuple[int, str] | None = (-2, "")
     for _ in range(200):
+        assert after is not None
         shown = Shown()
-        looked = await world.look(shown, groups_max=8, targets_after=after)
+        looked = await world.look(shown, groups_max=8, groups_after=after)
         assert len(shown.groups) <= 8
-        seen |= {group.target for group in shown.groups}
-        after = looked.targets_resume_after
-        if not after:
+        seen |= {(group.urgency, group.target) for group in shown.groups}
+        after = looked.groups_resume_after
+        if after is None:
             break
-    assert sorted(seen) == targets
+    assert after is None
+    return seen
 
 
 async def test_full_targets_do_not_hide_the_others_of_their_line(world: World, owner: Owner) -> None:
@@ -255,13 +272,13 @@ async def test_full_targets_do_not_hide_the_others_of_their_line(world: World, o
     for target in busy:
         await world.submit_many(owner, 3, target=target)
     free = await world.submit(owner, target="free.example:80")
-    after = ""
+    after: tuple[int, str] = (-2, "")
     for _ in range(10):
-        looked = await world.look(groups_max=8, targets_after=after, targets_excluded=frozenset(busy))
+        looked = await world.look(groups_max=8, groups_after=after, targets_excluded=frozenset(busy))
         if looked.claims:
             break
-        assert looked.more
-        after = looked.targets_resume_after
+        assert looked.groups_resume_after is not None
+        after = looked.groups_resume_after
     assert [claim.id for claim in looked.claims] == [free.id]
 
 

@@ -90,11 +90,17 @@ class TaskConfig(msgspec.Struct, rename="camel", forbid_unknown_fields=True, omi
             retries_max=1 if self.retry_at is not None else self.retry,
             interval_ms=self.retry_interval,
             backoff=backoff,
-            interval_max_ms=self.retry_max_interval,
+            interval_max_ms=self._retry_cap_ms(),
             jitter=jitter,
             at=self.retry_at,
             ignored_statuses=tuple(self.ignore_status_code),
         )
+
+    def _retry_cap_ms(self) -> int:
+        """The cap, which by default makes way for a longer interval."""
+        if self.retry_max_interval == limits.RETRY_INTERVAL_CAP_MS:
+            return max(self.retry_max_interval, self.retry_interval)
+        return self.retry_max_interval
 
     def repeat_policy(self) -> RepeatPolicy:
         """The rule by which successes of this task are run again."""

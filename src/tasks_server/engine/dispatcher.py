@@ -19,6 +19,7 @@ _LOOK_AHEAD_MS: Final = 10
 """How long before a task is due to look for it. The rest of `PROMOTE_AHEAD_MS` is for its successors: what is due
 within it is taken by the same look, so that a steady stream is handled in small batches, not one by one.
 """
+_FROM_THE_FIRST: Final = (limits.URGENCY_FORCED - 1, "")
 _TROUBLE_FIRST_SECONDS: Final = 0.05
 _TROUBLE_MAX_SECONDS: Final = 5.0
 _GATHER_SECONDS: Final = 0.002
@@ -46,7 +47,7 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._line: Line | None = None
-        self._targets_after = ""
+        self._groups_after = _FROM_THE_FIRST
         self._starved = False
         self._freed = False
 
@@ -96,18 +97,20 @@ class Dispatcher:
             lease_until=now + limits.LEASE_MS,
             after=self._line,
             targets_excluded=self._inflight.full_targets(self._slots.target_max),
-            targets_after=self._targets_after,
+            groups_after=self._groups_after,
         )
         self._freed = False
         choice = _Choice(self._slots, self._inflight.held())
         claimed = await self._store.claim(look, choice)
         self._line = claimed.resume_after
-        self._targets_after = claimed.targets_resume_after
+        self._groups_after = claimed.groups_resume_after or _FROM_THE_FIRST
         if claimed.claims:
             self._executor.begin(claimed.claims)
         full = len(self._inflight) >= self._slots.total
         self._starved = full or choice.refused or bool(look.targets_excluded)
-        if not full and (claimed.more or (choice.refused and claimed.claims)):
+        # Looks follow each other at once while they bring something, or until all that is due was shown once.
+        all_shown = claimed.resume_after is None and claimed.groups_resume_after is None
+        if not full and (not all_shown or ((claimed.claims or claimed.promoted) and (claimed.more or choice.refused))):
             return 0.0
         if self._starved and self._freed:  # while the store was asked, room was made that it did not know of
             return _GATHER_SECONDS

@@ -117,7 +117,7 @@ class Executor:
             self._report(claim, config, _EXPIRED, now, now)
             return None
         timeout_ms = config.timeout
-        if config.timeout_at is not None and claim.failures == 0 and claim.repeats == 0:
+        if config.timeout_at is not None and claim.attempt == 1:
             timeout_ms = max(1, config.timeout_at - start_at)
         token = next(self._tokens)
         self._inflight.add(Running(token, claim, config, start_at + timeout_ms))

@@ -1,12 +1,11 @@
 """Records outcomes in batches: what arrives while a batch is written goes with the next."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Final
 
-from tasks_server.domain.errors import StoreError
+from tasks_server.domain.errors import Busy, Corrupt, StoreError, Unavailable
 from tasks_server.store.ports import Report, Settling
-from tasks_server.telemetry import StoreTrouble, Telemetry
+from tasks_server.telemetry import StoreTrouble, Telemetry, Unexpected
 
 _BATCH_MAX: Final = 1_000
 _WAIT_FIRST_SECONDS: Final = 0.05
@@ -16,7 +15,7 @@ _WAIT_MAX_SECONDS: Final = 5.0
 class Settler:
     """Takes reports, keeps them until they are recorded. A report whose lease was lost is dropped by the store."""
 
-    def __init__(self, store: Settling, telemetry: Telemetry, on_settled: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, store: Settling, telemetry: Telemetry) -> None:
         self._store = store
         self._telemetry = telemetry
         self._reports: list[Report] = []
@@ -24,7 +23,6 @@ class Settler:
         self._idle = asyncio.Event()
         self._idle.set()
         self._wait_seconds = _WAIT_FIRST_SECONDS
-        self._on_settled = on_settled
         self.lost = 0
 
     def add(self, report: Report) -> None:
@@ -45,7 +43,7 @@ class Settler:
         """Records one batch. False when the store cannot take it now: it is kept for later."""
         batch, self._reports = self._reports[:_BATCH_MAX], self._reports[_BATCH_MAX:]
         try:
-            self.lost += len(await self._store.settle(batch))
+            await self._record(batch)
         except StoreError as error:
             self._reports = batch + self._reports
             self._telemetry.emit(StoreTrouble(doing="settle", code=error.code, message=error.message))
@@ -54,8 +52,22 @@ class Settler:
         if not self._reports:
             self._arrived.clear()
             self._idle.set()
-        self._on_settled()
         return True
+
+    async def _record(self, batch: list[Report]) -> None:
+        """Records the batch together or, if one of it is at fault, each by itself: one that can never be recorded
+        is told of and left to its lease, which ends. Raises `StoreError` when the store can take nothing now.
+        """
+        try:
+            self.lost += len(await self._store.settle(batch))
+        except (Unavailable, Busy, Corrupt):
+            raise
+        except StoreError as error:
+            if len(batch) == 1:
+                self._telemetry.emit(Unexpected.of(f"settle task {batch[0].task_id}", error))
+                return
+            for report in batch:
+                await self._record([report])
 
     async def drained(self) -> None:
         """Returns once everything taken in is recorded."""

@@ -239,8 +239,8 @@ class Claimed(msgspec.Struct):
     promoted: int = 0
     resume_after: Line | None = None
     """The line to go on after with the next look; None: begin from the first again."""
-    targets_resume_after: str = ""
-    """The `targets_after` of the next look: a line had more targets than one look shows."""
+    groups_resume_after: tuple[int, str] | None = None
+    """The `groups_after` to go on with: a line had more groups than one look shows."""
     more: bool = False
     """Whether another look at once may find more: lines, groups or due tasks were left out for their number."""
 
@@ -262,8 +262,8 @@ class Look(msgspec.Struct, frozen=True):
     lines_max: int = 256
     groups_max: int = 64
     targets_excluded: frozenset[str] = frozenset()
-    targets_after: str = ""
-    """Of the most urgent tasks of a line, those for targets after this one come first."""
+    groups_after: tuple[int, str] = (-2, "")
+    """Urgency and target: of each line, the groups after this one are shown; all of them when none comes after."""
 
 
 class Claiming(Protocol):

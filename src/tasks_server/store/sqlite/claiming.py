@@ -70,7 +70,7 @@ class Claims:
 
     def _look(self, connection: apsw.Connection, look: Look, choose: Choose) -> Claimed:
         promoted, next_due_at = self._promote(connection, look.horizon)
-        groups, line_resume, targets_resume = _groups(connection, look)
+        groups, line_resume, groups_resume = _groups(connection, look)
         quotas = [quota for quota in choose(groups) if quota.count > 0] if groups else []
         claims = self._take(connection, quotas, look) if quotas else []
         wanted = sum(quota.count for quota in quotas)
@@ -79,8 +79,8 @@ class Claims:
             next_due_at,
             promoted,
             line_resume,
-            targets_resume,
-            more=bool(targets_resume)
+            groups_resume,
+            more=groups_resume is not None
             or line_resume is not None
             or promoted == _PROMOTE_MAX
             or len(claims) == wanted > 0,
@@ -140,27 +140,27 @@ class Claims:
         ]  # fmt: skip
 
 
-def _groups(connection: apsw.Connection, look: Look) -> tuple[list[Group], Line | None, str]:
-    """The groups to choose from, the line to resume after, the target to resume after."""
+def _groups(connection: apsw.Connection, look: Look) -> tuple[list[Group], Line | None, tuple[int, str] | None]:
+    """The groups to choose from, the line to resume after, the group to resume after."""
     after = look.after or Line(-1, -1)
     parameters = {
         "owner": after.owner,
         "lane": after.lane,
         "lines_max": look.lines_max,
         "groups_max": look.groups_max,
-        "targets_after": look.targets_after,
+        "urgency": look.groups_after[0],
+        "target": look.groups_after[1],
     }
     text, lines = single(connection, "groups_find", parameters)
     found = [Group(*row) for row in unpack(text)]
-    sizes = Counter((group.owner, group.lane) for group in found)
-    resume = Line(*max(sizes)) if lines >= look.lines_max else None
-    cut = [
-        max(group.target for group in found if (group.owner, group.lane) == line)
-        for line, size in sizes.items()
-        if size >= look.groups_max
-    ]
+    shown: dict[Line, list[tuple[int, str]]] = {}
+    for group in found:
+        shown.setdefault(Line(group.owner, group.lane), []).append((group.urgency, group.target))
+    resume = max(shown, key=lambda line: (line.owner, line.lane)) if lines >= look.lines_max else None
+    # Lines with more groups than were shown go on after the last one; of several, after the one that is least far.
+    cut = [max(groups) for groups in shown.values() if len(groups) >= look.groups_max]
     excluded = look.targets_excluded
-    return [group for group in found if group.target not in excluded], resume, min(cut, default="")
+    return [group for group in found if group.target not in excluded], resume, min(cut, default=None)
 
 
 def _pick(connection: apsw.Connection, quotas: Sequence[Quota]) -> list[int]:

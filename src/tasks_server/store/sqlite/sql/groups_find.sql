@@ -28,9 +28,13 @@ line (seq, n) AS (
 head (seq, n) AS (
     SELECT coalesce((
         SELECT b.seq FROM task AS b INDEXED BY task_available
-        WHERE b.state = 'available' AND b.owner = a.owner AND b.lane = a.lane AND b.urgency = a.urgency
-            AND b.target > :targets_after
+        WHERE b.state = 'available' AND b.owner = a.owner AND b.lane = a.lane AND b.urgency = :urgency
+            AND b.target > :target
         ORDER BY b.target, b.due_at LIMIT 1
+    ), (
+        SELECT b.seq FROM task AS b INDEXED BY task_available
+        WHERE b.state = 'available' AND b.owner = a.owner AND b.lane = a.lane AND b.urgency > :urgency
+        ORDER BY b.urgency, b.target, b.due_at LIMIT 1
     ), a.seq), 1
     FROM line JOIN task AS a ON a.seq = line.seq
     UNION ALL
