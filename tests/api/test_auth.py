@@ -75,6 +75,8 @@ async def test_the_admin_key_sees_all_and_acts_for_the_owner_it_names(api: Api, 
         assert (await one.post("/v1/queues/register", json=task())).status_code == 201
 
     assert len((await admin.get("/v1/queues")).json()) == 2
+    sorted_otherwise = await admin.get("/v1/queues?order=estimateEndAt")
+    assert (sorted_otherwise.status_code, sorted_otherwise.json()["errors"][0]["field"]) == (400, "query.order")
 
     named = api.client(ADMIN_KEY, registered["id"])
     assert len((await named.get("/v1/queues")).json()) == 1

@@ -60,6 +60,9 @@ def read_query(owner: str | None, query: Mapping[str, str]) -> TaskQuery:
     )
     if asked.lane is not None:
         faults += shapes.faults_of(Key, asked.lane, "query.lane")
+    if owner is None and asked.order != "created":  # no index goes over all owners but that of arrival
+        reason = "lists over all owners go by createdAt; name one with X-Tasks-Owner-Id for another order"
+        faults.append(Fault("query.order", reason, order, ["createdAt"]))
     if "cursor" in query and asked.offset:
         faults.append(Fault("query.offset", "cannot be given together with cursor", asked.offset))
     if faults:
