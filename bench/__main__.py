@@ -13,6 +13,7 @@ from bench.report import ROOT, say
 BENCHMARKS: Final[dict[str, list[str]]] = {
     "whole_path": ["whole_path"],
     "whole_path_batch": ["whole_path", "--batch", "100"],
+    "whole_path_flood": ["whole_path", "--batch", "100", "--in-queue", "0"],
     "drain": ["drain"],
     "drain_engine": ["drain", "--by", "engine"],
     "register": ["register"],

@@ -60,6 +60,7 @@ _IDLE_GROWTH: Final = "more memory with one million scheduled tasks"
 BUDGETS: Final = [
     Budget("whole path, one request a task", "whole_path", _IN_AND_OUT, "at least", 6_000, _PER_SECOND),
     Budget("whole path, batches of 100", "whole_path_batch", _IN_AND_OUT, "at least", 9_000, _PER_SECOND),
+    Budget("delivered during a flood of batches", "whole_path_flood", _IN_AND_OUT, "at least", None, _PER_SECOND),
     Budget("drain of tasks due at one instant", "drain", "final_per_second", "at least", 12_000, _PER_SECOND),
     Budget("drain, engine started late", "drain_engine", "final_per_second", "at least", 12_000, _PER_SECOND),
     Budget("lateness p50 at 500 tasks/s", "lateness", "late_ms.p50", "at most", 2, "ms"),

@@ -16,10 +16,13 @@ import msgspec
 import uvloop
 
 from bench import processes
+from bench.report import spread
 from bench.server import Account, Server
 
 REGISTER: Final = "/v1/queues/register"
 BATCH: Final = "/v1/queues/batch"
+_FEED_SECONDS: Final = 0.005
+"""How often a feeder looks at a queue that is full enough."""
 _SCRIPT: Final = """
 local file = assert(io.open("{folder}/body.json", "rb"))
 wrk.method = "POST"
@@ -49,7 +52,7 @@ def task(url: str, config: dict[str, Any] | None = None) -> dict[str, Any]:
 
 
 class Pressed(msgspec.Struct):
-    """What wrk did. `failed`: answers of 400 and above; `broken`: connections. Latency in ms."""
+    """What a load did. `failed`: answers of 400 and above; `broken`: connections. Latency in ms."""
 
     requests: int
     seconds: float
@@ -123,11 +126,18 @@ class Connection:
     async def post(self, path: str, body: bytes) -> bytes:
         """The body of the answer. Raises `Refused` for anything but 201."""
         head = f"POST {path}{self._head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        self._writer.write(head.encode() + body)
+        return await self._exchange(head.encode() + body, b"201")
+
+    async def get(self, path: str) -> bytes:
+        """The body of the answer. Raises `Refused` for anything but 200."""
+        return await self._exchange(f"GET {path}{self._head}\r\n".encode(), b"200")
+
+    async def _exchange(self, request: bytes, expected: bytes) -> bytes:
+        self._writer.write(request)
         answer = await self._reader.readuntil(b"\r\n\r\n")
         length = int(answer.lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0])
         content = await self._reader.readexactly(length)
-        if answer.split(b" ", 2)[1] != b"201":
+        if answer.split(b" ", 2)[1] != expected:
             raise Refused(f"{answer.splitlines()[0].decode()}: {content[:500].decode(errors='replace')}")
         return content
 
@@ -146,6 +156,55 @@ async def register_all(server: Server, account: Account, bodies: Iterable[bytes]
         connection.close()
 
     await asyncio.gather(*(work() for _ in range(connections)))
+
+
+class Feeder:
+    """Posts batches so that the queue always holds about `in_queue` tasks: as many come in as go out."""
+
+    def __init__(self, server: Server, account: Account, one: dict[str, Any], batch: int, in_queue: int) -> None:
+        self._server = server
+        self._account = account
+        self._body = next(iter(batches(one, batch, batch)))
+        self._batch = batch
+        self._in_queue = in_queue
+        self._latencies_ms: list[float] = []
+
+    def feed(self, seconds: float) -> Pressed:
+        """Feeds for some seconds. Raises `Refused`."""
+        began_at, cpu_before = time.time(), time.process_time()
+        run(self._feed(time.monotonic() + seconds))
+        ended_at = time.time()
+        told = spread(self._latencies_ms, 2)
+        return Pressed(
+            requests=len(self._latencies_ms),
+            seconds=ended_at - began_at,
+            began_at=began_at,
+            ended_at=ended_at,
+            failed=0,
+            broken=0,
+            latency_ms={name: told[name] for name in ("p50", "p95", "p99", "max")},
+            cpu_seconds=time.process_time() - cpu_before,
+        )
+
+    async def _feed(self, end: float) -> None:
+        watching = await Connection.open(self._server, self._account)
+        feeding = [
+            await Connection.open(self._server, self._account) for _ in range(max(1, self._in_queue // self._batch))
+        ]
+        while time.monotonic() < end:
+            owner = json.loads(await watching.get(f"/v1/owners/{self._account.name}"))
+            missing = (self._in_queue - owner["tasksInQueue"]) // self._batch
+            if missing > 0:
+                await asyncio.gather(*(self._post(connection) for connection in feeding[:missing]))
+            else:
+                await asyncio.sleep(_FEED_SECONDS)
+        for connection in (watching, *feeding):
+            connection.close()
+
+    async def _post(self, connection: Connection) -> None:
+        began = time.perf_counter()
+        await connection.post(BATCH, self._body)
+        self._latencies_ms.append((time.perf_counter() - began) * 1e3)
 
 
 def batches(made: Sequence[dict[str, Any]] | dict[str, Any], count: int = 0, size: int = 1_000) -> Iterable[bytes]:

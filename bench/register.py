@@ -51,7 +51,7 @@ class Registering:
             "tasks": count,
             "cpu_us_per_task": {
                 **cost(before, server.usage(), count),
-                "wrk": round(pressed.cpu_seconds / count * 1e6, 1),
+                "load": round(pressed.cpu_seconds / count * 1e6, 1),
             },
         }
 

@@ -3,6 +3,10 @@ delivered to nginx and recorded, while everything shares the cores.
 
 `in_and_out_per_second` is the lower of what came in and what went out within the time of the load. What was left in
 queue at its end is drained afterwards and told.
+
+Single tasks come from wrk as fast as the server takes them, which leaves the engine its share. Batches would come in
+several times as fast as tasks can be delivered, so that the figure would tell how a flood is endured: there, the client
+keeps a constant number of tasks in queue instead. `--in-queue 0` is the flood.
 """
 
 import sys
@@ -17,7 +21,9 @@ from bench.server import Server, cost
 from bench.target import Nginx, repeats
 
 
-def measure(folder: Path, seconds: float, connections: int, batch: int) -> tuple[dict[str, Any], list[str]]:
+def measure(
+    folder: Path, seconds: float, connections: int, batch: int, in_queue: int
+) -> tuple[dict[str, Any], list[str]]:
     """One run in `folder`; the results and the faults."""
     server = Server(folder / "data")
     account = server.account()
@@ -25,8 +31,12 @@ def measure(folder: Path, seconds: float, connections: int, batch: int) -> tuple
         one = load.task(target.url + "/hook")
         path, body = (load.BATCH, {"tasks": [one] * batch}) if batch > 1 else (load.REGISTER, one)
         before, target_before = server.usage(), target.cpu_seconds()
-        say(f"wrk, {connections} connections, {seconds:g} s")
-        pressed = load.press(folder / "wrk", server, account, path, body, connections, seconds)
+        if in_queue:
+            say(f"batches of {batch}, {in_queue} tasks in queue, {seconds:g} s")
+            pressed = load.Feeder(server, account, one, batch, in_queue).feed(seconds)
+        else:
+            say(f"wrk, {connections} connections, {seconds:g} s")
+            pressed = load.press(folder / "wrk", server, account, path, body, connections, seconds)
         final_at = server.wait_until_final(120)
         used, target_cpu = server.usage(), target.cpu_seconds() - target_before
         server.stop()
@@ -49,7 +59,7 @@ def measure(folder: Path, seconds: float, connections: int, batch: int) -> tuple
         "repeats": repeats(deliveries),
         "cpu_us_per_task": {
             **cost(before, used, count),
-            "wrk": round(pressed.cpu_seconds / count * 1e6, 1),
+            "load": round(pressed.cpu_seconds / count * 1e6, 1),
             "nginx": round(target_cpu / count * 1e6, 1),
         },
         "states": server.states(),
@@ -65,13 +75,17 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, help="how long the load lasts (default: 15; quick: 4)")
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--batch", type=int, default=1, help="tasks in one request")
+    parser.add_argument("--in-queue", type=int, help="how many tasks to keep in queue (default: 0; with --batch: 4000)")
     arguments = parser.parse_args()
     seconds = arguments.seconds or (4 if arguments.quick else 15)
-    connections = arguments.connections
+    connections, batch, in_queue = arguments.connections, arguments.batch, arguments.in_queue
+    if in_queue is None:
+        in_queue = 4_000 if batch > 1 else 0
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        results, faults = measure(Path(folder), seconds, connections, arguments.batch)
-    name = "whole_path" if arguments.batch == 1 else "whole_path_batch"
-    parameters = {"seconds": seconds, "connections": connections, "batch": arguments.batch, "target": "nginx"}
+        results, faults = measure(Path(folder), seconds, connections, batch, in_queue)
+    name = "whole_path" if batch == 1 else "whole_path_batch" if in_queue else "whole_path_flood"
+    parameters = {"seconds": seconds, "batch": batch, "target": "nginx"}
+    parameters |= {"in_queue": in_queue} if in_queue else {"connections": connections}
     return report.finish(Report(name, arguments.quick, parameters, results, faults))
 
 
