@@ -24,7 +24,7 @@ BENCHMARKS: Final[dict[str, list[str]]] = {
     "fairness": ["fairness"],
 }
 _SECONDS_MAX: Final = 900
-_KILL_GRACE_SECONDS: Final = 60
+_STOP_SECONDS_MAX: Final = 60
 
 
 def _run(name: str, quick: bool) -> bool:
@@ -36,9 +36,10 @@ def _run(name: str, quick: bool) -> bool:
         return process.wait(_SECONDS_MAX) == 0
     except subprocess.TimeoutExpired:
         say(f"{name} takes too long and is stopped")
-        process.terminate()
-        process.wait(_KILL_GRACE_SECONDS)
         return False
+    finally:
+        process.terminate()
+        process.wait(_STOP_SECONDS_MAX)
 
 
 def main() -> int:

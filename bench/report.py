@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -39,7 +40,8 @@ class Report(msgspec.Struct):
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """The arguments that every benchmark has."""
+    """The arguments that every benchmark has. From now on a SIGTERM unwinds, so that what was started is stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     made.add_argument("--quick", action="store_true", help="a short run: shows that it works, not what it is worth")
     return made

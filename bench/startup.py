@@ -107,6 +107,13 @@ def fill(server: Server, size_bytes: int) -> int:
 def measure(folder: Path, samples: int, size_bytes: int) -> tuple[dict[str, Any], list[str]]:
     """All the kinds of starts in `folder`; the results and the faults."""
     server = Server(folder / "data")
+    try:
+        return _measure(server, folder, samples, size_bytes)
+    finally:
+        server.stop()
+
+
+def _measure(server: Server, folder: Path, samples: int, size_bytes: int) -> tuple[dict[str, Any], list[str]]:
     account = server.account()
     say("empty database")
     results: dict[str, Any] = {"empty": starts(server, account, samples)}
