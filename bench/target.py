@@ -85,10 +85,12 @@ class Nginx:
         self._process = subprocess.Popen(
             [program, "-p", str(self._folder), "-c", str(config), "-e", str(self._folder / "error.log")],
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + _READY_SECONDS_MAX
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
+                self._process.kill()
                 sys.exit(f"bench: nginx did not start; see {self._folder / 'error.log'}")
             time.sleep(0.01)
         return self
@@ -106,15 +108,19 @@ class Nginx:
     def stop(self) -> None:
         """Ends it; its log is complete then."""
         process, self._process = self._process, None
-        if process is not None:
-            # Asked to open its log again, it first writes what it has; the new file says that it has done so.
+        if process is None:
+            return
+        try:
+            # Asked to open its log again, it first writes what it has; the new file says that it has done so. A signal
+            # that comes just before it waits for events is not seen until the next one: so it is asked again.
             self._log.rename(self._kept_log)
-            process.send_signal(signal.SIGUSR1)
             deadline = time.monotonic() + _READY_SECONDS_MAX
-            while not self._log.exists() and time.monotonic() < deadline:
-                time.sleep(0.01)
-            process.send_signal(signal.SIGTERM)
-            process.wait(20)
+            while not self._log.exists() and process.poll() is None and time.monotonic() < deadline:
+                process.send_signal(signal.SIGUSR1)
+                time.sleep(0.05)
+        finally:
+            process.kill()  # it has nothing left to do
+            process.wait()
 
     def cpu_seconds(self) -> float:
         """CPU time it took so far."""
