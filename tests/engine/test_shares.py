@@ -47,9 +47,7 @@ def test_an_owner_gets_only_its_most_urgent_tasks(groups: list[Group], slots: Sl
     for quota in share(groups, slots, held):
         own = [group for group in groups if group.owner == quota.group.owner]
         open_targets = [group for group in own if held.targets.get(group.target, 0) < slots.target_max]
-        # Targets fill up while owners are served one after the other, so that an earlier owner may have
-        # taken the last place at the target of a more urgent group; without that the rule is strict.
-        if len({group.target for group in open_targets}) == 1 and len({g.owner for g in groups}) == 1:
+        if len({group.owner for group in groups}) == 1:  # with others, the room of a target is divided
             assert quota.group.urgency == min(group.urgency for group in open_targets)
 
 
@@ -79,3 +77,9 @@ def test_the_owner_who_holds_least_comes_first() -> None:
     groups = [Group(1, 1, 9, "a:80"), Group(2, 1, 9, "b:80")]
     quotas = share(groups, Slots.of(10, 10), Held(9, {1: 9}, {"a:80": 9}))
     assert [(quota.group.owner, quota.count) for quota in quotas] == [(2, 1)]
+
+
+def test_owners_share_a_target_that_both_want() -> None:
+    groups = [Group(1, 1, 9, "t:80"), Group(2, 2, 9, "t:80")]
+    quotas = share(groups, Slots.of(1_024, 256), Held(0, {}, {}))
+    assert [(quota.group.owner, quota.count) for quota in quotas] == [(1, 128), (2, 128)]

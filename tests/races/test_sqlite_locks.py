@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import apsw
 import pytest
@@ -17,6 +19,7 @@ import pytest
 from tasks_server.clock import ManualClock
 from tasks_server.domain.owner import Owner
 from tasks_server.store.ports import Inserted, TaskQuery
+from tasks_server.store.sqlite.connection import LockFile
 from tests.store.adapters import ADAPTERS, Adapter
 from tests.store.world import World, up_to
 
@@ -43,10 +46,12 @@ def turn_taken(folder: Path) -> Iterator[Callable[[], int]]:
     """Holds the turn to write. Gives a function that tells how many wait for it."""
     with (folder / "tasks.db.lock").open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        inode = f":{os.fstat(file.fileno()).st_ino} "
+        # The first who waits is seen at this lock, the others at the one that it holds meanwhile.
+        inodes = [f":{(folder / name).stat().st_ino} " for name in ("tasks.db.lock", "tasks.db.turn")]
 
         def waiting() -> int:
-            return sum("-> FLOCK" in line and inode in line for line in Path("/proc/locks").read_text().splitlines())
+            lines = [line for line in Path("/proc/locks").read_text().splitlines() if "-> FLOCK" in line]
+            return sum(inode in line for line in lines for inode in inodes)
 
         yield waiting
 
@@ -81,6 +86,44 @@ async def test_two_wait_and_each_gets_its_turn(pair: Pair, owner: Owner) -> None
         await until(lambda: waiting() == 2)
     first, second = await asyncio.gather(*looks)
     assert sorted(claim.id for claim in first + second) == sorted(made)
+
+
+async def test_who_writes_without_pause_lets_the_other_in(pair: Pair, owner: Owner) -> None:
+    """The turn goes to who waits, not back to who had it: of two that always want it, each gets every second one."""
+    one, two = pair
+    order: list[str] = []
+    locks = {"one": LockFile(one.folder / "tasks.db"), "two": LockFile(two.folder / "tasks.db")}
+    with turn_taken(one.folder) as waiting:
+        turn = one.folder / "tasks.db.turn"
+        threads = [threading.Thread(target=write_often, args=(lock, turn, name, order)) for name, lock in locks.items()]
+        for thread in threads:
+            thread.start()
+        await until(lambda: waiting() == 2)
+    for thread in threads:
+        await asyncio.to_thread(thread.join)
+    for lock in locks.values():
+        lock.close()
+    assert order in (["one", "two"] * 50, ["two", "one"] * 50)
+
+
+def write_often(lock: LockFile, path: Path, name: str, order: list[str]) -> None:
+    """Takes 50 turns, each time ending one only when the other waits for the next, so that it is contested."""
+    with path.open("rb") as file:
+        for _ in range(50):
+            with lock:
+                order.append(name)
+                while order.count(name) < 50 and free(file):
+                    time.sleep(0)
+
+
+def free(file: BinaryIO) -> bool:
+    """Whether nobody holds the lock of this file."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    fcntl.flock(file, fcntl.LOCK_UN)
+    return True
 
 
 async def test_a_write_waits_for_a_stranger_at_the_database(pair: Pair, owner: Owner) -> None:

@@ -16,7 +16,7 @@ from tasks_server.domain.errors import Fault
 from tasks_server.domain.request import FormPart, HttpRequest, TaskConfig
 
 HEADERS_REFUSED: Final = frozenset(
-    {*("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "content-length")}
+    {*("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "content-length", "expect")}
 )
 """Hop-by-hop headers and Content-Length. `Host` is allowed: it names a virtual host behind the URL's address."""
 _OWN_PREFIX: Final = "x-tasks-"

@@ -52,11 +52,27 @@ def share(groups: Sequence[Group], slots: Slots, held: Held) -> list[Quota]:
     # Those who hold least come first: when slots are scarce, the remainder of the division goes to them.
     owners = sorted(by_owner, key=lambda owner: held.owners.get(owner, 0))
     rooms = [slots.owner_max - held.owners.get(owner, 0) for owner in owners]
-    targets = _Rooms(slots.target_max, held.targets)
+    targets = _divide_targets(owners, by_owner, slots.target_max, held)
     quotas: list[Quota] = []
     for owner, places in zip(owners, divide(free, rooms), strict=True):
-        quotas.extend(_share_owner(by_owner[owner], places, targets))
+        quotas.extend(_share_owner(by_owner[owner], places, targets[owner]))
     return quotas
+
+
+def _divide_targets(
+    owners: Sequence[int], by_owner: Mapping[int, Sequence[Group]], target_max: int, held: Held
+) -> dict[int, dict[str, int]]:
+    """How many more calls to each target each owner may make: equal parts for the owners who want that target."""
+    wanting: defaultdict[str, list[int]] = defaultdict(list)
+    for owner in owners:
+        for target in dict.fromkeys(group.target for group in by_owner[owner]):
+            wanting[target].append(owner)
+    rooms: dict[int, dict[str, int]] = {owner: {} for owner in owners}
+    for target, several in wanting.items():
+        room = max(0, target_max - held.targets.get(target, 0))
+        for owner, part in zip(several, divide(room, [room] * len(several)), strict=True):
+            rooms[owner][target] = part
+    return rooms
 
 
 def divide(amount: int, rooms: Sequence[int]) -> list[int]:
@@ -77,42 +93,21 @@ def divide(amount: int, rooms: Sequence[int]) -> list[int]:
     return parts
 
 
-class _Rooms:
-    """How many more calls each target may get."""
-
-    def __init__(self, limit: int, held: Mapping[str, int]) -> None:
-        self._limit = limit
-        self._held = held
-        self._taken: defaultdict[str, int] = defaultdict(int)
-
-    def of(self, target: str) -> int:
-        return max(0, self._limit - self._held.get(target, 0) - self._taken[target])
-
-    def take(self, target: str, count: int) -> None:
-        self._taken[target] += count
-
-
-def _share_owner(groups: Sequence[Group], places: int, targets: _Rooms) -> list[Quota]:
-    """One owner's places, for the most urgent level of each of its lanes."""
-    by_lane: defaultdict[int, list[Group]] = defaultdict(list)
-    for group in groups:
-        if targets.of(group.target) > 0:
-            by_lane[group.lane].append(group)
-    if places <= 0 or not by_lane:
+def _share_owner(groups: Sequence[Group], places: int, rooms: dict[str, int]) -> list[Quota]:
+    """One owner's places, for the most urgent of its tasks. `rooms` is what each target has for this owner."""
+    reachable = [group for group in groups if rooms[group.target] > 0]
+    if places <= 0 or not reachable:
         return []
-    # The most urgent level of the owner: its lanes that have such tasks share the places.
-    most_urgent = min(group.urgency for lane in by_lane.values() for group in lane)
-    lanes = [
-        [group for group in lane if group.urgency == most_urgent]
-        for lane in by_lane.values()
-        if any(group.urgency == most_urgent for group in lane)
-    ]
+    most_urgent = min(group.urgency for group in reachable)
+    by_lane: defaultdict[int, list[Group]] = defaultdict(list)
+    for group in reachable:
+        if group.urgency == most_urgent:
+            by_lane[group.lane].append(group)
     quotas = []
-    for level, room in zip(lanes, divide(places, [places] * len(lanes)), strict=True):
-        parts = divide(room, [targets.of(group.target) for group in level])
+    for level, room in zip(by_lane.values(), divide(places, [places] * len(by_lane)), strict=True):
+        parts = divide(room, [rooms[group.target] for group in level])
         for group, part in zip(level, parts, strict=True):
-            count = min(part, targets.of(group.target))
-            if count > 0:
-                targets.take(group.target, count)
-                quotas.append(Quota(group, count))
+            if part > 0:
+                rooms[group.target] -= part
+                quotas.append(Quota(group, part))
     return quotas

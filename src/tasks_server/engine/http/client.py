@@ -17,6 +17,8 @@ from tasks_server.engine.http.transfers import IDLE_SECONDS, Transfers
 
 _LOOK_SECONDS: Final = 1.0
 """While calls wait for their time, the clock is looked at this often at least: it may be set."""
+_START_MAX: Final = 32
+"""Calls started in one turn: in a burst, the answers to the first are read before the last are sent."""
 _DIED: Final = Outcome(OutcomeKind.INTERRUPTED, error="the HTTP thread of the server died")
 
 OnDone = Callable[[list[Done]], None]
@@ -65,8 +67,9 @@ class HttpClient(Caller):
         self._sleeping = False
         self._stopping = False
         self._ended = False
-        # Calls whose time has not come: a heap by start_at, and those of it that still count.
+        # Calls whose time has not come, a heap by start_at; those whose time has; and which of both still count.
         self._waiting: list[tuple[int, int, Call]] = []
+        self._due: deque[Call] = deque()
         self._held: set[int] = set()
 
     def start(self, on_done: OnDone) -> None:
@@ -138,23 +141,26 @@ class HttpClient(Caller):
                 continue
             now = self._clock.now()
             for call in item:
+                self._held.add(call.token)
                 if call.start_at <= now:
-                    self._transfers.begin(call)
+                    self._due.append(call)
                 else:
                     heapq.heappush(self._waiting, (call.start_at, call.token, call))
-                    self._held.add(call.token)
 
     def _start_due(self) -> float | None:
-        """Starts what is due. How long until the next is, in seconds; None: nothing waits."""
-        waiting = self._waiting
-        if not waiting:
-            return None
-        now = self._clock.now()
-        while waiting and waiting[0][0] <= now:
-            _, token, call = heapq.heappop(waiting)
-            if token in self._held:
-                self._held.discard(token)
+        """Starts some of what is due. How long until more is to be started, in seconds; None: nothing waits."""
+        waiting, due = self._waiting, self._due
+        if waiting:
+            now = self._clock.now()
+            while waiting and waiting[0][0] <= now:
+                due.append(heapq.heappop(waiting)[2])
+        for _ in range(min(len(due), _START_MAX)):
+            call = due.popleft()
+            if call.token in self._held:  # else it was aborted meanwhile
+                self._held.discard(call.token)
                 self._transfers.begin(call)
+        if due:
+            return 0.0
         # The clock's milliseconds are cut off, so this wait ends in the right one or at most one later, never before.
         return min((waiting[0][0] - now) / 1_000, _LOOK_SECONDS) if waiting else None
 

@@ -29,8 +29,8 @@ _BUSY_TIMEOUT_MS: Final = 5_000
 _CACHE_KIB: Final = 32_768
 _WAL_SAFETY_PAGES: Final = 32_768
 """Checkpoints are a background duty; should nobody do it, a commit does from here on (128 MiB)."""
-_ITEMS_MAX: Final = 2_000
-"""Items of one transaction; the rest waits for the next, so that other processes get their turn."""
+_ROWS_MAX: Final = 1_000
+"""Rows of one transaction, about; the rest waits for the next, so that other processes get their turn soon."""
 
 
 def connect(path: Path | None, *, durable: bool, read_only: bool = False) -> apsw.Connection:
@@ -77,28 +77,41 @@ def translate(error: Exception, path: Path | None = None) -> Exception:
 
 
 class LockFile:
-    """Whose turn it is to write, among processes on one file. Nothing is written to it."""
+    """Whose turn it is to write, among processes on one file. Nothing is written to it.
+
+    There are two locks, and who waits for the second holds the first: so a process that writes without pause cannot
+    take the turn again before the one who waits has had it. (The kernel alone wakes the waiting and lets them race.)
+    """
 
     def __init__(self, path: Path) -> None:
+        self._fds: list[int] = []
         try:
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            for ending in (".turn", ".lock"):
+                name = path.with_name(path.name + ending)
+                self._fds.append(os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
-            raise Unavailable(f"{path}: the lock file cannot be opened: {error.strerror}") from error
+            self.close()
+            raise Unavailable(f"{name}: the lock file cannot be opened: {error.strerror}") from error
 
     def __enter__(self) -> None:
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        waiting, writing = self._fds
+        fcntl.flock(waiting, fcntl.LOCK_EX)
+        fcntl.flock(writing, fcntl.LOCK_EX)
+        fcntl.flock(waiting, fcntl.LOCK_UN)
 
     def __exit__(self, *_: object) -> None:
-        fcntl.flock(self._fd, fcntl.LOCK_UN)
+        fcntl.flock(self._fds[1], fcntl.LOCK_UN)
 
     def close(self) -> None:
-        os.close(self._fd)
+        for fd in self._fds:
+            os.close(fd)
+        self._fds.clear()
 
 
 @contextlib.contextmanager
 def turn(path: Path | None) -> Iterator[None]:
     """One turn to write, for those who have no writer thread."""
-    lock = LockFile(path.with_name(path.name + ".lock")) if path else _NoLock()
+    lock = LockFile(path) if path else _NoLock()
     try:
         with lock:
             yield
@@ -117,10 +130,10 @@ class _NoLock:
 
 
 class _Job:
-    __slots__ = ("batch", "future", "item")
+    __slots__ = ("batch", "future", "item", "rows")
 
-    def __init__(self, batch: Batch, item: Any, future: "asyncio.Future[Any]") -> None:
-        self.batch, self.item, self.future = batch, item, future
+    def __init__(self, batch: Batch, item: Any, future: "asyncio.Future[Any]", rows: int) -> None:
+        self.batch, self.item, self.future, self.rows = batch, item, future, rows
 
 
 class Worker(threading.Thread):
@@ -137,15 +150,17 @@ class Worker(threading.Thread):
         self._loop = asyncio.get_running_loop()
         self.start()
 
-    def do(self, batch: Batch, item: Any) -> "asyncio.Future[Any]":
-        """Asks for `item` to be done by `batch`; what is asked in one turn of the loop is handed over together."""
+    def do(self, batch: Batch, item: Any, rows: int = 1) -> "asyncio.Future[Any]":
+        """Asks for `item`, of about so many rows, to be done by `batch`; what is asked in one turn of the loop is
+        handed over together.
+        """
         loop = self._loop
         if loop is None:
             raise Unavailable("the store is closed")
         future: asyncio.Future[Any] = loop.create_future()
         if not self._arrived:
             loop.call_soon(self._hand_over)
-        self._arrived.append(_Job(batch, item, future))
+        self._arrived.append(_Job(batch, item, future, rows))
         return future
 
     def _hand_over(self) -> None:
@@ -168,9 +183,9 @@ class Worker(threading.Thread):
         while going or jobs:
             if going:
                 going = self._collect(jobs)
-            turn = [jobs.popleft() for _ in range(min(len(jobs), _ITEMS_MAX))]
-            if turn:
-                self._answer(turn, self.perform(turn))
+            if jobs:
+                shared = _first(jobs)
+                self._answer(shared, self.perform(shared))
         self.finish()
 
     def _collect(self, jobs: deque[_Job]) -> bool:
@@ -197,6 +212,16 @@ class Worker(threading.Thread):
         raise NotImplementedError
 
 
+def _first(jobs: deque[_Job]) -> list[_Job]:
+    """Takes the jobs that share one transaction: as many as the rows allow, one at least."""
+    shared = [jobs.popleft()]
+    rows = shared[0].rows
+    while jobs and rows + jobs[0].rows <= _ROWS_MAX:
+        rows += jobs[0].rows
+        shared.append(jobs.popleft())
+    return shared
+
+
 def _resolve(jobs: list[_Job], answers: list[Any]) -> None:
     for job, answer in zip(jobs, answers, strict=True):
         if job.future.done():  # the one who asked was cancelled
@@ -217,7 +242,7 @@ class Writer(Worker):
         super().__init__("sqlite-writer")
         self.connection = connection
         self._path = path
-        self._lock = LockFile(path.with_name(path.name + ".lock")) if path else _NoLock()
+        self._lock = LockFile(path) if path else _NoLock()
         self._on_rollback = on_rollback
 
     def perform(self, jobs: list[_Job]) -> list[Any]:

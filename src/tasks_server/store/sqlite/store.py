@@ -104,7 +104,7 @@ class SqliteStore:
         for task in tasks:
             sealed.append(replace(task, spec=seal(task.spec, spec_context(task.id))))
             soonest = min(soonest, task.due_at)
-        answer: InsertAnswer = await self._write(self._submissions.insert, sealed)
+        answer: InsertAnswer = await self._write(self._submissions.insert, sealed, len(sealed))
         if isinstance(answer, Inserted) and soonest <= tasks[0].created_at + _HINT_AHEAD_MS:
             self._nodes.hint_work(soonest)
         return answer
@@ -196,7 +196,7 @@ class SqliteStore:
         return self._claims.open(await self._write(self._claims.claim, (look, choose)))
 
     async def settle(self, reports: Sequence[Report]) -> set[int]:
-        lost: set[int] = await self._write(self._settlements.settle, reports)
+        lost: set[int] = await self._write(self._settlements.settle, reports, len(reports))
         return lost
 
     async def extend(self, leases: Sequence[tuple[int, int]], lease_until: int) -> set[int]:
@@ -251,10 +251,10 @@ class SqliteStore:
         except Exception as error:
             raise translate(error, self._path) from error
 
-    def _write(self, batch: Batch, item: Any) -> "asyncio.Future[Any]":
+    def _write(self, batch: Batch, item: Any, rows: int = 1) -> "asyncio.Future[Any]":
         if self._writer is None:
             raise Unavailable("the store is not open")
-        return self._writer.do(batch, item)
+        return self._writer.do(batch, item, rows)
 
     def _read(self, batch: Batch, item: Any) -> "asyncio.Future[Any]":
         if self._reader is None:  # in memory, there is one connection for all
