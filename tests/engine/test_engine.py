@@ -20,7 +20,7 @@ from tasks_server.telemetry import Telemetry
 
 from ..store.adapters import ADAPTERS
 from ..store.world import World
-from .scripted import DOWN, ScriptedCaller
+from .scripted import DOWN, OK, ScriptedCaller
 
 
 class Shop:
@@ -130,8 +130,8 @@ async def test_a_later_task_is_sent_for_its_very_millisecond(shop: Shop) -> None
 
 
 async def test_the_dispatcher_sleeps_until_the_next_task_is_near(shop: Shop) -> None:
-    await shop.submit(delay=10_000)
-    assert await shop.engine.dispatcher.look() == pytest.approx(9.99)
+    await shop.submit(delay=4_000)
+    assert await shop.engine.dispatcher.look() == pytest.approx(3.99)
 
 
 async def test_retries_wait_and_end(shop: Shop) -> None:
@@ -355,3 +355,20 @@ async def test_repeats_follow_success(shop: Shop) -> None:
     await shop.settle()
     task = await shop.task(task_id)
     assert (task.state, task.status_code) == (State.COMPLETED, 204)
+
+
+async def test_retries_and_repeats_need_no_other_reason_to_run(shop: Shop) -> None:
+    """Nothing else happens on this server: only what a settlement planned can wake the engine."""
+    task_id = await shop.submit(TaskConfig(retry=2, retry_interval=1, repeat=2, repeat_interval=1))
+    outcomes = iter([DOWN, DOWN, OK, OK, OK])
+    async with working(shop):
+        for outcome in outcomes:
+            async with asyncio.timeout(2):  # an engine that nobody wakes looks every five seconds
+                while not shop.caller.sent:
+                    await asyncio.sleep(0.001)
+            shop.clock.advance(10)
+            shop.caller.end_all(outcome)
+        await shop.until(lambda: not shop.caller.sent)
+        await shop.engine.settler.drained()
+    task = await shop.task(task_id)
+    assert (task.state, task.attempt) == (State.COMPLETED, 5)

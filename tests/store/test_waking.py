@@ -3,10 +3,11 @@
 import asyncio
 
 from tasks_server.domain.owner import Owner
+from tasks_server.domain.request import TaskConfig
 from tasks_server.store.ports import Hints
 from tasks_server.store.sqlite.store import SqliteStore
 
-from .world import World
+from .world import FAILURE, LEASE_MS, World
 
 NOTHING = Hints()
 
@@ -58,3 +59,28 @@ async def test_hints_that_nobody_waits_for_take_no_room(world: World, owner: Own
     assert isinstance(world.store, SqliteStore)
     assert len(world.store._nodes._hints) <= 2
     assert await world.store.wait(60) == Hints(world.now, True)
+
+
+async def test_a_retry_is_a_hint_with_its_time(world: World, owner: Owner) -> None:
+    await world.submit(owner)
+    claim = await world.claim_one()
+    await world.store.wait(60)
+    await world.settle(claim, FAILURE, TaskConfig(retry=1, retry_interval=7_000))
+    assert await world.store.wait(60) == Hints(world.now + 7_000)
+
+
+async def test_the_end_of_a_task_is_no_hint(world: World, owner: Owner) -> None:
+    await world.submit(owner)
+    claim = await world.claim_one()
+    await world.store.wait(60)
+    await world.settle(claim)
+    assert await world.store.wait(0) == NOTHING
+
+
+async def test_what_was_rescued_is_a_hint(world: World, owner: Owner) -> None:
+    await world.submit(owner)
+    await world.claim_one()
+    await world.store.wait(60)
+    world.clock.advance(LEASE_MS + 1)
+    assert await world.store.rescue(world.now, 10) == 1
+    assert await world.store.wait(60) == Hints(world.now)

@@ -13,7 +13,7 @@ from tasks_server.engine.shares import Held, Slots, share
 from tasks_server.store.ports import Claiming, Group, Line, Look, Quota
 from tasks_server.telemetry import StoreTrouble, Telemetry
 
-_LOOK_AGAIN_SECONDS: Final = 30.0
+_LOOK_AGAIN_SECONDS: Final = 5.0
 """How long to go without a look when nothing is due and no hint comes."""
 _LOOK_AHEAD_MS: Final = 10
 """How long before a task is due to look for it. The rest of `PROMOTE_AHEAD_MS` is for its successors: what is due

@@ -296,7 +296,7 @@ class Settling(Protocol):
 
     async def settle(self, reports: Sequence[Report]) -> set[int]:
         """Records tasks and attempts where the lease still holds. The `ref`s whose lease was lost; of those nothing
-        was changed.
+        was changed. Tasks that go on are a hint to engines, with the instant at which the first of them is due.
         """
         ...
 

@@ -197,6 +197,9 @@ class SqliteStore:
 
     async def settle(self, reports: Sequence[Report]) -> set[int]:
         lost: set[int] = await self._write(self._settlements.settle, reports, len(reports))
+        again = [report.settlement.due_at for report in reports if not report.settlement.ended_at]
+        if again:  # retries, repeats and what was given back: whoever sleeps may have to wake for them
+            self._nodes.hint_work(min(again))
         return lost
 
     async def extend(self, leases: Sequence[tuple[int, int]], lease_until: int) -> set[int]:
@@ -212,6 +215,8 @@ class SqliteStore:
     async def rescue(self, now: int, limit: int) -> int:
         self._nodes.join()
         count: int = await self._write(self._settlements.rescue, (now, limit))
+        if count:
+            self._nodes.hint_work(now)
         return count
 
     async def expire(self, now: int, limit: int) -> int:
