@@ -22,6 +22,7 @@ from tasks_server.clock import SystemClock
 from tasks_server.domain import ids, limits
 from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec, encode_spec
+from tasks_server.domain.signing import SigningSecret
 from tasks_server.domain.task import NewTask, State
 from tasks_server.engine.shares import Held, Slots, share
 from tasks_server.store.ports import Group, Line, Look, Quota
@@ -85,7 +86,7 @@ class Case:
         now = _CLOCK.now()
         owner = Owner(ids.owner_id(now, os.urandom(10)), name, now, limits.TASKS_IN_QUEUE_MAX_MAX)
         key = OwnerKey(ids.task_id(now, os.urandom(9)), now)
-        assert await self.store.create_owner(owner, key, os.urandom(32))
+        assert await self.store.create_owner(owner, key, os.urandom(32), SigningSecret("first", now, os.urandom(32)))
         return owner.id
 
     async def claim(self) -> None:

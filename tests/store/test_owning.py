@@ -4,7 +4,7 @@ from tasks_server.domain import ids
 from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.task import State
 
-from .world import World
+from .world import World, secret
 
 
 def digest(text: str) -> bytes:
@@ -22,7 +22,7 @@ async def test_an_owner_is_found_by_id_name_and_key(world: World, owner: Owner) 
 
 async def test_a_name_is_given_once(world: World, owner: Owner) -> None:
     twin = Owner(ids.owner_id(world.now, b"\xff" * 10), owner.name, world.now)
-    assert await world.store.create_owner(twin, OwnerKey("key", world.now), digest("twin")) is False
+    assert await world.store.create_owner(twin, OwnerKey("key", world.now), digest("twin"), secret(9)) is False
     assert await world.store.owner(twin.id) is None
     assert await world.store.owner_by_key(digest("twin")) is None
     assert await world.store.owner_by_name(owner.name) == owner
@@ -111,7 +111,7 @@ async def test_a_deleted_owner_is_not_found_and_its_name_is_free(world: World, o
     assert await world.store.set_limit(owner.id, 5) is False
     assert await world.store.add_key(owner.id, OwnerKey("k", world.now), digest("k"), 2) is False
     again = Owner(ids.owner_id(world.now, b"\x01" * 10), owner.name, world.now)
-    assert await world.store.create_owner(again, OwnerKey("new", world.now), digest("new")) is True
+    assert await world.store.create_owner(again, OwnerKey("new", world.now), digest("new"), secret(9)) is True
     assert await world.store.owner_by_name(owner.name) == again
 
 

@@ -11,6 +11,7 @@ from tasks_server.domain.attempt import Attempt, Event, Outcome, OutcomeKind
 from tasks_server.domain.lifecycle import Progress
 from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec, encode_spec
+from tasks_server.domain.signing import SigningSecret
 from tasks_server.domain.task import NewTask, State, Task
 from tasks_server.store.ports import Change, Choose, Claim, Claimed, Group, Inserted, Look, Quota, Report, Store
 
@@ -20,6 +21,11 @@ LEASE_MS: Final = limits.LEASE_MS
 SUCCESS: Final = Outcome(OutcomeKind.SUCCESS, status_code=200)
 FAILURE: Final = Outcome(OutcomeKind.HTTP_ERROR, status_code=503, error="Service Unavailable")
 INTERRUPTED: Final = Outcome(OutcomeKind.INTERRUPTED)
+
+
+def secret(number: int, created_at: int = 0) -> SigningSecret:
+    """A signing secret that is another for each number."""
+    return SigningSecret(f"secret-{number}", created_at, number.to_bytes(32, "big"))
 
 
 def up_to(count: int) -> Choose:
@@ -58,7 +64,7 @@ class World:
         name = name or f"owner-{number}"
         owner = Owner(ids.owner_id(self.now, number.to_bytes(10, "big")), name, self.now, limit)
         key = OwnerKey(f"key-{number}", self.now)
-        assert await self.store.create_owner(owner, key, ids.key_digest(name))
+        assert await self.store.create_owner(owner, key, ids.key_digest(name), secret(number))
         return owner
 
     async def in_queue(self, owner: Owner) -> int:

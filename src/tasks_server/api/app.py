@@ -17,10 +17,12 @@ from tasks_server.api.openapi import openapi
 from tasks_server.api.owner_routes import OwnerRoutes
 from tasks_server.api.problems import MethodNotAllowed, problem
 from tasks_server.api.routes import Route, Success
+from tasks_server.api.signing_routes import SigningRoutes
 from tasks_server.api.task_routes import TaskRoutes
 from tasks_server.api.throttle import Throttle
 from tasks_server.clock import Clock
 from tasks_server.domain import limits
+from tasks_server.domain.egress import OPEN, Egress
 from tasks_server.domain.errors import Busy, Forbidden, NotFound, RequestError, StoreError, Unauthorized, Unavailable
 from tasks_server.service.owners import OwnerService
 from tasks_server.service.tasks import TaskService
@@ -33,7 +35,9 @@ _STATUS_PATH: Final = "/status"
 
 @dataclass(frozen=True)
 class ApiConfig:
-    """What the operator may choose. Dates without a zone count in `zone`; no `throttle_requests_max`: no throttle."""
+    """What the operator may choose. Dates without a zone count in `zone`; no `throttle_requests_max`: no throttle;
+    `egress` says what tasks may call.
+    """
 
     admin_key: str | None = None
     registration_open: bool = False
@@ -43,6 +47,7 @@ class ApiConfig:
     batch_max_bytes: int = 8 * 1024 * 1024
     throttle_requests_max: int | None = None
     throttle_window_ms: int = limits.MINUTE_MS
+    egress: Egress = OPEN
 
 
 def create_app(
@@ -55,7 +60,7 @@ def create_app(
 ) -> "App":
     """The API over an open store. `random` gives that many random bytes."""
     owners = OwnerService(store, clock, random)
-    tasks = TaskService(store, clock, config.zone, random)
+    tasks = TaskService(store, clock, config.zone, random, config.egress)
     authenticator = Authenticator(owners, clock, config.admin_key)
     owner_routes = OwnerRoutes(
         owners,
@@ -63,11 +68,12 @@ def create_app(
         registration_open=config.registration_open,
         body_max_bytes=config.body_max_bytes,
     )
+    signing_routes = SigningRoutes(owners, body_max_bytes=config.body_max_bytes)
     task_routes = TaskRoutes(tasks, clock, body_max_bytes=config.body_max_bytes, batch_max_bytes=config.batch_max_bytes)
     throttle = None
     if config.throttle_requests_max is not None:
         throttle = Throttle(config.throttle_requests_max, config.throttle_window_ms, clock)
-    table = [_status_route(), *owner_routes.table(), *task_routes.table()]
+    table = [_status_route(), *owner_routes.table(), *signing_routes.table(), *task_routes.table()]
     if config.docs:
         table += docs_routes()
     return App(table, authenticator, throttle, clock, telemetry)
@@ -172,8 +178,8 @@ class App:
             exchange.caller = caller or await self._identify(exchange)
             if access == "admin" and not exchange.caller.admin:
                 raise Forbidden("this takes the admin key", code="admin_required")
-            if self._throttle is not None:
-                return self._throttle.count(exchange.caller.scope or "admin")
+            if self._throttle is not None and not exchange.caller.admin:
+                return self._throttle.count(exchange.caller.scope or "")
         elif self._throttle is not None and route.path != _STATUS_PATH:
             return self._throttle.count(exchange.address())
         return ()

@@ -84,7 +84,8 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.description:
         operation["description"] = route.description
     if route.body is not None:
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": _schema(route.body)}}}
+        content = {"application/json": {"schema": _schema(route.body)}}
+        operation["requestBody"] = {"required": route.body_required, "content": content}
     if route.access in _ACCESS:
         operation["security"] = [{"key": []}]
     elif route.access == "open":

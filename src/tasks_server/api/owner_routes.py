@@ -15,6 +15,14 @@ _BODY: Final = ("malformed_json", "content_type_invalid", "invalid_request", "bo
 _CLOSED: Final = ("registration_closed", "admin_required", "credentials_malformed", "key_invalid")
 
 
+async def named_owner(owners: OwnerService, exchange: Exchange) -> Owner:
+    """The owner named in the path, if the caller may see it. Raises `NotFound`."""
+    owner = await owners.by_name(exchange.parameter("name"))
+    if exchange.caller.scope not in (None, owner.id):
+        raise NotFound("there is no owner of this name that this key may see", code=OWNER_NOT_FOUND)
+    return owner
+
+
 class OwnerRoutes:
     """The handlers, and the table of them."""
 
@@ -134,11 +142,7 @@ class OwnerRoutes:
         return Answer(200, DONE)
 
     async def _owner(self, exchange: Exchange) -> Owner:
-        """The owner named in the path, if the caller may see it."""
-        owner = await self._owners.by_name(exchange.parameter("name"))
-        if exchange.caller.scope not in (None, owner.id):
-            raise NotFound("there is no owner of this name that this key may see", code=OWNER_NOT_FOUND)
-        return owner
+        return await named_owner(self._owners, exchange)
 
     async def _answer(self, owner: Owner) -> Answer:
         return Answer(200, encode(wire.owner_view(owner, await self._owners.keys(owner))))

@@ -41,6 +41,7 @@ class Route(msgspec.Struct, frozen=True):
     success: Sequence[Success]
     errors: Sequence[str] = ()
     body: Any = None
+    body_required: bool = True
     query: Sequence[QueryParameter] = ()
     query_prefix: str | None = None
     """Further names are taken when they begin with this."""

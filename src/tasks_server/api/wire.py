@@ -13,10 +13,12 @@ import msgspec
 from msgspec import Meta
 
 from tasks_server.domain import limits, rules, shapes, validation
-from tasks_server.domain.attempt import Attempt
+from tasks_server.domain.attempt import Attempt, OutcomeKind
+from tasks_server.domain.egress import Egress
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec
+from tasks_server.domain.signing import Signing
 from tasks_server.domain.task import NewTask, State, Task
 from tasks_server.domain.validation import Draft, Registration
 from tasks_server.service.owners import IssuedKey
@@ -62,6 +64,20 @@ class OwnerPatch(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     tasks_in_queue_limit: QueueLimit
 
 
+class SigningRotation(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """How long the secret before stays valid beside the new one, in seconds."""
+
+    overlap_seconds: Annotated[int, Meta(ge=0, le=limits.SIGNING_OVERLAP_MAX_SECONDS)] = (
+        limits.SIGNING_OVERLAP_DEFAULT_SECONDS
+    )
+
+
+class SigningPatch(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """Whether calls are signed."""
+
+    enabled: bool
+
+
 class TaskPatch(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """What a merge patch may hold; the merged whole is judged as a registration."""
 
@@ -90,26 +106,26 @@ def read_json(body: bytes) -> Any:
     return value
 
 
-def read_draft(body: bytes, now: int, zone: tzinfo) -> Draft:
+def read_draft(body: bytes, now: int, zone: tzinfo, egress: Egress) -> Draft:
     """The task that a body asks for. Raises `InvalidRequest` with every fault."""
     try:
         registration = _REGISTRATION.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return validation.read(read_json(body), now, zone)
-    return validation.judge(registration, now)
+        return validation.read(read_json(body), now, zone, egress=egress)
+    return validation.judge(registration, now, egress)
 
 
-def read_batch(body: bytes, now: int, zone: tzinfo) -> list[Draft]:
+def read_batch(body: bytes, now: int, zone: tzinfo, egress: Egress) -> list[Draft]:
     """The tasks that a body asks for. Raises `InvalidRequest` with every fault of every task."""
     try:
-        return [validation.judge(registration, now) for registration in _BATCH.decode(body).tasks]
+        return [validation.judge(registration, now, egress) for registration in _BATCH.decode(body).tasks]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, InvalidRequest):
         raw = read_json(body)
     faults = list(_batch_faults(raw))
     drafts = []
     for index, task in enumerate(raw["tasks"] if not faults else ()):
         try:
-            drafts.append(validation.read(task, now, zone, f"tasks.{index}"))
+            drafts.append(validation.read(task, now, zone, f"tasks.{index}", egress))
         except InvalidRequest as error:
             faults += error.faults
     if faults:
@@ -138,6 +154,16 @@ def read_owner_registration(body: bytes) -> OwnerRegistration:
 def read_owner_patch(body: bytes) -> OwnerPatch:
     """Raises `InvalidRequest` with every fault."""
     return msgspec.convert(_object(OwnerPatch, body), OwnerPatch)
+
+
+def read_signing_rotation(body: bytes) -> SigningRotation:
+    """An empty body asks for the defaults. Raises `InvalidRequest` with every fault."""
+    return msgspec.convert(_object(SigningRotation, body or b"{}"), SigningRotation)
+
+
+def read_signing_patch(body: bytes) -> SigningPatch:
+    """Raises `InvalidRequest` with every fault."""
+    return msgspec.convert(_object(SigningPatch, body), SigningPatch)
 
 
 def _object(wanted: type[msgspec.Struct], body: bytes) -> dict[str, Any]:
@@ -252,6 +278,24 @@ class OwnerView(msgspec.Struct, rename="camel"):
     keys: list[KeyView]
 
 
+class SigningSecretView(msgspec.Struct, rename="camel"):
+    """A secret that calls are signed with. `expiresAt` is set once a newer one has taken its place. Only the owner
+    itself sees `secret`; the operator sees null.
+    """
+
+    id: str
+    secret: str | None
+    created_at: int
+    expires_at: int | None
+
+
+class SigningView(msgspec.Struct, rename="camel"):
+    """How an owner's calls are signed: by every one of the secrets, newest first."""
+
+    enabled: bool
+    secrets: list[SigningSecretView]
+
+
 encode: Final = msgspec.json.Encoder().encode
 DONE: Final = encode(DoneView("Done"))
 
@@ -290,7 +334,9 @@ def task_view(task: Task) -> TaskDetailView:
 def _response(task: Task) -> str | None:
     if task.response:
         return base64.b64encode(task.response).decode("ascii")
-    return base64.b64encode(task.error.encode()).decode("ascii") if task.error else None
+    if task.outcome is OutcomeKind.HTTP_ERROR or not task.error:  # the target answered, without a body
+        return None
+    return base64.b64encode(task.error.encode()).decode("ascii")
 
 
 def spec_view(spec: TaskSpec, metadata: dict[str, str] | None) -> SpecView:
@@ -331,6 +377,14 @@ def owner_view(owner: Owner, keys: Iterable[OwnerKey]) -> OwnerView:
         tasks_in_queue_limit=owner.tasks_in_queue_max,
         keys=[KeyView(key.id, key.created_at) for key in keys],
     )
+
+
+def signing_view(signing: Signing, *, reveal: bool) -> SigningView:
+    secrets = [
+        SigningSecretView(secret.id, secret.text if reveal else None, secret.created_at, secret.expires_at)
+        for secret in signing.secrets
+    ]
+    return SigningView(signing.enabled, secrets)
 
 
 def registered_owner_view(owner: Owner, issued: IssuedKey) -> RegisteredOwnerView:

@@ -121,7 +121,8 @@ def _judge_execute_at(at: int, immediately: bool, now: int, faults: list[Fault])
     if not 0 <= at <= dates.DATE_MAX_MS:
         faults.append(Fault("config.executeAt", _TOO_FAR, shapes.shown(at), dates.FORMS))
     elif at < now and not immediately:
-        advice = "it looks like seconds, milliseconds are wanted" if at * 1_000 >= now else _IMMEDIATELY
+        # Instants of our days in seconds would be instants of January 1970 in milliseconds.
+        advice = "it looks like seconds, milliseconds are wanted" if at * 100 < now else _IMMEDIATELY
         faults.append(Fault("config.executeAt", f"lies in the past; {advice}", at, f"{now} or later"))
 
 

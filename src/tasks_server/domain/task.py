@@ -5,6 +5,7 @@ from enum import StrEnum
 import msgspec
 
 from tasks_server.domain import limits
+from tasks_server.domain.attempt import OutcomeKind
 
 
 class State(StrEnum):
@@ -56,6 +57,8 @@ class Task(msgspec.Struct):
     """Its owner wants it run now: first in line until its next attempt."""
     metadata: dict[str, str] | None = None
     response: bytes | None = None
+    outcome: OutcomeKind | None = None
+    """How the last attempt ended that was recorded; loaded with its response."""
 
 
 class NewTask(msgspec.Struct):

@@ -19,6 +19,10 @@ class Call(msgspec.Struct):
     """Headers of ours (`X-Tasks-…`), sent beside the caller's."""
     start_at: int
     timeout_ms: int
+    signing: tuple[bytes, ...] = ()
+    """The keys to sign with (Standard Webhooks), newest first; none: the call is not signed."""
+    message: str = ""
+    """The id of the message that is signed."""
 
 
 class Done(msgspec.Struct):

@@ -105,7 +105,7 @@ class Dispatcher:
         self._line = claimed.resume_after
         self._groups_after = claimed.groups_resume_after or _FROM_THE_FIRST
         if claimed.claims:
-            self._executor.begin(claimed.claims)
+            await self._executor.begin(claimed.claims)
         full = len(self._inflight) >= self._slots.total
         self._starved = full or choice.refused or bool(look.targets_excluded)
         # Looks follow each other at once while they bring something, or until all that is due was shown once.

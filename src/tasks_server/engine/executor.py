@@ -10,15 +10,19 @@ import msgspec
 from tasks_server.clock import Clock
 from tasks_server.domain import lifecycle
 from tasks_server.domain.attempt import Attempt, Outcome, OutcomeKind
+from tasks_server.domain.errors import StoreError
 from tasks_server.domain.request import TaskConfig, TaskSpec, decode_spec
 from tasks_server.domain.retry import next_retry_at
+from tasks_server.domain.signing import message_id
 from tasks_server.engine.calls import Call, Caller, Done
 from tasks_server.engine.inflight import InFlight, Running
 from tasks_server.engine.settler import Settler
+from tasks_server.engine.signatures import Signatures
 from tasks_server.store.ports import Claim, Report
 from tasks_server.telemetry import AttemptEnded, Telemetry
 
 _INTERRUPTED: Final = Outcome(OutcomeKind.INTERRUPTED, error="cut short by a shutdown of the server")
+_UNSIGNED: Final = Outcome(OutcomeKind.INTERRUPTED, error="given back: the store did not tell how to sign it")
 _EXPIRED: Final = Outcome(OutcomeKind.EXPIRED, status_code=408, error=lifecycle.EXPIRED_ERROR)
 
 
@@ -32,6 +36,7 @@ class Executor:
         inflight: InFlight,
         clock: Clock,
         telemetry: Telemetry,
+        signatures: Signatures,
         *,
         jitter: Callable[[], float],
         on_free: Callable[[], None],
@@ -41,6 +46,7 @@ class Executor:
         self._inflight = inflight
         self._clock = clock
         self._telemetry = telemetry
+        self._signatures = signatures
         self._jitter = jitter
         self._on_free = on_free
         self._tokens = itertools.count(1)
@@ -56,8 +62,17 @@ class Executor:
 
         self._caller.start(hand_over)
 
-    def begin(self, claims: Sequence[Claim]) -> None:
-        """Sends what these claims ask for, each not before its time."""
+    async def begin(self, claims: Sequence[Claim]) -> None:
+        """Sends what these claims ask for, each not before its time. Raises `StoreError` when it cannot be found out
+        how to sign them; then they are given back.
+        """
+        try:
+            await self._signatures.refresh({claim.owner for claim in claims})
+        except StoreError:
+            now = self._clock.now()
+            for claim in claims:
+                self._report(claim, TaskConfig(), _UNSIGNED, now, now)
+            raise
         now = self._clock.now()
         calls = []
         for claim in claims:
@@ -114,14 +129,23 @@ class Executor:
         config = spec.config
         start_at = max(now, claim.due_at)
         if claim.expire_at is not None and start_at >= claim.expire_at:
-            self._report(claim, config, _EXPIRED, now, now)
+            self._report(claim, config, _EXPIRED, start_at, start_at)
             return None
         timeout_ms = config.timeout
         if config.timeout_at is not None and claim.attempt == 1:
             timeout_ms = max(1, config.timeout_at - start_at)
         token = next(self._tokens)
         self._inflight.add(Running(token, claim, config, start_at + timeout_ms))
-        return Call(token, spec.request, config, _headers(claim, spec, start_at), start_at, timeout_ms)
+        return Call(
+            token,
+            spec.request,
+            config,
+            _headers(claim, spec, start_at),
+            start_at,
+            timeout_ms,
+            self._signatures.keys(claim.owner, start_at),
+            message_id(claim.id, claim.repeats),
+        )
 
     def _report(self, claim: Claim, config: TaskConfig, outcome: Outcome, started_at: int, ended_at: int) -> None:
         progress = lifecycle.Progress(
@@ -166,5 +190,6 @@ def _headers(claim: Claim, spec: TaskSpec, start_at: int) -> list[tuple[str, str
         headers.append(("X-Tasks-Repeat-Count", str(claim.repeats)))
     own = spec.request.headers
     if own is None or not any(name.lower() == "idempotency-key" for name in own):
-        headers.append(("Idempotency-Key", claim.id))
+        # A repeat is another message than the run before it: a target that knows the key would pass it over.
+        headers.append(("Idempotency-Key", f"{claim.id}.{claim.repeats}" if claim.repeats else claim.id))
     return headers

@@ -17,6 +17,7 @@ from tasks_server.engine.inflight import InFlight
 from tasks_server.engine.maintenance import Checkpoint, Duty, Expire, KeepLeases, Prune, Rescue, repeat
 from tasks_server.engine.settler import Settler
 from tasks_server.engine.shares import Slots
+from tasks_server.engine.signatures import Signatures
 from tasks_server.store.ports import Store
 from tasks_server.telemetry import StoreTrouble, Telemetry
 
@@ -58,7 +59,14 @@ class Engine:
         self.inflight = InFlight()
         self.settler = Settler(store, telemetry)
         self.executor = Executor(
-            caller, self.settler, self.inflight, clock, telemetry, jitter=jitter, on_free=self._slot_freed
+            caller,
+            self.settler,
+            self.inflight,
+            clock,
+            telemetry,
+            Signatures(store, clock, telemetry),
+            jitter=jitter,
+            on_free=self._slot_freed,
         )
         self.dispatcher = Dispatcher(store, self.executor, self.inflight, slots, clock, telemetry)
         self._leases = KeepLeases(store, self.inflight, self.executor, clock)

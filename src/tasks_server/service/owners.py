@@ -10,6 +10,7 @@ from tasks_server.clock import Clock
 from tasks_server.domain import ids, limits
 from tasks_server.domain.errors import Conflict, Fault, InvalidRequest, NotFound, Refused
 from tasks_server.domain.owner import Owner, OwnerKey, name_fault
+from tasks_server.domain.signing import Signing, SigningSecret, rotated
 from tasks_server.store.ports import Owning
 
 OWNER_NOT_FOUND: Final = "owner_not_found"
@@ -39,7 +40,8 @@ class OwnerService:
         limit = limits.TASKS_IN_QUEUE_MAX_DEFAULT if tasks_in_queue_max is None else tasks_in_queue_max
         owner = Owner(ids.owner_id(now, self._random(ids.OWNER_ID_RANDOM_BYTES)), name, now, limit)
         issued = self._issue(now)
-        if not await self._store.create_owner(owner, OwnerKey(issued.id, now), ids.key_digest(issued.key)):
+        key, digest = OwnerKey(issued.id, now), ids.key_digest(issued.key)
+        if not await self._store.create_owner(owner, key, digest, self._secret(now)):
             raise Conflict(f"the name {name} is taken; choose another one", code="owner_name_taken")
         return owner, issued
 
@@ -96,6 +98,37 @@ class OwnerService:
             raise NotFound("the owner has no key of this id", code=KEY_NOT_FOUND)
         if not removed:
             raise Refused("this is the owner's last key; add another one first", code="last_key")
+
+    async def signing(self, owner: Owner) -> Signing:
+        """How the owner's calls are signed, with the secrets that are valid now. Raises `NotFound`."""
+        return self._valid(await self._store.signing(owner.id))
+
+    async def rotate_signing(self, owner: Owner, overlap_seconds: int) -> Signing:
+        """The same with a new secret. The one before stays valid for the overlap; one that was about to expire from an
+        earlier rotation ends at once. Raises `NotFound`.
+        """
+        now = self._clock.now()
+        new = self._secret(now)
+
+        def decide(before: Signing) -> Signing:
+            return Signing(before.enabled, tuple(rotated(before.secrets, new, now + overlap_seconds * 1_000)))
+
+        return self._valid(await self._store.change_signing(owner.id, decide))
+
+    async def set_signing(self, owner: Owner, enabled: bool) -> Signing:
+        """Whether calls are signed. The secrets stay as they are. Raises `NotFound`."""
+        changed = await self._store.change_signing(owner.id, lambda before: Signing(enabled, before.secrets))
+        return self._valid(changed)
+
+    def _valid(self, signing: Signing | None) -> Signing:
+        if signing is None:
+            raise NotFound("the owner has just been removed", code=OWNER_NOT_FOUND)
+        now = self._clock.now()
+        return Signing(signing.enabled, tuple(secret for secret in signing.secrets if secret.valid_at(now)))
+
+    def _secret(self, now: int) -> SigningSecret:
+        secret_id = ids.task_id(now, self._random(ids.TASK_ID_RANDOM_BYTES))
+        return SigningSecret(secret_id, now, self._random(limits.SIGNING_SECRET_BYTES))
 
     def _issue(self, now: int) -> IssuedKey:
         key_id = ids.task_id(now, self._random(ids.TASK_ID_RANDOM_BYTES))

@@ -10,9 +10,11 @@ import msgspec
 from tasks_server.clock import Clock
 from tasks_server.domain import ids, lifecycle, limits, validation
 from tasks_server.domain.attempt import Attempt, Event, OutcomeKind
-from tasks_server.domain.errors import Conflict, Forbidden, NotFound, Refused
+from tasks_server.domain.egress import OPEN, Egress
+from tasks_server.domain.errors import Conflict, Fault, Forbidden, InvalidRequest, NotFound, Refused
 from tasks_server.domain.lifecycle import EventKind
 from tasks_server.domain.request import TaskSpec, decode_spec
+from tasks_server.domain.signing import header_faults
 from tasks_server.domain.task import WAITING, NewTask, State, Task
 from tasks_server.domain.validation import Draft
 from tasks_server.service.timeline import TimelineEntry, timeline
@@ -30,6 +32,7 @@ from tasks_server.store.ports import (
 
 _T = TypeVar("_T")
 _SOON_MS: Final = limits.MINUTE_MS
+_HEADERS: Final = "httpRequest.headers"
 
 
 class Idempotency(msgspec.Struct, frozen=True):
@@ -40,15 +43,23 @@ class Idempotency(msgspec.Struct, frozen=True):
 
 
 class TaskService:
-    """What may be done with tasks. Dates without a zone count in `zone`; `random` gives that many random bytes."""
+    """What may be done with tasks. Dates without a zone count in `zone`; `random` gives that many random bytes;
+    `egress` says what tasks may call.
+    """
 
     def __init__(
-        self, store: Store, clock: Clock, zone: tzinfo = UTC, random: Callable[[int], bytes] = os.urandom
+        self,
+        store: Store,
+        clock: Clock,
+        zone: tzinfo = UTC,
+        random: Callable[[int], bytes] = os.urandom,
+        egress: Egress = OPEN,
     ) -> None:
         self._store = store
         self._clock = clock
         self._random = random
         self.zone = zone
+        self.egress = egress
 
     # Taking in
 
@@ -57,6 +68,8 @@ class TaskService:
 
         Raises `Refused` when the queue is full, `Conflict` when the key was used for something else.
         """
+        if draft.request.headers and (faults := header_faults(draft.request.headers, _HEADERS)):
+            await self._refuse_if_signed(owner, faults)
         task = self._place(owner, draft)
         if idempotency is not None:
             task.idempotency_key, task.idempotency_digest = idempotency.key, idempotency.digest
@@ -76,11 +89,25 @@ class TaskService:
 
     async def submit_batch(self, owner: str, drafts: Sequence[Draft]) -> list[NewTask]:
         """Stores all of them or none. Raises `Refused` when the queue has not room for all."""
+        faults = [
+            fault
+            for index, draft in enumerate(drafts)
+            if draft.request.headers
+            for fault in header_faults(draft.request.headers, f"tasks.{index}.{_HEADERS}")
+        ]
+        if faults:
+            await self._refuse_if_signed(owner, faults)
         tasks = [self._place(owner, draft) for draft in drafts]
         answer = await self._store.insert_batch(tasks)
         if not isinstance(answer, Inserted):
             _not_inserted(answer)
         return tasks
+
+    async def _refuse_if_signed(self, owner: str, faults: Sequence[Fault]) -> None:
+        """Raises `InvalidRequest` with these faults when the owner's calls are signed."""
+        signing = await self._store.signing(owner)
+        if signing is not None and signing.enabled:
+            raise InvalidRequest(faults)
 
     def _place(self, owner: str, draft: Draft) -> NewTask:
         """The draft as a task of its owner, in the line or waiting for its time."""
@@ -146,10 +173,12 @@ class TaskService:
     async def edit(self, owner: str | None, task_id: str, patch: object) -> Task:
         """The task under a merge patch of `{httpRequest, config, metadata}`. Raises `InvalidRequest`, too."""
         now = self._clock.now()
+        if faults := header_faults(_patched_headers(patch), _HEADERS):
+            await self._refuse_if_signed((await self.task(owner, task_id)).owner, faults)
 
         def decide(task: Task, spec: bytes) -> Change:
             lifecycle.allowed(task.state, EventKind.EDIT)  # the state refuses before the patch is judged
-            edit = validation.revise(decode_spec(spec), task, patch, now, self.zone)
+            edit = validation.revise(decode_spec(spec), task, patch, now, self.zone, self.egress)
             edited = lifecycle.edit(task, edit.draft.config, edit.rescheduled, now)
             edited.target, edited.metadata = edit.draft.target, edit.draft.metadata
             return Change(edited, Event(now, EventKind.EDIT.value), spec=edit.draft.spec)
@@ -189,6 +218,13 @@ class TaskService:
         """Engines look again when the task may be due before they would have looked by themselves."""
         if task.state is State.AVAILABLE or (task.state in WAITING and task.due_at < now + _SOON_MS):
             self._store.hint_work(task.due_at)
+
+
+def _patched_headers(patch: object) -> list[str]:
+    """The names of headers that a patch sets."""
+    request = patch.get("httpRequest") if isinstance(patch, dict) else None
+    headers = request.get("headers") if isinstance(request, dict) else None
+    return [name for name, value in headers.items() if value is not None] if isinstance(headers, dict) else []
 
 
 def _known(task_id: str) -> str:

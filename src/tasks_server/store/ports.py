@@ -13,6 +13,7 @@ import msgspec
 from tasks_server.domain.attempt import Attempt, Event
 from tasks_server.domain.lifecycle import Settlement
 from tasks_server.domain.owner import Owner, OwnerKey
+from tasks_server.domain.signing import Signing, SigningSecret
 from tasks_server.domain.task import NewTask, State, Task
 
 # Submitting
@@ -143,11 +144,15 @@ class Reading(Protocol):
 # Owners
 
 
+DecideSigning = Callable[[Signing], Signing]
+"""Given how an owner's calls are signed, how they are to be. May raise a `RequestError`: then nothing changes."""
+
+
 class Owning(Protocol):
     """Asked by the service of owners."""
 
-    async def create_owner(self, owner: Owner, key: OwnerKey, digest: bytes) -> bool:
-        """Stores a new owner with its first key. False when the name is taken."""
+    async def create_owner(self, owner: Owner, key: OwnerKey, digest: bytes, secret: SigningSecret) -> bool:
+        """Stores a new owner with its first key and signing secret. False when the name is taken."""
         ...
 
     async def owner(self, owner_id: str) -> Owner | None:
@@ -180,6 +185,14 @@ class Owning(Protocol):
 
     async def remove_key(self, owner_id: str, key_id: str) -> bool | None:
         """False when it is the owner's last key, None when there is no such key."""
+        ...
+
+    async def signing(self, owner_id: str) -> Signing | None:
+        """How the owner's calls are signed, with secrets that have expired."""
+        ...
+
+    async def change_signing(self, owner_id: str, decide: DecideSigning) -> Signing | None:
+        """Applies `decide` alone with the owner. How calls are signed afterwards, None when there is no owner."""
         ...
 
 
@@ -277,6 +290,14 @@ class Claiming(Protocol):
         ...
 
 
+class SigningKeys(Protocol):
+    """Asked by the engine before it sends."""
+
+    async def signing_keys(self, owners: Sequence[int]) -> dict[int, Signing]:
+        """How the calls of these owners, by their handles, are signed. Unknown handles are left out."""
+        ...
+
+
 # Settling
 
 
@@ -366,7 +387,7 @@ class Waking(Protocol):
         ...
 
 
-class Store(Submitting, Steering, Reading, Owning, Claiming, Settling, Maintaining, Waking, Protocol):
+class Store(Submitting, Steering, Reading, Owning, Claiming, SigningKeys, Settling, Maintaining, Waking, Protocol):
     """All that an adapter offers."""
 
     async def open(self) -> None: ...

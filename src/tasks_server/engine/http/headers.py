@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Final
 
 from tasks_server.domain import rules
+from tasks_server.domain.signing import HEADER_PREFIX
 from tasks_server.engine.calls import Call
 from tasks_server.engine.http.errors import Unsendable
 
@@ -54,6 +55,9 @@ def _their_lines(theirs: dict[str, str], call: Call) -> dict[str, bytes]:
         lines[lower] = header_line(name, value)
     for name, _ in call.headers:
         lines.pop(_header_name(name)[0], None)
+    if call.signing:
+        for name in [name for name in lines if name.startswith(HEADER_PREFIX)]:
+            del lines[name]
     return lines
 
 

@@ -20,6 +20,7 @@ from tasks_server.domain.urls import read_url
 from tasks_server.engine.calls import Call
 from tasks_server.engine.http.errors import Unsendable
 from tasks_server.engine.http.headers import BOUNDARY, render_headers
+from tasks_server.engine.http.signature import signature_lines
 
 _PROTOCOLS: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 # Values of FOLLOWLOCATION that pycurl has no names for: with OBEYCODE the method of a redirected request follows
@@ -132,7 +133,10 @@ def load(curl: "pycurl.Curl", loaded: Loaded, call: Call, agent_line: bytes, by_
     if body is None and method in _LENGTH_ALWAYS:
         body, content_type = b"", _NO_CONTENT_TYPE
     setopt(pycurl.URL, render_url(request))
-    setopt(pycurl.HTTPHEADER, render_headers(call, agent_line, content_type))
+    lines = render_headers(call, agent_line, content_type)
+    if call.signing:
+        lines += signature_lines(call, body)
+    setopt(pycurl.HTTPHEADER, lines)
     shape = (method, body is not None)
     if loaded.shape != shape:
         for option, value in by_shape[shape]:

@@ -6,17 +6,24 @@ from typing import Any
 import apsw
 
 from tasks_server.domain.owner import Owner, OwnerKey
+from tasks_server.domain.signing import SigningSecret
+from tasks_server.store.sealing import Sealer
+from tasks_server.store.sqlite.signing import insert_secret
 from tasks_server.store.sqlite.statements import sql
 
 
 class Ownings:
     """The batch functions about owners. Each handles its items one by one: they are rare."""
 
-    @staticmethod
-    def create(connection: apsw.Connection, items: Sequence[tuple[Owner, OwnerKey, bytes]]) -> Sequence[bool]:
-        """Each item is a new owner, its first key and that key's digest. False: the name is taken."""
+    def __init__(self, sealer: Sealer) -> None:
+        self._sealer = sealer
+
+    def create(
+        self, connection: apsw.Connection, items: Sequence[tuple[Owner, OwnerKey, bytes, SigningSecret]]
+    ) -> Sequence[bool]:
+        """Each item is a new owner, its first key, that key's digest, its signing secret. False: the name is taken."""
         answers = []
-        for owner, key, digest in items:
+        for owner, key, digest, secret in items:
             row = connection.execute(
                 sql("owner_insert"),
                 {
@@ -28,6 +35,7 @@ class Ownings:
             ).fetchone()
             if row is not None:
                 _insert_key(connection, row[0], key, digest)
+                insert_secret(connection, self._sealer, row[0], owner.id, secret)
             answers.append(row is not None)
         return answers
 
@@ -68,6 +76,7 @@ class Ownings:
             if row is not None and row[4] == 0:
                 connection.execute(sql("owner_delete"), {"owner": row[5]})
                 connection.execute(sql("owner_keys_delete"), {"owner": row[5]})
+                connection.execute(sql("signing_delete"), {"owner": row[5]})
             answers.append(row[4] == 0 if row is not None else None)
         return answers
 

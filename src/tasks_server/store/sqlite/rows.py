@@ -6,7 +6,7 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from tasks_server.domain.attempt import Attempt
+from tasks_server.domain.attempt import Attempt, OutcomeKind
 from tasks_server.domain.task import State, Task
 from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite.statements import sql
@@ -87,6 +87,7 @@ def load_task(
         forced=bool(row[18]),
         metadata=unpack(row[19]) if row[19] else None,
         response=None if sealed is None else sealer.open(sealed, response_context(task_id, row[21])),
+        outcome=OutcomeKind(row[25]) if row[25] else None,
     )
     return Loaded(row[0], task, row[20], row[23], row[24])
 

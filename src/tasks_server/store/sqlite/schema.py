@@ -8,6 +8,7 @@ import apsw
 from tasks_server.domain.errors import Corrupt
 from tasks_server.store import migrate
 from tasks_server.store.sealing import Sealer
+from tasks_server.store.sqlite.signing import fill_in
 
 APPLICATION_ID: Final = 0x7461736B  # "task", kept in the file's header
 _MIGRATIONS: Final = "tasks_server.store.sqlite.migrations"
@@ -32,6 +33,7 @@ def prepare(connection: apsw.Connection, path: Path | None, sealer: Sealer) -> N
             connection.execute(step.sql)
             connection.execute("INSERT INTO migration VALUES (?, ?, ?)", (step.number, step.name, step.checksum))
         _prove_key(connection, sealer)
+        fill_in(connection, sealer)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

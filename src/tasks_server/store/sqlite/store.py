@@ -12,11 +12,13 @@ from tasks_server.domain import limits
 from tasks_server.domain.attempt import Attempt, Event
 from tasks_server.domain.errors import RequestError, Unavailable
 from tasks_server.domain.owner import Owner, OwnerKey
+from tasks_server.domain.signing import Signing, SigningSecret
 from tasks_server.domain.task import NewTask, Task
 from tasks_server.store.ports import (
     Choose,
     Claimed,
     Decide,
+    DecideSigning,
     Duplicate,
     Hints,
     InsertAnswer,
@@ -35,6 +37,7 @@ from tasks_server.store.sqlite.nodes import Nodes
 from tasks_server.store.sqlite.owning import Ownings
 from tasks_server.store.sqlite.rows import spec_context
 from tasks_server.store.sqlite.settling import Settlements
+from tasks_server.store.sqlite.signing import Signings
 from tasks_server.store.sqlite.steering import Steerings
 from tasks_server.store.sqlite.submitting import Lanes, Submissions
 
@@ -63,6 +66,8 @@ class SqliteStore:
         self._settlements = Settlements(self._nodes, sealer)
         self._maintenance = maintaining.Maintenance(self._steerings, sealer)
         self._listings = Listings(sealer)
+        self._ownings = Ownings(sealer)
+        self._signings = Signings(sealer)
         self._writer: Writer | None = None
         self._reader: Reader | None = None
 
@@ -71,9 +76,11 @@ class SqliteStore:
         if self._path is not None:
             self._path = self._path.resolve()
         with turn(self._path):  # two that make a database at once, or recover its log, would refuse each other
-            connection = connect(self._path, durable=self._durable)
+            connection = connect(self._path, durable=True)  # what an upgrade makes is shown to owners
             try:
                 self._prepare(connection)
+                if not self._durable:
+                    connection.pragma("synchronous", "NORMAL")
                 self._nodes.open()
                 if self._path is not None:
                     self._reader = Reader("sqlite-reader", connect(self._path, durable=False), self._path)
@@ -149,8 +156,8 @@ class SqliteStore:
 
     # Owning
 
-    async def create_owner(self, owner: Owner, key: OwnerKey, digest: bytes) -> bool:
-        created: bool = await self._write(Ownings.create, (owner, key, digest))
+    async def create_owner(self, owner: Owner, key: OwnerKey, digest: bytes, secret: SigningSecret) -> bool:
+        created: bool = await self._write(self._ownings.create, (owner, key, digest, secret))
         return created
 
     async def owner(self, owner_id: str) -> Owner | None:
@@ -188,6 +195,20 @@ class SqliteStore:
     async def remove_key(self, owner_id: str, key_id: str) -> bool | None:
         done: bool | None = await self._write(Ownings.remove_key, (owner_id, key_id))
         return done
+
+    async def signing(self, owner_id: str) -> Signing | None:
+        found: Signing | None = await self._read(self._signings.of_owner, owner_id)
+        return found
+
+    async def change_signing(self, owner_id: str, decide: DecideSigning) -> Signing | None:
+        answer: Signing | RequestError | None = await self._write(self._signings.change, (owner_id, decide))
+        if isinstance(answer, RequestError):
+            raise answer
+        return answer
+
+    async def signing_keys(self, owners: Sequence[int]) -> dict[int, Signing]:
+        found: dict[int, Signing] = await self._read(self._signings.of_handles, owners)
+        return found
 
     # Claiming and settling
 

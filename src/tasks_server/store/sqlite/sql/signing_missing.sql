@@ -1,0 +1,3 @@
+-- Owners from before there was signing.
+SELECT seq, id, created_at FROM owner
+WHERE deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM signing_secret AS s WHERE s.owner = owner.seq)
