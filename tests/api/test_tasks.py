@@ -192,6 +192,28 @@ async def test_the_config_is_shown_with_defaults_and_without_secrets(client: htt
     assert spec["metadata"] == {"password": "is no secret here"}
 
 
+# What is told of the answer
+
+
+@pytest.mark.parametrize(
+    ("outcome", "response"),
+    [
+        (Outcome(OutcomeKind.HTTP_ERROR, 503, "the target answered 503"), None),
+        (Outcome(OutcomeKind.HTTP_ERROR, 503, "the target answered 503", b"no"), b"no"),
+        (Outcome(OutcomeKind.CONNECTION, 500, "refused"), b"refused"),
+        (Outcome(OutcomeKind.SUCCESS, 204), None),
+    ],
+)
+async def test_the_response_is_the_targets_or_says_why_there_is_none(
+    client: httpx.AsyncClient, api: Api, outcome: Outcome, response: bytes | None
+) -> None:
+    made = (await client.post("/v1/queues/register", json=task())).json()
+    api.clock.advance(5)
+    await worked(api.store, api.clock, outcome)
+    shown = (await client.get(f"/v1/queues/{made['id']}")).json()
+    assert shown["response"] == (base64.b64encode(response).decode() if response else None)
+
+
 # Idempotency
 
 

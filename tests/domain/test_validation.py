@@ -188,6 +188,8 @@ def test_data_may_nest_32_levels_and_no_more() -> None:
 
 def test_seconds_given_for_milliseconds_are_pointed_out() -> None:
     assert "looks like seconds" in faults(body(config={"executeAt": NOW // 1_000}))["config.executeAt"]
+    for past in (NOW - 5_000, "2020-01-01"):
+        assert "executeImmediately" in faults(body(config={"executeAt": past}))["config.executeAt"]
 
 
 def test_dates_are_not_judged_against_a_due_time_that_is_unknown() -> None:
