@@ -87,7 +87,7 @@ async def test_ids_and_keys_come_from_the_given_randomness(store: SqliteStore, c
     made = await TaskService(store, clock, random=random).submit(owner.id, draft(clock.now()))
 
     assert (owner.id[10:], issued.key, made.id[-14:]) == ("0" * 16, "A" * 64, "0" * 14)
-    assert sum(asked) == 10 + 9 + 128 + 9
+    assert sum(asked) == 10 + 9 + 128 + (9 + 32) + 9
 
 
 @pytest.mark.parametrize(
