@@ -79,9 +79,11 @@ async def test_a_database_of_somebody_else(tmp_path: Path, clock: ManualClock) -
     foreign = sqlite3.connect(tmp_path / "tasks.db")
     foreign.execute("CREATE TABLE task (id)")
     foreign.close()
+    before = (tmp_path / "tasks.db").read_bytes()
     error = await refused(tmp_path, clock)
     assert isinstance(error, Corrupt)
     assert "not one of Tasks Server" in error.message
+    assert (tmp_path / "tasks.db").read_bytes() == before
     foreign = sqlite3.connect(tmp_path / "tasks.db")
     assert foreign.execute("SELECT name FROM sqlite_schema").fetchall() == [("task",)]
     foreign.close()

@@ -66,7 +66,7 @@ STATES: Final = [
 @pytest.fixture(scope="module")
 def connection() -> apsw.Connection:
     connection = connect(None, durable=False)
-    schema.prepare(connection, None, Sealer(bytes(32)))
+    schema.prepare(connection, Sealer(bytes(32)))
     return connection
 
 

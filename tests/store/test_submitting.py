@@ -36,7 +36,7 @@ async def test_a_task_comes_back_as_it_was_submitted(world: World, owner: Owner)
         "created_at": world.now, "due_at": world.now + 90_000, "execution_at": world.now + 90_000, "ended_at": 0,
         "attempt": 0, "failures": 0, "repeats": 0, "status_code": 0, "error": None, "remaining_ms": None,
         "expire_at": world.now + 95_000, "target": "[::1]:8080", "forced": False, "metadata": metadata,
-        "response": None,
+        "response": None, "outcome": None,
     }  # fmt: skip
     assert await world.store.spec(owner.id, task.id) == spec
     assert await world.store.attempts(owner.id, task.id) == []

@@ -25,6 +25,8 @@ Batch = Callable[[apsw.Connection, Sequence[Any]], Sequence[Any]]
 """Does all the items in the transaction it is called in; one answer for each, in order. An answer that is an
 exception is raised to the one who asked, and the rest stands."""
 
+APPLICATION_ID: Final = 0x7461736B
+"""Marks a file as ours, in its header: "task"."""
 _BUSY_TIMEOUT_MS: Final = 5_000
 _CACHE_KIB: Final = 32_768
 _WAL_SAFETY_PAGES: Final = 32_768
@@ -39,6 +41,7 @@ def connect(path: Path | None, *, durable: bool, read_only: bool = False) -> aps
     try:
         connection = apsw.Connection(":memory:" if path is None else str(path), flags=flags, statementcachesize=200)
         connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
+        _refuse_foreign(connection, path)  # before anything is set that would change the file
         if not read_only:
             mode = connection.pragma("journal_mode", "wal")
             if path is not None and mode != "wal":
@@ -52,6 +55,15 @@ def connect(path: Path | None, *, durable: bool, read_only: bool = False) -> aps
     except apsw.Error as error:
         raise translate(error, path) from error
     return connection
+
+
+def _refuse_foreign(connection: apsw.Connection, path: Path | None) -> None:
+    """Raises `Corrupt` when the database is somebody else's. An empty one is anybody's."""
+    if connection.pragma("application_id") == APPLICATION_ID:
+        return
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone() or (0,)
+    if tables or connection.pragma("application_id"):
+        raise Corrupt(f"{path}: this is a SQLite database, but not one of Tasks Server")
 
 
 def translate(error: Exception, path: Path | None = None) -> Exception:

@@ -1,16 +1,14 @@
 """Opens a database for good: whose file it is, whether its key fits, whether its schema is ours; upgrades it."""
 
-from pathlib import Path
 from typing import Final
 
 import apsw
 
-from tasks_server.domain.errors import Corrupt
 from tasks_server.store import migrate
 from tasks_server.store.sealing import Sealer
+from tasks_server.store.sqlite.connection import APPLICATION_ID
 from tasks_server.store.sqlite.signing import fill_in
 
-APPLICATION_ID: Final = 0x7461736B  # "task", kept in the file's header
 _MIGRATIONS: Final = "tasks_server.store.sqlite.migrations"
 _BOOKS: Final = """
 CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL) STRICT;
@@ -19,14 +17,15 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STR
 _CANARY: Final = b"tasks-server canary"
 
 
-def prepare(connection: apsw.Connection, path: Path | None, sealer: Sealer) -> None:
+def prepare(connection: apsw.Connection, sealer: Sealer) -> None:
     """Makes a new database, or upgrades one of ours, in one transaction.
 
-    Raises `Corrupt` for a file of somebody else or under another key, `SchemaOutOfDate` for a newer one.
+    Raises `Corrupt` for a file under another key, `SchemaOutOfDate` for a newer one.
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
-        _identify(connection, path)
+        if connection.pragma("application_id") != APPLICATION_ID:
+            connection.pragma("application_id", APPLICATION_ID)
         connection.execute(_BOOKS)
         applied = {row[0]: row[1] for row in connection.execute("SELECT number, checksum FROM migration")}
         for step in migrate.pending(migrate.load(_MIGRATIONS), applied):
@@ -39,16 +38,6 @@ def prepare(connection: apsw.Connection, path: Path | None, sealer: Sealer) -> N
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-
-
-def _identify(connection: apsw.Connection, path: Path | None) -> None:
-    found = connection.pragma("application_id")
-    if found == APPLICATION_ID:
-        return
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if found or (tables and tables[0]):
-        raise Corrupt(f"{path}: this is a SQLite database, but not one of Tasks Server")
-    connection.pragma("application_id", APPLICATION_ID)
 
 
 def _prove_key(connection: apsw.Connection, sealer: Sealer) -> None:

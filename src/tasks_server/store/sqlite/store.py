@@ -273,7 +273,7 @@ class SqliteStore:
 
     def _prepare(self, connection: Any) -> None:
         try:
-            schema.prepare(connection, self._path, self._sealer)
+            schema.prepare(connection, self._sealer)
         except Exception as error:
             raise translate(error, self._path) from error
 
