@@ -13,6 +13,8 @@ from tasks_server.domain import dates, durations, limits, validation
 from tasks_server.domain.request import METHODS
 
 _REF: Final = "#/components/schemas/{name}"
+_HARMLESS_URL: Final = "http://127.0.0.1:9420/status"
+"""The page of the API begins with it: whoever just presses Send calls this server, and nobody else."""
 _EVERYWHERE: Final = ("internal_error", "store_error", "store_corrupt", "store_schema_out_of_date")
 _STORE: Final = ("store_unavailable", "store_busy", "throttled")
 _ACCESS: Final[Mapping[str, Sequence[str]]] = {
@@ -174,11 +176,11 @@ def _loosen(components: dict[str, Any]) -> None:
         text = {"type": "string", "maxLength": 64, "examples": ["90s", "3d5h"]}
         config[name] = {"anyOf": [number, text], "default": bounds["default"], "description": durations.FORMS}
     request = components["HttpRequest"]["properties"]
-    request["url"] |= {"pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@\\\\]+", "examples": ["https://example.com/hook"]}
+    request["url"] |= {"pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@\\\\]+", "examples": [_HARMLESS_URL]}
     components["OwnerRegistration"]["properties"]["name"] |= {
         "minLength": limits.OWNER_NAME_LENGTH_MIN,
         "maxLength": limits.OWNER_NAME_LENGTH_MAX,
         "pattern": "^[a-z]([a-z0-9]|-[a-z0-9])*$",
         "examples": ["small-shop"],
     }
-    request["method"] = {"type": "string", "examples": sorted(METHODS), "description": "In any case"}
+    request["method"] = {"type": "string", "examples": ["GET", *sorted(METHODS - {"GET"})], "description": "In any case"}
