@@ -12,12 +12,12 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from tasks_server.domain import limits, rules, shapes, validation
+from tasks_server.domain import limits, masking, rules, shapes, validation
 from tasks_server.domain.attempt import Attempt, OutcomeKind
 from tasks_server.domain.egress import Egress
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.owner import Owner, OwnerKey
-from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec
+from tasks_server.domain.request import TaskSpec
 from tasks_server.domain.signing import Signing
 from tasks_server.domain.task import NewTask, State, Task
 from tasks_server.domain.validation import Draft, Registration
@@ -301,7 +301,7 @@ DONE: Final = encode(DoneView("Done"))
 
 
 def new_task_view(task: NewTask) -> TaskView:
-    return TaskView(task.id, "RUNNING", task.created_at, 0, 0, task.due_at, None, task.metadata)
+    return TaskView(task.id, "RUNNING", task.created_at, 0, 0, task.due_at, None, masking.shown_entries(task.metadata))
 
 
 def listed_task_view(task: Task) -> ListedTaskView:
@@ -319,7 +319,7 @@ def task_view(task: Task) -> TaskDetailView:
         estimate_end_at=task.ended_at,
         estimate_execution_at=task.execution_at,
         response=_response(task),
-        metadata=task.metadata,
+        metadata=masking.shown_entries(task.metadata),
         phase=task.state.value,
         lane=task.lane,
         priority=task.priority,
@@ -340,19 +340,9 @@ def _response(task: Task) -> str | None:
 
 
 def spec_view(spec: TaskSpec, metadata: dict[str, str] | None) -> SpecView:
-    request = _filled_in(spec.request)
-    for name in ("headers", "query"):
-        if request[name]:
-            request[name] = {key: _masked(key, value) for key, value in request[name].items()}
-    return SpecView(request, _filled_in(spec.config), metadata)
-
-
-def _filled_in(struct: HttpRequest | TaskConfig) -> dict[str, Any]:
-    return {field.encode_name: getattr(struct, field.name) for field in msgspec.structs.fields(struct)}
-
-
-def _masked(name: str, value: str) -> str:
-    return shapes.MASK if shapes.is_secret_name(name) else value
+    return SpecView(
+        masking.shown_request(spec.request), masking.shown_request(spec.config), masking.shown_entries(metadata)
+    )
 
 
 def attempt_view(attempt: Attempt) -> AttemptView:

@@ -12,7 +12,7 @@ from tasks_server.cli import output
 from tasks_server.cli.options import Config, DataDir, with_services
 from tasks_server.cli.output import Json
 from tasks_server.clock import SystemClock
-from tasks_server.domain import limits, validation
+from tasks_server.domain import limits, masking, validation
 from tasks_server.domain.errors import Fault, InvalidRequest, TasksServerError
 from tasks_server.domain.task import NewTask, State, Task
 from tasks_server.service.tasks import TaskService
@@ -35,6 +35,7 @@ def _as_dict(task: Task | NewTask) -> dict[str, Any]:
     fields = ("id", "owner", "lane", "state", "priority", "created_at", "due_at", "metadata")
     more = ("execution_at", "ended_at", "attempt", "failures", "repeats", "status_code", "error")
     shown = {name: getattr(task, name) for name in fields}
+    shown["metadata"] = masking.shown_entries(task.metadata)
     if isinstance(task, Task):
         shown |= {name: getattr(task, name) for name in more}
     return shown
@@ -235,18 +236,24 @@ def show(
     task, spec, timeline, zone = with_services(work, config, data_dir)
     if json:
         response = base64.b64encode(task.response).decode() if task.response is not None else None
-        told = {"request": spec.request, "config": spec.config, "response": response, "timeline": timeline}
+        told = {
+            "request": masking.shown_request(spec.request),
+            "config": masking.shown_request(spec.config),
+            "response": response,
+            "timeline": timeline,
+        }
         output.as_json(_as_dict(task) | told)
         return
+    shown = _as_dict(task)
     facts = {
         "id": task.id,
         "state": task.state.value,
-        "request": f"{spec.request.method} {spec.request.url}",
+        "request": f"{spec.request.method} {masking.shown_url(spec.request.url)}",
         "due": output.instant(task.due_at, zone),
         "attempts": str(task.attempt),
         "status": str(task.status_code or "-"),
         "error": task.error or "-",
-        "metadata": ", ".join(f"{name}={value}" for name, value in (task.metadata or {}).items()) or "-",
+        "metadata": ", ".join(f"{name}={value}" for name, value in (shown["metadata"] or {}).items()) or "-",
         "response": _excerpt(task.response),
     }
     output.table(("", ""), list(facts.items()))

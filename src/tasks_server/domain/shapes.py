@@ -17,7 +17,10 @@ from tasks_server.domain.errors import Fault
 
 _GIVEN_LENGTH_MAX: Final = 100
 MASK: Final = "***"
-_SECRET_WORDS: Final = ("authorization", "cookie", "password", "secret", "token", "api-key", "apikey", "api_key")
+_SECRET_WORDS: Final = (
+    *("authorization", "cookie", "password", "passwd", "secret", "token", "credential", "signature", "x-auth"),
+    *("api-key", "apikey", "api_key", "access-key", "accesskey", "access_key"),
+)
 
 
 def is_secret_name(name: str) -> bool:
@@ -30,13 +33,29 @@ def is_secret_name(name: str) -> bool:
     return any(word in lowered for word in _SECRET_WORDS)
 
 
+def is_marked_secret(wanted: Any) -> bool:
+    """Whether a type is marked as secret, itself or a member of it: `Meta(extra={"secret": True})`.
+
+    >>> from msgspec import Meta
+    >>> is_marked_secret(Annotated[str, Meta(extra={"secret": True})] | None), is_marked_secret(str | None)
+    (True, False)
+    """
+    if get_origin(wanted) is Annotated:
+        inner, *metas = get_args(wanted)
+        marked = any(isinstance(meta, msgspec.Meta) and (meta.extra or {}).get("secret") for meta in metas)
+        return marked or is_marked_secret(inner)
+    if get_origin(wanted) in (Union, types.UnionType):
+        return any(is_marked_secret(member) for member in get_args(wanted))
+    return False
+
+
 def shown(value: object, path: str = "") -> Any:
     """What a fault repeats of a value: little of it, nothing of containers, and nothing secret."""
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):
         return f"an array of {len(value)}"
-    if value is not None and is_secret_name(path.rpartition(".")[2]):
+    if value is not None and any(map(is_secret_name, path.split("."))):
         return MASK
     if isinstance(value, str) and len(value) > _GIVEN_LENGTH_MAX:
         return value[:_GIVEN_LENGTH_MAX] + "…"
@@ -93,7 +112,10 @@ def struct_faults(
     prefix = f"{path}." if path else ""
     for name, item in value.items():
         field = known.get(name)
-        if field is not None:
+        if field is not None and is_marked_secret(field.type):
+            for fault in faults_of(field.type, item, prefix + name):
+                yield msgspec.structs.replace(fault, given=None if fault.given is None else MASK)
+        elif field is not None:
             yield from faults_of(field.type, item, prefix + name)
         elif name in not_offered:
             yield Fault(prefix + name, "is not offered by this version yet; leave it out")

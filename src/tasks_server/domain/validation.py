@@ -217,7 +217,7 @@ def _read_config(value: object, zone: tzinfo, path: str, faults: list[Fault]) ->
         fitting = _fitting(TaskConfig, canonical, path, CONFIG_NOT_OFFERED, found)
     for fault in found:  # shows what was sent, not what it was read as
         name = fault.field[len(path) + 1 :]
-        shown = fault.given is not None and name in value
+        shown = fault.given not in (None, shapes.MASK) and name in value
         faults.append(msgspec.structs.replace(fault, given=shapes.shown(value[name])) if shown else fault)
     return msgspec.convert(fitting, TaskConfig)
 

@@ -13,6 +13,7 @@ from tasks_server.domain.attempt import Attempt, Event, OutcomeKind
 from tasks_server.domain.egress import OPEN, Egress
 from tasks_server.domain.errors import Conflict, Fault, Forbidden, InvalidRequest, NotFound, Refused
 from tasks_server.domain.lifecycle import EventKind
+from tasks_server.domain.masking import mask_faults
 from tasks_server.domain.request import TaskSpec, decode_spec
 from tasks_server.domain.signing import header_faults
 from tasks_server.domain.task import WAITING, NewTask, State, Task
@@ -173,6 +174,8 @@ class TaskService:
     async def edit(self, owner: str | None, task_id: str, patch: object) -> Task:
         """The task under a merge patch of `{httpRequest, config, metadata}`. Raises `InvalidRequest`, too."""
         now = self._clock.now()
+        if faults := mask_faults(patch):
+            raise InvalidRequest(faults)
         if faults := header_faults(_patched_headers(patch), _HEADERS):
             await self._refuse_if_signed((await self.task(owner, task_id)).owner, faults)
 

@@ -1,0 +1,110 @@
+"""What is shown of a request: all of it, with secrets masked. Secret is what the type marks so
+(`Meta(extra={"secret": True})`), and whatever stands under a name that looks like it: a header, an entry of the query
+or of metadata, a parameter of the URL, a field of a form, a key of JSON data.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any, Final
+from urllib.parse import unquote_plus
+
+import msgspec
+
+from tasks_server.domain.errors import Fault
+from tasks_server.domain.request import FormPart, HttpRequest, TaskConfig
+from tasks_server.domain.shapes import MASK, is_marked_secret, is_secret_name
+
+_PARAMETER: Final = re.compile(r"(?<=[?&#;])([^=&#;?]+)=([^&#;]+)")
+_MASKED_PARAMETER: Final = f"={MASK}"
+
+
+def shown_request(struct: HttpRequest | TaskConfig) -> dict[str, Any]:
+    """The request or the configuration as plain values, defaults filled in, secrets masked."""
+    shown: dict[str, Any] = _shown(struct, secret=False)
+    return {name: shown_url(value) if _is_url(name, value) else value for name, value in shown.items()}
+
+
+def _is_url(name: str, value: object) -> bool:
+    return isinstance(value, str) and name.lower().endswith("url")
+
+
+def shown_entries(entries: Mapping[str, str] | None) -> dict[str, str] | None:
+    """Names and values with those values masked that have the name of a secret.
+
+    >>> shown_entries({"page": "2", "Api-Key": "x"})
+    {'page': '2', 'Api-Key': '***'}
+    """
+    return None if entries is None else {name: MASK if is_secret_name(name) else text for name, text in entries.items()}
+
+
+def shown_url(url: str) -> str:
+    """The URL with the values of secret parameters masked.
+
+    >>> shown_url("https://a.example/?page=2&access%5Ftoken=x#top")
+    'https://a.example/?page=2&access%5Ftoken=***#top'
+    """
+    return _PARAMETER.sub(
+        lambda found: f"{found[1]}={_masked_if(is_secret_name(unquote_plus(found[1])), found[2])}", url
+    )
+
+
+def mask_faults(patch: object) -> list[Fault]:
+    """The faults of a merge patch that brings the mask where the secret itself belongs, as one does who sends back
+    what was shown.
+
+    >>> [fault.field for fault in mask_faults({"httpRequest": {"headers": {"Authorization": "***", "A": "***"}}})]
+    ['httpRequest.headers.Authorization']
+    """
+    faults: list[Fault] = []
+    if not isinstance(patch, dict):
+        return faults
+    for part, kind in (("httpRequest", HttpRequest), ("config", TaskConfig), ("metadata", None)):
+        fields = patch.get(part)
+        if isinstance(fields, dict):
+            marks = _marks(kind) if kind is not None else {}
+            for name, value in fields.items():
+                secret = marks.get(name, False) or is_secret_name(name)
+                faults += _mask_faults(value, f"{part}.{name}", secret=secret)
+    return faults
+
+
+def _mask_faults(value: object, path: str, *, secret: bool) -> Iterator[Fault]:
+    if isinstance(value, dict):
+        named = value.get("name")  # a field of a form, or a cookie
+        secret = secret or (isinstance(named, str) and is_secret_name(named))
+        for name, item in value.items():
+            yield from _mask_faults(item, f"{path}.{name}", secret=secret or is_secret_name(name))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _mask_faults(item, f"{path}.{index}", secret=secret)
+    elif value == MASK and secret:
+        yield Fault(path, "is the mask that stands for a secret, not its value", MASK, "the value, or nothing")
+    elif path == "httpRequest.url" and isinstance(value, str) and _MASKED_PARAMETER in value:
+        yield Fault(path, "has the mask in place of a secret parameter", allowed="the whole URL, or nothing")
+
+
+def _shown(value: Any, *, secret: bool) -> Any:
+    if isinstance(value, FormPart):
+        return {"name": value.name, "value": _masked_if(is_secret_name(value.name), value.value)}
+    if isinstance(value, msgspec.Struct):
+        marks = _marks(type(value))
+        fields = msgspec.structs.fields(value)
+        return {
+            field.encode_name: _shown(getattr(value, field.name), secret=marks[field.encode_name]) for field in fields
+        }
+    if isinstance(value, dict):
+        return {name: _shown(item, secret=secret or is_secret_name(name)) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_shown(item, secret=secret) for item in value]
+    return value if value is None else _masked_if(secret, value)
+
+
+def _masked_if(secret: bool, value: Any) -> Any:
+    return MASK if secret else value
+
+
+@cache
+def _marks(kind: type[msgspec.Struct]) -> dict[str, bool]:
+    """Which fields of a struct are marked as secret."""
+    return {field.encode_name: is_marked_secret(field.type) for field in msgspec.structs.fields(kind)}
