@@ -10,7 +10,7 @@ import random
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -18,6 +18,7 @@ import msgspec
 from tasks_server import __version__
 from tasks_server.clock import SystemClock
 from tasks_server.domain import limits
+from tasks_server.domain.egress import Egress
 from tasks_server.telemetry import Format, Level, Telemetry
 
 if TYPE_CHECKING:
@@ -35,6 +36,17 @@ class LogPlan(msgspec.Struct, frozen=True):
     level: Level
     form: Format
     colored: bool
+
+
+class EgressPlan(msgspec.Struct, frozen=True):
+    """What tasks may call: a policy and its exceptions, as the settings write them."""
+
+    policy: Literal["open", "private", "public"]
+    allow: str
+    deny: str
+
+    def build(self) -> Egress:
+        return Egress.parse(self.policy, self.allow, self.deny)
 
 
 class ApiPlan(msgspec.Struct, frozen=True):
@@ -57,6 +69,7 @@ class EnginePlan(msgspec.Struct, frozen=True):
     per_target_max: int
     retention_ms: int
     response_max_bytes: int
+    certificates_dir: str | None = None
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -67,6 +80,7 @@ class Plan(msgspec.Struct, frozen=True):
     grace_seconds: float
     log: LogPlan
     listen_fd: int
+    egress: EgressPlan
     api: ApiPlan
     engine: EnginePlan
 
@@ -83,6 +97,13 @@ def telemetry(log: LogPlan) -> Telemetry:
     return Telemetry(SystemClock(), log.level, log.form, colored=log.colored)
 
 
+def egress_plan(settings: "Settings") -> EgressPlan:
+    """What tasks may call by these settings."""
+    from tasks_server.settings.egress import egress_policy
+
+    return EgressPlan(egress_policy(settings), settings.egress_allow, settings.egress_deny)
+
+
 def plan(settings: "Settings", where: "Places", keys: list[bytes], listen_fd: int, loopback: bool) -> Plan:
     """What the processes have to know. `loopback`: only this machine can reach the server."""
     return Plan(
@@ -91,6 +112,7 @@ def plan(settings: "Settings", where: "Places", keys: list[bytes], listen_fd: in
         grace_seconds=settings.grace_seconds,
         log=log_plan(settings),
         listen_fd=listen_fd,
+        egress=egress_plan(settings),
         api=ApiPlan(
             admin_key=settings.admin_key.get_secret_value() if settings.admin_key else None,
             registration_open=loopback if settings.registration == "auto" else settings.registration == "open",
@@ -106,6 +128,7 @@ def plan(settings: "Settings", where: "Places", keys: list[bytes], listen_fd: in
             per_target_max=settings.max_concurrent_per_host,
             retention_ms=round(settings.retention_days * limits.DAY_MS),
             response_max_bytes=settings.max_size_data_response,
+            certificates_dir=str(settings.certificates_dir.absolute()) if settings.certificates_dir else None,
         ),
     )
 
@@ -132,6 +155,7 @@ def build_api(plan: Plan, store: "Store", told: Telemetry) -> Any:
         batch_max_bytes=chosen.batch_max_bytes,
         throttle_requests_max=chosen.throttle_requests_max,
         throttle_window_ms=chosen.throttle_window_ms,
+        egress=plan.egress.build(),
     )
     return create_app(store, clock=SystemClock(), telemetry=told, config=config)
 
@@ -154,6 +178,8 @@ def build_engine(plan: Plan, store: "Store", told: Telemetry) -> "Engine":
         user_agent=f"Tasks-Server/{__version__}",
         response_max_bytes=chosen.response_max_bytes,
         connections_max=chosen.concurrency_max,
+        certificates_dir=Path(chosen.certificates_dir) if chosen.certificates_dir else None,
+        egress=plan.egress.build(),
     )
     return Engine(store, caller, clock, config, told, random.random)
 
@@ -175,6 +201,9 @@ async def services(settings: "Settings", where: "Places", keys: list[bytes]) -> 
     await store.open()
     try:
         clock = SystemClock()
-        yield Services(OwnerService(store, clock), TaskService(store, clock, ZoneInfo(settings.tz)))
+        yield Services(
+            OwnerService(store, clock),
+            TaskService(store, clock, ZoneInfo(settings.tz), egress=egress_plan(settings).build()),
+        )
     finally:
         await store.close()

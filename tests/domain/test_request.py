@@ -19,7 +19,12 @@ DEFAULTS = {
     "retryAt": None, "repeat": 0, "repeatInterval": 1_000, "repeatExponential": True, "repeatAt": None,
     "ignoreStatusCode": [], "timeout": 30_000, "timeoutAt": None, "expireAt": None, "priority": 0,
     "lane": "default", "httpVersion": "1.1", "userAgent": None, "location": True, "redirectAttempts": 8,
-    "traceResponseData": True,
+    "traceResponseData": True, "locationTrusted": None, "refererUrl": None, "keepAliveDuration": None,
+    "ipVersion": None, "proto": None, "protoRedirect": None, "resolve": None, "tlsVersion": None,
+    "tlsMaxVersion": None, "insecure": False, "certStatus": False, "ca": None, "cert": None, "certType": "PEM",
+    "key": None, "keyType": "PEM", "sessionId": True, "proxy": None, "proxyHttpVersion": None,
+    "proxyAuthBasic": None, "proxyAuthDigest": None, "proxyHeaders": None, "proxyInsecure": False,
+    "haProxyProtocol": False, "haProxyClientIp": None,
 }  # fmt: skip
 
 

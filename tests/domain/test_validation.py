@@ -58,7 +58,7 @@ def test_every_fault_is_named_at_once() -> None:
                     {"name": "d", "valu": "e"},
                 ],
                 "dataBase64": "!",
-                "authBasic": {"username": "u", "password": "p"},
+                "authNtlm": {"username": "u", "password": "p"},
                 "querry": {},
             },
             "config": {
@@ -68,7 +68,7 @@ def test_every_fault_is_named_at_once() -> None:
                 "timeout": 99.5,
                 "priorty": 1,
                 "ignoreStatusCode": [404, 399, "500"],
-                "insecure": True,
+                "hsts": True,
                 "lane": "",
             },
             "metadata": {"a": "", "b": "fine"},
@@ -91,7 +91,7 @@ def test_every_fault_is_named_at_once() -> None:
         "httpRequest.data.3.valu",
         "httpRequest.data.3.value",
         "httpRequest.dataBase64",
-        "httpRequest.authBasic",
+        "httpRequest.authNtlm",
         "httpRequest.querry",
         "config.retry",
         "config.executionDelay",
@@ -100,13 +100,13 @@ def test_every_fault_is_named_at_once() -> None:
         "config.priorty",
         "config.ignoreStatusCode.1",
         "config.ignoreStatusCode.2",
-        "config.insecure",
+        "config.hsts",
         "config.lane",
         "metadata.a",
     }
     assert found["config.priorty"].endswith("did you mean priority?")
-    assert "not offered by this version" in found["config.insecure"]
-    assert "not offered by this version" in found["httpRequest.authBasic"]
+    assert "not offered by this version" in found["config.hsts"]
+    assert "not offered by this version" in found["httpRequest.authNtlm"]
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,8 @@ odd = (
     | st.dictionaries(names, texts, max_size=2)
 )
 
+credentials = odd | st.fixed_dictionaries({"username": names, "password": texts})
+
 request_fields = {
     "url": st.sampled_from(
         ["http://a", "https://B.test:1/x", "ftp://a", "http://a b", "http://u:p@a", "http://é.test"]
@@ -43,11 +45,33 @@ request_fields = {
     | st.dictionaries(names, odd, max_size=2),
     "dataBase64": st.sampled_from(["", "eA==", "eA", "é"]),
     "transport": st.sampled_from(["fetch", "curl", None, "wget"]),
+    "cookie": texts | st.lists(st.fixed_dictionaries({"name": names, "value": texts}), max_size=2),
+    "authBasic": credentials,
+    "authDigest": credentials,
+    "authAwsSigv4": odd,
 }
 config_fields = {
     field.encode_name: dates if field.encode_name in validation.DATES else odd
     for field in msgspec.structs.fields(TaskConfig)
 } | {
+    "refererUrl": st.sampled_from(["AUTO", "http://a", "x", "http://u:p@a"]),
+    "locationTrusted": credentials,
+    "proxyAuthBasic": credentials,
+    "proxy": st.fixed_dictionaries(
+        {"protocol": st.sampled_from(["http", "https", "socks4", "ftp"]), "host": st.sampled_from(["a", "::1", "a b"])},
+        optional={"port": numbers},
+    ),
+    "resolve": st.lists(
+        st.fixed_dictionaries({"host": names, "port": numbers, "address": st.lists(st.sampled_from(["::1", "1.2.3"]))}),
+        max_size=2,
+    ),
+    "cert": st.fixed_dictionaries({"value": texts}),
+    "certType": st.sampled_from(["PEM", "P12", "X"]),
+    "tlsVersion": st.sampled_from(["1.0", "1.3", "2"]),
+    "tlsMaxVersion": st.sampled_from(["1.0", "1.3", "2"]),
+    "ipVersion": st.sampled_from([4, 6, 4.0, 5]),
+    "haProxyClientIp": st.sampled_from(["::1", "x"]),
+    "haProxyProtocol": st.booleans(),
     "httpVersion": st.sampled_from(["1.1", "2", "9"]),
     "lane": names,
     "userAgent": st.sampled_from(["short", "long enough", "long\nenough"]),

@@ -5,12 +5,14 @@ from them and the slow path that collects every fault reads the same truth. Rule
 field are in `domain.validation`.
 """
 
-from typing import Annotated, Any, Literal, get_args
+from operator import attrgetter
+from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
 from tasks_server.domain import limits
+from tasks_server.domain.options import ConnectionOptions, RequestOptions, option_fields
 from tasks_server.domain.retry import Backoff, RepeatPolicy, RetryPolicy
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
@@ -31,7 +33,7 @@ class FormPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     value: Annotated[str, Meta(min_length=1)]
 
 
-class HttpRequest(msgspec.Struct, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+class HttpRequest(RequestOptions, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
     """The call to make. At most one of `data` and `data_base64` is set."""
 
     url: Annotated[str, Meta(min_length=1, max_length=limits.URL_LENGTH_MAX)]
@@ -45,7 +47,7 @@ class HttpRequest(msgspec.Struct, rename="camel", forbid_unknown_fields=True, om
     transport: Literal["fetch", "curl"] | None = "fetch"
 
 
-class TaskConfig(msgspec.Struct, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+class TaskConfig(ConnectionOptions, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
     """When to call, how often to try, and how the call behaves. Instants and durations are milliseconds."""
 
     execution_delay: Millis = limits.EXECUTION_DELAY_DEFAULT_MS
@@ -117,6 +119,22 @@ class TaskSpec(msgspec.Struct, omit_defaults=True):
 
     request: HttpRequest
     config: TaskConfig
+    special: bool = False
+    """Whether any option of `domain.options` is set, so that the engine need not look."""
+
+
+_request_options: Final = attrgetter(*option_fields(RequestOptions))
+_connection_options: Final = attrgetter(*option_fields(ConnectionOptions))
+_NO_REQUEST_OPTIONS: Final = _request_options(HttpRequest("http://unknown/", "GET"))
+_DEFAULT_CONFIG: Final = TaskConfig()
+_NO_CONNECTION_OPTIONS: Final = _connection_options(_DEFAULT_CONFIG)
+
+
+def is_special(request: HttpRequest, config: TaskConfig) -> bool:
+    """Whether any option of `domain.options` is set."""
+    return bool(
+        _connection_options(config) != _NO_CONNECTION_OPTIONS or _request_options(request) != _NO_REQUEST_OPTIONS
+    )
 
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -12,9 +12,10 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from tasks_server.domain import dates, durations, lifecycle, limits, rules, shapes
+from tasks_server.domain import dates, durations, lifecycle, limits, rules, rules_egress, rules_options, shapes
+from tasks_server.domain.egress import OPEN, Egress
 from tasks_server.domain.errors import Fault, InvalidRequest
-from tasks_server.domain.request import METHODS, HttpRequest, Key, TaskConfig, TaskSpec, encode_spec
+from tasks_server.domain.request import METHODS, HttpRequest, Key, TaskConfig, TaskSpec, encode_spec, is_special
 from tasks_server.domain.task import Task
 
 MetadataValue = Annotated[str, Meta(min_length=1, max_length=limits.METADATA_VALUE_LENGTH_MAX)]
@@ -24,14 +25,11 @@ DATES: Final = frozenset({"executeAt", "retryAt", "repeatAt", "timeoutAt", "expi
 DURATIONS: Final = frozenset({"executionDelay", "retryInterval", "retryMaxInterval", "repeatInterval", "timeout"})
 RESCHEDULING: Final = frozenset({"executionDelay", "executeAt"})
 
-REQUEST_NOT_OFFERED: Final = frozenset({"cookie", "authBasic", "authDigest", "authNtlm", "authAwsSigv4"})
+REQUEST_NOT_OFFERED: Final = frozenset({"authNtlm"})
 CONFIG_NOT_OFFERED: Final = frozenset(
     {
-        *("ipVersion", "credentials", "referrerPolicy", "mode", "refererUrl", "keepAliveDuration", "hsts", "sessionId"),
-        *("insecure", "certStatus", "dohInsecure", "proxyInsecure", "haProxyProtocol", "haProxyClientIp"),
-        *("ca", "key", "cert", "certType", "keyType", "locationTrusted", "proto", "protoRedirect"),
-        *("dnsServer", "resolve", "dohUrl", "tlsVersion", "tlsMaxVersion", "proxy", "proxyHttpVersion"),
-        *("proxyAuthBasic", "proxyAuthDigest", "proxyAuthNtlm", "proxyHeaders"),
+        *("credentials", "referrerPolicy", "mode", "hsts", "dohInsecure", "dohUrl", "dnsServer"),
+        *("proxyAuthNtlm",),
     }
 )
 """Options of the full contract that this version refuses, rather than accepts and ignores."""
@@ -67,31 +65,38 @@ _DEFAULT_CONFIG: Final = TaskConfig()
 _ENTRIES: Final = frozenset({"headers", "query"})
 
 
-def judge(registration: Registration, now: int) -> Draft:
-    """The draft of a registration whose types fit. Raises `InvalidRequest` with every rule that it breaks."""
+def judge(registration: Registration, now: int, egress: Egress = OPEN) -> Draft:
+    """The draft of a registration whose types fit. Raises `InvalidRequest` with every rule that it breaks, those of
+    `egress` among them.
+    """
     faults: list[Fault] = []
     request, config = registration.http_request, registration.config or _DEFAULT_CONFIG
     target = rules.judge_request(request, faults)
     rules.judge_config(config, faults)
+    rules_egress.judge_egress(target, config, egress, faults)
+    special = is_special(request, config)
+    if special:
+        rules_options.judge_options(request, config, faults)
     rules.judge_times(config, rules.Moment(now, lifecycle.due_at(config, now)), faults)
     if registration.metadata is not None:
         rules.judge_names("metadata", registration.metadata, faults)
     if faults:
         raise InvalidRequest(faults)
-    return _draft(request, config, registration.metadata, target, now)
+    return _draft(request, config, registration.metadata, target, now, special)
 
 
-def read(raw: object, now: int, zone: tzinfo, path: str = "") -> Draft:
+def read(raw: object, now: int, zone: tzinfo, path: str = "", egress: Egress = OPEN) -> Draft:
     """The draft of any JSON value. Raises `InvalidRequest` with every fault, named by dotted path below `path`."""
 
     def moment(config: TaskConfig) -> rules.Moment:
         return rules.Moment(now, lifecycle.due_at(config, now))
 
-    registration, target = _read_registration(raw, zone, path, moment)
-    return _draft(registration.http_request, registration.config or _DEFAULT_CONFIG, registration.metadata, target, now)
+    registration, target = _read_registration(raw, zone, path, moment, egress)
+    request, config = registration.http_request, registration.config or _DEFAULT_CONFIG
+    return _draft(request, config, registration.metadata, target, now, is_special(request, config))
 
 
-def revise(spec: TaskSpec, task: Task, patch: object, now: int, zone: tzinfo) -> Edit:
+def revise(spec: TaskSpec, task: Task, patch: object, now: int, zone: tzinfo, egress: Egress = OPEN) -> Edit:
     """The spec under a JSON merge patch (RFC 7396) of `{httpRequest, config, metadata}`, judged as a whole.
 
     Dates that the patch leaves alone are not judged against the clock again, unless it moves the due time.
@@ -110,9 +115,10 @@ def revise(spec: TaskSpec, task: Task, patch: object, now: int, zone: tzinfo) ->
             return rules.Moment(now, lifecycle.due_at(config, now))
         return rules.Moment(now, task.due_at, named)
 
-    registration, target = _read_registration(merge(before, patch), zone, "", moment)
-    config = registration.config or _DEFAULT_CONFIG
-    return Edit(_draft(registration.http_request, config, registration.metadata, target, now), rescheduled)
+    registration, target = _read_registration(merge(before, patch), zone, "", moment, egress)
+    request, config = registration.http_request, registration.config or _DEFAULT_CONFIG
+    draft = _draft(request, config, registration.metadata, target, now, is_special(request, config))
+    return Edit(draft, rescheduled)
 
 
 def _named(patch: dict[str, Any]) -> frozenset[str]:
@@ -140,9 +146,11 @@ def merge(target: Any, patch: Any) -> Any:
     return merged
 
 
-def _draft(request: HttpRequest, config: TaskConfig, metadata: dict[str, str] | None, target: str, now: int) -> Draft:
+def _draft(
+    request: HttpRequest, config: TaskConfig, metadata: dict[str, str] | None, target: str, now: int, special: bool
+) -> Draft:
     try:
-        spec = encode_spec(TaskSpec(request, config))
+        spec = encode_spec(TaskSpec(request, config, special))
     except OverflowError:
         fault = Fault("httpRequest.data", "holds an integer beyond 64 bits; send it as text, or the body as dataBase64")
         raise InvalidRequest([fault]) from None
@@ -154,7 +162,9 @@ def _draft(request: HttpRequest, config: TaskConfig, metadata: dict[str, str] | 
 _MomentOf = Callable[[TaskConfig], rules.Moment]
 
 
-def _read_registration(raw: object, zone: tzinfo, path: str, moment: _MomentOf) -> tuple[Registration, str]:
+def _read_registration(
+    raw: object, zone: tzinfo, path: str, moment: _MomentOf, egress: Egress
+) -> tuple[Registration, str]:
     """The registration and its target. `moment` gives what its dates are judged against."""
     if not isinstance(raw, dict):
         raise InvalidRequest([Fault(path, "must be a JSON object", shapes.shown(raw), "an object")])
@@ -171,6 +181,9 @@ def _read_registration(raw: object, zone: tzinfo, path: str, moment: _MomentOf) 
     broken: list[Fault] = []
     target = rules.judge_request(request, broken) if request is not None else ""
     rules.judge_config(config, broken)
+    rules_egress.judge_egress(target, config, egress, broken)
+    if request is not None and is_special(request, config):
+        rules_options.judge_options(request, config, broken)
     if not any(f"{prefix}config.{name}" in spoiled for name in RESCHEDULING):
         rules.judge_times(config, moment(config), broken)
     if metadata is not None and not unfit:

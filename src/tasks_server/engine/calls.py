@@ -23,6 +23,8 @@ class Call(msgspec.Struct):
     """The keys to sign with (Standard Webhooks), newest first; none: the call is not signed."""
     message: str = ""
     """The id of the message that is signed."""
+    special: bool = False
+    """Whether the request or its configuration has an option of `domain.options`."""
 
 
 class Done(msgspec.Struct):

@@ -145,6 +145,7 @@ class Executor:
             timeout_ms,
             self._signatures.keys(claim.owner, start_at),
             message_id(claim.id, claim.repeats),
+            spec.special,
         )
 
     def _report(self, claim: Claim, config: TaskConfig, outcome: Outcome, started_at: int, ended_at: int) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from tasks_server.domain import limits
+from tasks_server.domain import egress, limits
 
 ENV_PREFIX: Final = "TASKS_SERVER_"
 CONFIG_ENV: Final = "TASKS_SERVER_CONFIG"
@@ -99,6 +99,13 @@ class Settings(BaseSettings):
         le=36_500,
     )
 
+    certificates_dir: Path | None = _setting(
+        None,
+        "Folder below which the certificates and keys lie that tasks name by path. Every owner may name every file "
+        "in it. Default: none, tasks bring theirs as base64.",
+        short=True,
+    )
+
     # Who may do what
     admin_key: SecretStr | None = _setting(
         None,
@@ -147,6 +154,22 @@ class Settings(BaseSettings):
         256, "Tasks in execution at once for one target host, in one engine process.", ge=1, le=100_000
     )
 
+    # What tasks may call
+    egress_policy: Annotated[Literal["open", "private", "public"], Lowered] | None = _setting(
+        None,
+        "What tasks may call: everything (`open`), everything but this machine and its link (`private`), or only "
+        "what is globally routable (`public`); see [egress](egress.md). Cloud metadata services are refused by all "
+        "three. Default: `open` while the server listens on loopback, else `public`.",
+        short=True,
+    )
+    egress_allow: str = _setting(
+        "",
+        "Addresses, networks and hosts (with all names below them) that tasks may call whatever the policy says, "
+        "separated by commas: `10.1.0.0/16, corp.example`.",
+        short=True,
+    )
+    egress_deny: str = _setting("", "The same for what tasks may never call. It wins over all else.", short=True)
+
     # The rest
     tz: str = _setting(
         "UTC", "Time zone of dates that name none, as in the IANA database (`Europe/Berlin`).", short=True
@@ -168,6 +191,12 @@ class Settings(BaseSettings):
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError("must be a name of the IANA time zone database, such as UTC or Europe/Berlin") from None
         return name
+
+    @field_validator("egress_allow", "egress_deny")
+    @classmethod
+    def _known_rules(cls, value: str) -> str:
+        egress.parse_rules(value)
+        return value
 
     @field_validator("admin_key")
     @classmethod
@@ -237,12 +266,8 @@ PLANNED: Final[dict[str, bool]] = {
     "PATH_TLS_CA": True,
     "PATH_TLS_KEY": True,
     "PATH_TLS_CERT": True,
-    "CERTIFICATES_DIR": True,
-    "EGRESS_POLICY": True,
-    "EGRESS_ALLOW": True,
-    "EGRESS_DENY": True,
 }
-"""Documented names without an effect in this version. True: whoever sets one counts on protection (backups, TLS, egress
-rules) that he would not get, so the server refuses to start. False: it says so and goes on. With our prefix, or in the
+"""Documented names without an effect in this version. True: whoever sets one counts on protection (backups, TLS)
+that he would not get, so the server refuses to start. False: it says so and goes on. With our prefix, or in the
 file, every one of them is refused.
 """

@@ -7,7 +7,7 @@ from typing import Any
 
 from tasks_server.clock import Clock, SystemClock
 from tasks_server.domain.attempt import Outcome
-from tasks_server.domain.request import HttpRequest, TaskConfig
+from tasks_server.domain.request import HttpRequest, TaskConfig, is_special
 from tasks_server.engine.calls import Call, Done
 from tasks_server.engine.http.client import HttpClient
 from tests.engine.http.target import DEADLINE_SECONDS
@@ -29,7 +29,8 @@ def call(
 ) -> Call:
     """A call with a token of its own."""
     spec = HttpRequest(url=url, method=method, **request)  # type: ignore[arg-type]
-    return Call(next(_tokens), spec, config or TaskConfig(), ours, start_at, timeout_ms)
+    config = config or TaskConfig()
+    return Call(next(_tokens), spec, config, ours, start_at, timeout_ms, special=is_special(spec, config))
 
 
 class Driver:

@@ -150,6 +150,7 @@ class Target:
         self._met = 0
         self._all_met = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.writers: list[asyncio.StreamWriter] = []
         server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self.tls, backlog=4_096)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
@@ -158,15 +159,23 @@ class Target:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self.writers:
+            writer.transport.abort()
+        # Those that never came through their TLS handshake are known to the loop alone.
+        for transport in list(self._loop._transports.values()):  # type: ignore[attr-defined]
+            transport.abort()
+        for _ in range(10):  # what was aborted is closed by callbacks, TLS by callbacks of those
+            await asyncio.sleep(0)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self.writers.append(writer)
         self._note(lambda: setattr(self, "opened", self.opened + 1))
         try:
             await self._talk(Connection(self.opened, reader, writer, self))
-        except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+        except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError, IndexError):  # IndexError: not HTTP/1
             pass
         finally:
             self._tasks.discard(task)

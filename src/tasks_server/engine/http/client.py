@@ -7,10 +7,12 @@ import heapq
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import Final
 
 from tasks_server.clock import Clock
 from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tasks_server.domain.egress import OPEN, Egress
 from tasks_server.engine.calls import Call, Caller, Done
 from tasks_server.engine.http.certificates import ca_file
 from tasks_server.engine.http.transfers import IDLE_SECONDS, Transfers
@@ -36,7 +38,8 @@ class _Abort:
 class HttpClient(Caller):
     """Makes HTTP calls through libcurl. It keeps at most `connections_max` idle connections and refuses answers of
     more than `response_max_bytes`. A connection that was idle for longer than `idle_seconds` is not used again; after
-    as long without any call, all are closed. `authorities` is a PEM file to trust instead of the system's.
+    as long without any call, all are closed. `authorities` is a PEM file to trust instead of the system's. Certificates
+    that tasks name by path lie below `certificates_dir`. `egress` says what may be called.
 
     Should the thread die by a fault of ours, every call it had ends as INTERRUPTED, `send` raises from then on, and
     the fault goes to `threading.excepthook`.
@@ -51,6 +54,8 @@ class HttpClient(Caller):
         connections_max: int,
         authorities: str | None = None,
         idle_seconds: int = IDLE_SECONDS,
+        certificates_dir: Path | None = None,
+        egress: Egress = OPEN,
     ) -> None:
         self._clock = clock
         self._transfers = Transfers(
@@ -60,6 +65,8 @@ class HttpClient(Caller):
             connections_max=connections_max,
             ca_file=authorities or ca_file(),
             idle_seconds=idle_seconds,
+            certificates_dir=certificates_dir,
+            egress=egress,
         )
         self._thread: threading.Thread | None = None
         self._on_done: OnDone = _nobody

@@ -34,7 +34,7 @@ class Failure(msgspec.Struct, frozen=True):
         return self.kind not in PERMANENT
 
 
-STATUS_CODES: Final = {_K.TIMEOUT: 408, _K.TOO_LARGE: 422, _K.CONNECTION: 500, _K.UNSENDABLE: 500}
+STATUS_CODES: Final = {_K.TIMEOUT: 408, _K.TOO_LARGE: 422, _K.CONNECTION: 500, _K.UNSENDABLE: 500, _K.BLOCKED: 403}
 """The status of an outcome that no target gave (contract section 5)."""
 
 _INTERNAL: Final = Failure(_K.CONNECTION, "the HTTP library failed", detailed=True)
@@ -86,7 +86,7 @@ FAILURES: Final[dict[int, Failure]] = {
     55: _BROKEN,  # SEND_ERROR
     56: _BROKEN,  # RECV_ERROR
     57: _INTERNAL,  # SHARE_IN_USE
-    58: _OWN_TLS,  # SSL_CERTPROBLEM
+    58: Failure(_K.UNSENDABLE, "the client certificate cannot be used", detailed=True),  # SSL_CERTPROBLEM
     59: _OWN_TLS,  # SSL_CIPHER
     60: _BAD_CERTIFICATE,  # PEER_FAILED_VERIFICATION
     61: Failure(_K.CONNECTION, "{host} sent an answer in an unknown coding", detailed=True),  # BAD_CONTENT_ENCODING
@@ -121,6 +121,7 @@ FAILURES: Final[dict[int, Failure]] = {
 }
 _UNKNOWN: Final = Failure(_K.CONNECTION, "the HTTP library failed", detailed=True)
 
+_TUNNEL_REFUSED: Final = ("CONNECT tunnel failed", "Received HTTP code", "Proxy CONNECT aborted")
 _CONNECT_REASONS: Final = {
     errno.ECONNREFUSED: "connection refused by {host}",
     errno.ECONNRESET: "connection reset by {host}",
@@ -143,6 +144,8 @@ class Circumstances(msgspec.Struct):
     redirects_max: int
     timeout_ms: int
     response_max_bytes: int
+    proxy: str = ""
+    """`host:port` of the proxy between, if any."""
 
 
 def failed(code: int, about: Circumstances) -> Outcome:
@@ -173,8 +176,12 @@ def _reason(code: int, failure: Failure, about: Circumstances) -> str:
     if code == pycurl.E_TOO_MANY_REDIRECTS:
         return f"more than {about.redirects_max} redirects"
     reason = failure.reason
+    if about.proxy and about.message.startswith(_TUNNEL_REFUSED):
+        return f"the proxy {about.proxy} refused to connect to {_host(about.url)}: {about.message}"
     if code == pycurl.E_COULDNT_CONNECT:
         reason = _CONNECT_REASONS.get(about.os_errno, reason)
+        if about.proxy:
+            return reason.replace("{host}", f"the proxy {about.proxy}")
     reason = reason.replace("{host}", _host(about.url))
     return f"{reason}: {about.message}" if failure.detailed and about.message else reason
 

@@ -69,12 +69,13 @@ def constant_options(*, ca_file: str | None, idle_seconds: int) -> list[tuple[in
         (pycurl.REDIR_PROTOCOLS, _PROTOCOLS),
         # Nothing of the environment or of files: no proxy variables, no .netrc.
         (pycurl.PROXY, ""),
+        (pycurl.NOPROXY, ""),
         (pycurl.NETRC, pycurl.NETRC_IGNORED),
         (pycurl.TCP_KEEPALIVE, 1),
         (pycurl.MAXAGE_CONN, idle_seconds),
     ]
     if ca_file is not None:
-        options.append((pycurl.CAINFO, ca_file))
+        options += [(pycurl.CAINFO, ca_file), (pycurl.PROXY_CAINFO, ca_file)]
     return options
 
 

@@ -13,16 +13,23 @@ import select
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import Final
 
 import pycurl
 
 from tasks_server.clock import Clock
 from tasks_server.domain.attempt import Outcome
+from tasks_server.domain.egress import OPEN, Egress
 from tasks_server.engine.calls import Call, Done
+from tasks_server.engine.http.egress import Gate, blocked, refusal_of_url
 from tasks_server.engine.http.errors import Circumstances, Unsendable, failed, unsendable
+from tasks_server.engine.http.identities import Identities
 from tasks_server.engine.http.options import Loaded, constant_options, load, shapes
+from tasks_server.engine.http.proxy import proxy_host
 from tasks_server.engine.http.responses import answered
+from tasks_server.engine.http.special import put_special
 
 _EVENTS_MAX: Final = 512
 _READ: Final = select.EPOLLIN | select.EPOLLHUP | select.EPOLLRDHUP
@@ -34,19 +41,22 @@ _WANTED: Final = {
     pycurl.POLL_INOUT: select.EPOLLIN | select.EPOLLOUT,
 }
 IDLE_SECONDS: Final = 30
+_CACHED_URLS: Final = 1_024
 
 
 class Handle:
     """A libcurl handle that serves one call after another, and what the present one has brought so far."""
 
-    __slots__ = ("body", "call", "curl", "headers", "loaded", "started_at")
+    __slots__ = ("body", "call", "curl", "gate", "headers", "identity", "loaded", "started_at")
 
-    def __init__(self) -> None:
+    def __init__(self, egress: Egress) -> None:
         self.curl = pycurl.Curl()
         self.loaded = Loaded()
         self.headers: list[bytes] = []
+        self.gate = Gate(egress, self.headers)
         self.body: list[bytes] = []
         self.call: Call | None = None
+        self.identity: bytes | None = None
         self.started_at = 0
 
 
@@ -62,8 +72,14 @@ class Transfers:
         connections_max: int,
         ca_file: str | None,
         idle_seconds: int,
+        certificates_dir: Path | None = None,
+        egress: Egress = OPEN,
     ) -> None:
         self._clock = clock
+        self._egress = egress
+        self._refusal_of_url = lru_cache(_CACHED_URLS)(partial(refusal_of_url, egress))
+        self._certificates_dir = certificates_dir
+        self._identities = Identities()
         self._agent_line = f"User-Agent: {user_agent}".encode()
         self._response_max_bytes = response_max_bytes
         self._connections_max = connections_max
@@ -101,9 +117,15 @@ class Transfers:
     def begin(self, call: Call) -> None:
         """Starts a call. One that cannot be sent ends at the next turn, like any other."""
         started_at = self._clock.now()
-        handle = self._idle.pop() if self._idle else self._new_handle()
+        if (refusal := self._refusal_of_url(call.request.url)) is not None:
+            self._ended.append(Done(call.token, blocked(refusal), started_at, started_at))
+            return
+        handle = self._idle.pop() if self._idle and not call.special else self._new_handle()
         try:
             load(handle.curl, handle.loaded, call, self._agent_line, self._shapes)
+            handle.gate.begin(call.request.url)
+            if call.special:
+                self._specialize(handle, call)
             self._multi.add_handle(handle.curl)
         except Exception as error:  # whatever goes wrong ends that call alone
             self._discard(handle)
@@ -153,6 +175,7 @@ class Transfers:
     def close(self) -> None:
         """Drops every call and closes every connection and descriptor."""
         self.drop(self.tokens)
+        self._identities.close_idle()
         self._multi.close()
         for handle in self._idle:
             handle.curl.close()
@@ -230,26 +253,30 @@ class Transfers:
         self._release(handle)
 
     def _failed(self, handle: Handle, call: Call, code: int, message: str) -> Outcome:
-        curl = handle.curl
+        curl, gate = handle.curl, handle.gate
+        if gate.refusal is not None:
+            return blocked(gate.refusal)
         about = Circumstances(
             url=curl.getinfo(pycurl.EFFECTIVE_URL),
             message=message,
-            os_errno=curl.getinfo(pycurl.OS_ERRNO),
+            os_errno=gate.os_errno or curl.getinfo(pycurl.OS_ERRNO),
             redirects=curl.getinfo(pycurl.REDIRECT_COUNT),
             redirects_max=call.config.redirect_attempts,
             timeout_ms=call.timeout_ms,
             response_max_bytes=self._response_max_bytes,
+            proxy=proxy_host(call.config.proxy) if call.config.proxy is not None else "",
         )
         return failed(code, about)
 
     # Handles
 
     def _new_handle(self) -> Handle:
-        handle = Handle()
+        handle = Handle(self._egress)
         for option, value in self._constant:
             handle.curl.setopt(option, value)
         handle.curl.setopt(pycurl.WRITEFUNCTION, handle.body.append)
         handle.curl.setopt(pycurl.HEADERFUNCTION, handle.headers.append)
+        handle.curl.setopt(pycurl.OPENSOCKETFUNCTION, handle.gate.open_socket)
         self._by_curl[handle.curl] = handle
         return handle
 
@@ -257,11 +284,12 @@ class Transfers:
         """Takes a handle out of its transfer and keeps it for the next one."""
         assert handle.call is not None
         del self._by_token[handle.call.token]
+        special = handle.call.special
         handle.call = None
         self._multi.remove_handle(handle.curl)
         handle.headers.clear()
         handle.body.clear()
-        if len(self._idle) < self._connections_max:
+        if len(self._idle) < self._connections_max and not special:
             self._idle.append(handle)
         else:
             self._discard(handle)
@@ -269,6 +297,24 @@ class Transfers:
     def _discard(self, handle: Handle) -> None:
         del self._by_curl[handle.curl]
         handle.curl.close()
+        if handle.identity is not None:
+            self._identities.give(handle.identity)
+
+    def _specialize(self, handle: Handle, call: Call) -> None:
+        """Puts the special options of a call on a handle that will serve no other."""
+        self._pass_on_to_gate(handle, call)
+        identity = put_special(handle.curl, call, self._certificates_dir)
+        if identity is not None:
+            handle.curl.setopt(pycurl.SHARE, self._identities.take(identity))
+            handle.identity = identity
+
+    def _pass_on_to_gate(self, handle: Handle, call: Call) -> None:
+        """Tells the gate what this call brings along that leads elsewhere than its URL says."""
+        config = call.config
+        proxy = config.proxy.host if config.proxy is not None else None
+        handle.gate.begin(call.request.url, proxy, trusts_names=config.resolve is None)
+        if proxy is not None:
+            handle.curl.setopt(pycurl.PREREQFUNCTION, handle.gate.before_request)
 
     def _new_multi(self) -> "pycurl.CurlMulti":
         multi = pycurl.CurlMulti()
@@ -278,6 +324,7 @@ class Transfers:
 
     def _close_connections(self) -> None:
         """Closes all idle connections; libcurl by itself would look at their age only when one is wanted again."""
+        self._identities.close_idle()
         self._multi.close()
         self._watched.clear()
         self._multi = self._new_multi()

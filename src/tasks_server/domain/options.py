@@ -1,0 +1,226 @@
+"""The options of a request that few tasks have: credentials, cookies, TLS, proxy, names. One table for all uses.
+
+Each field says what it does, which libcurl option it becomes and whether it is secret; validation, the OpenAPI
+document, docs/request-options.md and a test of the documentation are made from that. Rules that types cannot say are
+in `rules_options`. Tasks with none of these options are spared all that (`is_special` in `request`).
+"""
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from tasks_server.domain import limits
+
+TlsVersion = Literal["1.0", "1.1", "1.2", "1.3"]
+TLS_VERSIONS: Final[tuple[str, ...]] = ("1.0", "1.1", "1.2", "1.3")
+REFERER_AUTO: Final = "AUTO"
+
+Name = Annotated[str, Meta(min_length=1, max_length=limits.NAME_LENGTH_MAX)]
+HostName = Annotated[str, Meta(min_length=1, max_length=253)]
+Port = Annotated[int, Meta(ge=1, le=65_535)]
+Ip = Annotated[str, Meta(min_length=2, max_length=45)]
+_Blob = Annotated[str, Meta(min_length=1)]
+_HeaderName = Annotated[str, Meta(min_length=1, max_length=limits.NAME_LENGTH_MAX, pattern=r"^[a-zA-Z0-9$_.\-\[\]]+$")]
+_Scope = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[a-zA-Z0-9\-]+$")]
+_Provider = Annotated[str, Meta(min_length=3, max_length=limits.NAME_LENGTH_MAX, pattern=r"^[a-zA-Z0-9]+$")]
+
+
+def told(description: str, becomes: str, *, secret: bool = False) -> Meta:
+    """What the table says of an option: its effect, the libcurl option behind it, whether its value is secret."""
+    return Meta(description=description, extra={"option": becomes, "secret": secret})
+
+
+class _Part(msgspec.Struct, rename="camel", frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A value of an option that has parts."""
+
+
+class Credentials(_Part, frozen=True):
+    """Who somebody is, and how to prove it."""
+
+    username: Name
+    password: Annotated[str, Meta(min_length=1, max_length=256, extra={"secret": True})]
+
+
+class Cookie(_Part, frozen=True):
+    name: Name
+    value: Annotated[str, Meta(min_length=1, max_length=512, extra={"secret": True})]
+
+
+class AwsSigv4(_Part, frozen=True):
+    """What a signature by AWS's version 4 is made with."""
+
+    provider1: _Provider
+    provider2: _Provider
+    region: _Scope
+    service: _Scope
+    key: Annotated[str, Meta(min_length=1, max_length=256, extra={"secret": True})]
+    secret: Annotated[str, Meta(min_length=1, max_length=256, extra={"secret": True})]
+
+
+class Certificate(_Part, frozen=True):
+    """A client certificate, and the password of its key or of the P12 file."""
+
+    value: Annotated[str, Meta(min_length=1, extra={"secret": True})]
+    password: Annotated[str, Meta(min_length=1, max_length=256, extra={"secret": True})] | None = None
+
+
+class Resolve(_Part, frozen=True):
+    """The addresses of a host and port, whatever the name service says."""
+
+    host: HostName
+    port: Port
+    address: Annotated[list[Ip], Meta(min_length=1, max_length=4)]
+
+
+class Proxy(_Part, frozen=True):
+    protocol: Literal["http", "https", "socks4", "socks4a", "socks5", "socks5h"]
+    host: HostName
+    port: Port | None = None
+
+
+class RequestOptions(msgspec.Struct, rename="camel", forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """Options in `httpRequest`."""
+
+    cookie: Annotated[
+        _Blob | Annotated[list[Cookie], Meta(min_length=1, max_length=16)] | None,
+        told(
+            "Cookies to send: an array of names and values for the target's host, or base64 of a Netscape cookie "
+            "file, of which those are sent that fit. Cookies that the target sets count for the redirects of the "
+            "same attempt.",
+            "COOKIE, COOKIELIST",
+            secret=True,
+        ),
+    ] = None
+    auth_basic: Annotated[
+        Credentials | None, told("Basic authentication at the target.", "HTTPAUTH, USERNAME, PASSWORD", secret=True)
+    ] = None
+    auth_digest: Annotated[
+        Credentials | None, told("Digest authentication at the target.", "HTTPAUTH, USERNAME, PASSWORD", secret=True)
+    ] = None
+    auth_aws_sigv4: Annotated[
+        AwsSigv4 | None,
+        told(
+            "Signs the request as AWS wants it, version 4. `provider1` is `aws`, as a rule.", "AWS_SIGV4", secret=True
+        ),
+    ] = None
+
+
+class ConnectionOptions(msgspec.Struct, rename="camel", forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """Options in `config`."""
+
+    location_trusted: Annotated[
+        Credentials | None,
+        told(
+            "Basic authentication at the target, and at every host that it redirects to.",
+            "UNRESTRICTED_AUTH, USERNAME, PASSWORD",
+            secret=True,
+        ),
+    ] = None
+    referer_url: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=limits.URL_LENGTH_MAX)] | None,
+        told(
+            "The `Referer`: a URL; or `AUTO` (with `transport: curl`, and its default), which on a redirect names "
+            "the URL before it.",
+            "REFERER, AUTOREFERER",
+        ),
+    ] = None
+    keep_alive_duration: Annotated[
+        Annotated[int, Meta(ge=0, le=limits.KEEP_ALIVE_MAX_SECONDS)] | None,
+        told(
+            "Seconds for which a connection that was idle may be used again, and after which TCP asks whether the "
+            "other side is still there. 0: the connection is closed after the request. The server closes idle "
+            "connections after 30 seconds without any call, whatever this says.",
+            "MAXAGE_CONN, TCP_KEEPALIVE, TCP_KEEPIDLE, FORBID_REUSE",
+        ),
+    ] = None
+    ip_version: Annotated[Literal[4, 6] | None, told("Connects by this version of IP only.", "IPRESOLVE")] = None
+    proto: Annotated[Literal["http", "https"] | None, told("The only scheme that the URL may have.", "PROTOCOLS")] = (
+        None
+    )
+    proto_redirect: Annotated[
+        Literal["http", "https"] | None, told("The only scheme that redirects may lead to.", "REDIR_PROTOCOLS")
+    ] = None
+    resolve: Annotated[
+        Annotated[list[Resolve], Meta(min_length=1, max_length=4)] | None,
+        told("Addresses of hosts, used instead of those that the name service has.", "RESOLVE"),
+    ] = None
+    tls_version: Annotated[TlsVersion | None, told("The lowest version of TLS to accept.", "SSLVERSION")] = None
+    tls_max_version: Annotated[TlsVersion | None, told("The highest version of TLS to accept.", "SSLVERSION")] = None
+    insecure: Annotated[
+        bool, told("Takes any certificate of the target, for any name.", "SSL_VERIFYPEER, SSL_VERIFYHOST")
+    ] = False
+    cert_status: Annotated[
+        bool, told("Refuses a target that does not prove (by OCSP stapling) that its certificate was not revoked.",
+                   "SSL_VERIFYSTATUS"),
+    ] = False  # fmt: skip
+    ca: Annotated[
+        _Blob | None,
+        told(
+            "The authorities to trust instead of the server's, at the target and at an HTTPS proxy: one or more "
+            "certificates as base64 of PEM, or one as base64 of DER, or a path below `CERTIFICATES_DIR`.",
+            "CAINFO_BLOB, PROXY_CAINFO_BLOB",
+        ),
+    ] = None
+    cert: Annotated[
+        Certificate | None,
+        told(
+            "The certificate to show to the target, with those that lead to its authority: base64 or a path below "
+            "`CERTIFICATES_DIR`. The password opens the key or the P12 file.",
+            "SSLCERT_BLOB, KEYPASSWD",
+            secret=True,
+        ),
+    ] = None
+    cert_type: Annotated[Literal["DER", "PEM", "P12"], told("The form of `cert`.", "SSLCERTTYPE")] = "PEM"
+    key: Annotated[
+        _Blob | None,
+        told(
+            "The private key of `cert`: base64 or a path below `CERTIFICATES_DIR`. A P12 file brings its own.",
+            "SSLKEY_BLOB",
+            secret=True,
+        ),
+    ] = None
+    key_type: Annotated[Literal["DER", "PEM"], told("The form of `key`.", "SSLKEYTYPE")] = "PEM"
+    session_id: Annotated[
+        bool, told("Whether a TLS session may be resumed by a later connection.", "SSL_SESSIONID_CACHE")
+    ] = True
+    proxy: Annotated[
+        Proxy | None,
+        told(
+            "Sends the request through this proxy. With `socks4a` and `socks5h` the proxy looks up names. Without "
+            "`port`: 443 for https, else 1080.",
+            "PROXY",
+        ),
+    ] = None
+    proxy_http_version: Annotated[
+        Literal["1.0", "1.1", "2"] | None,
+        told("The version of HTTP in which a tunnel is asked for; 2 with an https proxy.", "PROXYTYPE"),
+    ] = None
+    proxy_auth_basic: Annotated[
+        Credentials | None, told("Basic authentication at the proxy.", "PROXYAUTH, PROXYUSERNAME", secret=True)
+    ] = None
+    proxy_auth_digest: Annotated[
+        Credentials | None, told("Digest authentication at the proxy.", "PROXYAUTH, PROXYUSERNAME", secret=True)
+    ] = None
+    proxy_headers: Annotated[
+        Annotated[
+            dict[_HeaderName, Annotated[str, Meta(max_length=limits.VALUE_LENGTH_MAX)]],
+            Meta(max_length=limits.HEADERS_MAX),
+        ]
+        | None,
+        told("Headers for the proxy alone.", "PROXYHEADER", secret=True),
+    ] = None
+    proxy_insecure: Annotated[
+        bool, told("Takes any certificate of an https proxy.", "PROXY_SSL_VERIFYPEER, PROXY_SSL_VERIFYHOST")
+    ] = False
+    ha_proxy_protocol: Annotated[
+        bool, told("Begins the connection with a line of the HAProxy PROXY protocol, version 1.", "HAPROXYPROTOCOL")
+    ] = False
+    ha_proxy_client_ip: Annotated[
+        Ip | None, told("The client's address in that line, instead of this server's.", "HAPROXY_CLIENT_IP")
+    ] = None
+
+
+def option_fields(kind: Any) -> dict[str, str]:
+    """The fields of such a struct: name in Python to name on the wire."""
+    return {field.name: field.encode_name for field in msgspec.structs.fields(kind)}

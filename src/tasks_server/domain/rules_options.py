@@ -1,0 +1,248 @@
+"""Rules of the options that few tasks have (`domain.options`): what types cannot say of each, and which of them go
+together. Asked only for tasks that have one. Like `rules`, they add what they find to a list of faults.
+"""
+
+import base64
+import binascii
+import ipaddress
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from tasks_server.domain import shapes, urls
+from tasks_server.domain.errors import Fault
+from tasks_server.domain.options import REFERER_AUTO, TLS_VERSIONS, ConnectionOptions, RequestOptions, option_fields
+from tasks_server.domain.request import HttpRequest, TaskConfig
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?")
+_COOKIE_FIELDS: Final = 7
+_PEM_BEGIN: Final = b"-----BEGIN "
+_DER_BEGIN: Final = b"\x30"
+"""A SEQUENCE: what every certificate, key and P12 file is."""
+
+
+def judge_options(request: HttpRequest, config: TaskConfig, faults: list[Fault]) -> None:
+    """Judges every option of `domain.options`, each by itself and together."""
+    for field, text in _texts(request, config):
+        if _CONTROL.search(text):
+            faults.append(Fault(field, "must not contain control characters"))
+    _judge_cookie(request, faults)
+    _judge_authentication(request, config, faults)
+    _judge_target(request, config, faults)
+    _judge_tls(config, faults)
+    _judge_resolve(config, faults)
+    _judge_proxy(config, faults)
+
+
+def file_or_path(text: str) -> bytes | None:
+    """The bytes of a certificate or key that is given as base64 of PEM, DER or P12; None when it must be a path.
+
+    >>> file_or_path("MAA=") is None, file_or_path("shop/client.pem") is None, file_or_path("shop") is None
+    (False, True, True)
+    """
+    try:
+        content = binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
+    except (binascii.Error, UnicodeEncodeError):
+        return None
+    return content if content.startswith(_DER_BEGIN) or _PEM_BEGIN in content else None
+
+
+def cookie_lines(text: str) -> list[str]:
+    """The cookies of a Netscape cookie file in base64, one line each. Raises `ValueError` saying what is wrong."""
+    try:
+        content = base64.b64decode(text, validate=True).decode()
+    except (ValueError, UnicodeError):
+        raise ValueError("is not base64 of a text file") from None
+    lines = []
+    for number, line in enumerate(content.splitlines(), 1):
+        if not line.strip() or (line.startswith("#") and not line.startswith("#HttpOnly_")):
+            continue
+        if len(line.split("\t")) != _COOKIE_FIELDS or _CONTROL.search(line.replace("\t", "")):
+            raise ValueError(f"has a line {number} that is not seven fields between tabs")
+        lines.append(line)
+    if not lines:
+        raise ValueError("holds no cookie")
+    return lines
+
+
+def _texts(request: HttpRequest, config: TaskConfig) -> Iterator[tuple[str, str]]:
+    """Every text in the options, by dotted path."""
+    for prefix, holder, kind in (("httpRequest", request, RequestOptions), ("config", config, ConnectionOptions)):
+        for name, wire_name in option_fields(kind).items():
+            value = getattr(holder, name)
+            if value is not None:
+                yield from _inner_texts(f"{prefix}.{wire_name}", msgspec.to_builtins(value))
+
+
+def _inner_texts(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            if _CONTROL.search(name):
+                yield f"{path}.{name.strip()}", name
+            yield from _inner_texts(f"{path}.{name}", item)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _inner_texts(f"{path}.{index}", item)
+
+
+def _named(request: HttpRequest, header: str) -> bool:
+    return any(name.lower() == header for name in request.headers or ())
+
+
+def _judge_cookie(request: HttpRequest, faults: list[Fault]) -> None:
+    field, cookie = "httpRequest.cookie", request.cookie
+    if cookie is None:
+        return
+    if _named(request, "cookie"):
+        faults.append(Fault(field, "cannot be given together with a Cookie header", allowed="one of both"))
+    if isinstance(cookie, str):
+        try:
+            cookie_lines(cookie)
+        except ValueError as error:
+            faults.append(Fault(field, str(error), allowed="base64 of a Netscape cookie file, or an array"))
+        return
+    for index, one in enumerate(cookie):
+        if not _TOKEN.fullmatch(one.name):
+            faults.append(Fault(f"{field}.{index}.name", "holds a character that no cookie's name may hold"))
+        if ";" in one.value:
+            faults.append(Fault(f"{field}.{index}.value", "must not hold a semicolon"))
+
+
+def _judge_authentication(request: HttpRequest, config: TaskConfig, faults: list[Fault]) -> None:
+    ways = {
+        "httpRequest.authBasic": request.auth_basic,
+        "httpRequest.authDigest": request.auth_digest,
+        "httpRequest.authAwsSigv4": request.auth_aws_sigv4,
+        "config.locationTrusted": config.location_trusted,
+    }
+    given = [name for name, value in ways.items() if value is not None]
+    if len(given) > 1:
+        faults.extend(Fault(name, "is one of several ways to authenticate", allowed="one of them") for name in given)
+    if given and _named(request, "authorization"):
+        faults.append(Fault(given[0], "cannot be given together with an Authorization header", allowed="one of both"))
+    for name in ("httpRequest.authBasic", "config.locationTrusted"):
+        credentials: Any = ways[name]
+        if credentials is not None and ":" in credentials.username:
+            faults.append(Fault(f"{name}.username", "must not hold a colon: Basic authentication ends it there"))
+
+
+def _judge_target(request: HttpRequest, config: TaskConfig, faults: list[Fault]) -> None:
+    scheme = request.url.partition(":")[0].lower()
+    if config.proto is not None and scheme in ("http", "https") and scheme != config.proto:
+        faults.append(Fault("config.proto", f"does not allow the URL, which is {scheme}", config.proto))
+    literal = _literal(request.url)
+    if literal is not None and config.ip_version not in (None, literal):
+        faults.append(Fault("config.ipVersion", f"does not allow the URL's address, which is IPv{literal}"))
+    referer = config.referer_url
+    if referer is None:
+        return
+    if _named(request, "referer"):
+        faults.append(Fault("config.refererUrl", "cannot be given together with a Referer header"))
+    if referer == REFERER_AUTO:
+        if request.transport != "curl":
+            faults.append(Fault("config.refererUrl", "can be AUTO with transport curl only", allowed="a URL"))
+        return
+    try:
+        urls.read_url(referer)
+    except ValueError as error:
+        faults.append(Fault("config.refererUrl", str(error), None, f"{urls.FORMS}, or AUTO"))
+
+
+def _literal(url: str) -> int | None:
+    """The IP version of the URL's host, when that is an address."""
+    try:
+        return ipaddress.ip_address(urlsplit(url).hostname or "").version
+    except ValueError:
+        return None
+
+
+def _judge_tls(config: TaskConfig, faults: list[Fault]) -> None:
+    low, high = config.tls_version, config.tls_max_version
+    if low is not None and high is not None and TLS_VERSIONS.index(low) > TLS_VERSIONS.index(high):
+        faults.append(Fault("config.tlsMaxVersion", f"is below tlsVersion, which is {low}", high))
+    if config.cert is None:
+        for name, given in (("key", config.key is not None), ("certType", config.cert_type != "PEM")):
+            if given:
+                faults.append(Fault(f"config.{name}", "has no meaning without cert"))
+    elif config.key is None and config.cert_type == "DER":
+        faults.append(Fault("config.key", "is required: a certificate in DER form brings no key"))
+    elif config.key is not None and config.cert_type == "P12":
+        faults.append(Fault("config.key", "has no meaning beside a P12 file, which brings its own"))
+    if config.key is None and config.key_type != "PEM":
+        faults.append(Fault("config.keyType", "has no meaning without key"))
+    if config.insecure and config.cert_status:
+        faults.append(Fault("config.certStatus", "has no meaning together with insecure"))
+
+
+def _judge_resolve(config: TaskConfig, faults: list[Fault]) -> None:
+    for index, entry in enumerate(config.resolve or ()):
+        field = f"config.resolve.{index}"
+        if not _HOST.fullmatch(entry.host):
+            faults.append(Fault(f"{field}.host", "is not a host name in ASCII", shapes.shown(entry.host)))
+        for place, address in enumerate(entry.address):
+            _judge_ip(f"{field}.address.{place}", address, faults)
+
+
+def _judge_ip(field: str, text: str, faults: list[Fault]) -> None:
+    try:
+        ipaddress.ip_address("" if "%" in text else text)
+    except ValueError:
+        faults.append(Fault(field, "is not an IP address", shapes.shown(text)))
+
+
+def _judge_proxy(config: TaskConfig, faults: list[Fault]) -> None:
+    if config.ha_proxy_client_ip is not None:
+        _judge_ip("config.haProxyClientIp", config.ha_proxy_client_ip, faults)
+        if not config.ha_proxy_protocol:
+            faults.append(Fault("config.haProxyClientIp", "has no meaning without haProxyProtocol"))
+    given = {
+        "proxyHttpVersion": config.proxy_http_version is not None,
+        "proxyAuthBasic": config.proxy_auth_basic is not None,
+        "proxyAuthDigest": config.proxy_auth_digest is not None,
+        "proxyHeaders": config.proxy_headers is not None,
+        "proxyInsecure": config.proxy_insecure,
+    }
+    named = [name for name, is_given in given.items() if is_given]
+    proxy = config.proxy
+    if proxy is None:
+        faults.extend(Fault(f"config.{name}", "has no meaning without proxy") for name in named)
+        return
+    if config.ha_proxy_protocol:
+        faults.append(Fault("config.haProxyProtocol", "cannot be given together with proxy"))
+    _judge_proxy_host(proxy.host, faults)
+    if proxy.protocol.startswith("socks"):
+        unfit = [name for name in named if not name.startswith("proxyAuthBasic")]
+        faults.extend(Fault(f"config.{name}", "needs an http or https proxy") for name in unfit)
+        if proxy.protocol.startswith("socks4") and given["proxyAuthBasic"]:
+            faults.append(Fault("config.proxyAuthBasic", "is not possible: SOCKS 4 knows no passwords"))
+    elif config.proxy_insecure and proxy.protocol != "https":
+        faults.append(Fault("config.proxyInsecure", "has no meaning: the proxy is not https"))
+    if (config.proxy_http_version == "2" and proxy.protocol != "https") or (
+        config.proxy_http_version == "1.0" and proxy.protocol != "http"
+    ):
+        wanted = "https" if config.proxy_http_version == "2" else "http"
+        faults.append(Fault("config.proxyHttpVersion", f"needs an {wanted} proxy", config.proxy_http_version))
+    if given["proxyAuthBasic"] and given["proxyAuthDigest"]:
+        faults.append(Fault("config.proxyAuthDigest", "cannot be given together with proxyAuthBasic"))
+    _judge_proxy_headers(config.proxy_headers or {}, faults)
+
+
+def _judge_proxy_host(host: str, faults: list[Fault]) -> None:
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if ":" in bare:
+        _judge_ip("config.proxy.host", bare, faults)
+    elif not _HOST.fullmatch(host):
+        faults.append(Fault("config.proxy.host", "is not a host name in ASCII, nor an address", shapes.shown(host)))
+
+
+def _judge_proxy_headers(headers: dict[str, str], faults: list[Fault]) -> None:
+    for name in headers:
+        if name.lower() in ("host", "connection", "transfer-encoding", "content-length", "upgrade"):
+            faults.append(Fault(f"config.proxyHeaders.{name}", "cannot be set: it belongs to the connection"))

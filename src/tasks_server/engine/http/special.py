@@ -1,0 +1,108 @@
+"""Puts the options that few tasks have on a handle, which is made for that call and thrown away after it: nothing of
+them has to be undone, and no cookie or credential of one task is ever near another.
+
+TLS is in `tls`, the way to the target in `proxy`; here are credentials, cookies, the Referer and keep-alive, and the
+`identity` by which connections are kept apart.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import pycurl
+
+from tasks_server.domain import urls
+from tasks_server.domain.options import REFERER_AUTO
+from tasks_server.domain.request import HttpRequest, TaskConfig
+from tasks_server.domain.rules_options import cookie_lines
+from tasks_server.engine.calls import Call
+from tasks_server.engine.http import proxy, tls
+
+_SCHEMES: Final = {"http": pycurl.PROTO_HTTP, "https": pycurl.PROTO_HTTPS}
+_KEEP_IDLE_MAX_SECONDS: Final = 32_767
+"""The most that Linux takes for TCP_KEEPIDLE."""
+_encode: Final = msgspec.msgpack.Encoder(order="deterministic").encode
+
+# What makes a connection another one. The rest of the options is about requests on it.
+_OF_CONNECTIONS: Final = (
+    *("ip_version", "resolve", "tls_version", "tls_max_version", "insecure", "cert_status", "ca", "cert", "cert_type"),
+    *("key", "key_type", "session_id", "proxy", "proxy_http_version", "proxy_auth_basic", "proxy_auth_digest"),
+    *("proxy_headers", "proxy_insecure", "ha_proxy_protocol", "ha_proxy_client_ip"),
+)
+_DEFAULTS: Final = TaskConfig()
+
+
+def put_special(curl: "pycurl.Curl", call: Call, directory: Path | None) -> bytes | None:
+    """Puts the special options of a call on a fresh handle that has all others. The call's identity: connections,
+    TLS sessions and addresses may be shared only with calls of the same one; None: with plain calls.
+
+    Raises `Unsendable` for certificates that cannot be had from `directory`.
+    """
+    config = call.config
+    has = tls.read_material(config, directory)
+    tls.set_tls(curl, config, has)
+    proxy.set_way(curl, config)
+    _set_authentication(curl, call.request, config)
+    _set_cookies(curl, call.request)
+    _set_following(curl, config)
+    _set_keep_alive(curl, config)
+    return identity(config, has)
+
+
+def identity(config: TaskConfig, has: tls.Material) -> bytes | None:
+    """Equal for configurations whose connections are interchangeable. A digest: it holds no secret."""
+    chosen = {name: value for name in _OF_CONNECTIONS if (value := getattr(config, name)) != getattr(_DEFAULTS, name)}
+    if not chosen:
+        return None
+    # By what the files hold now: a renewed certificate makes connections of its own.
+    return hashlib.sha256(_encode([chosen, has])).digest()
+
+
+def _set_authentication(curl: "pycurl.Curl", request: HttpRequest, config: TaskConfig) -> None:
+    credentials = request.auth_basic or request.auth_digest or config.location_trusted
+    if credentials is not None:
+        curl.setopt(pycurl.HTTPAUTH, pycurl.HTTPAUTH_DIGEST if request.auth_digest else pycurl.HTTPAUTH_BASIC)
+        curl.setopt(pycurl.USERNAME, credentials.username.encode())
+        curl.setopt(pycurl.PASSWORD, credentials.password.encode())
+    if config.location_trusted is not None:
+        curl.setopt(pycurl.UNRESTRICTED_AUTH, 1)
+    signed = request.auth_aws_sigv4
+    if signed is not None:
+        curl.setopt(pycurl.AWS_SIGV4, f"{signed.provider1}:{signed.provider2}:{signed.region}:{signed.service}")
+        curl.setopt(pycurl.USERNAME, signed.key.encode())
+        curl.setopt(pycurl.PASSWORD, signed.secret.encode())
+
+
+def _set_cookies(curl: "pycurl.Curl", request: HttpRequest) -> None:
+    if request.cookie is None:
+        return
+    curl.setopt(pycurl.COOKIEFILE, "")  # turns cookies on, in memory
+    if isinstance(request.cookie, str):
+        for line in cookie_lines(request.cookie):
+            curl.setopt(pycurl.COOKIELIST, line.encode())
+    else:
+        curl.setopt(pycurl.COOKIE, "; ".join(f"{one.name}={one.value}" for one in request.cookie).encode())
+
+
+def _set_following(curl: "pycurl.Curl", config: TaskConfig) -> None:
+    if config.proto is not None:
+        curl.setopt(pycurl.PROTOCOLS, _SCHEMES[config.proto])
+    if config.proto_redirect is not None:
+        curl.setopt(pycurl.REDIR_PROTOCOLS, _SCHEMES[config.proto_redirect])
+    if config.referer_url is not None and config.referer_url != REFERER_AUTO:
+        curl.setopt(pycurl.REFERER, urls.read_url(config.referer_url)[0].encode())
+        curl.setopt(pycurl.AUTOREFERER, 0)
+
+
+def _set_keep_alive(curl: "pycurl.Curl", config: TaskConfig) -> None:
+    seconds = config.keep_alive_duration
+    if seconds is None:
+        return
+    if seconds == 0:
+        curl.setopt(pycurl.TCP_KEEPALIVE, 0)
+        curl.setopt(pycurl.FRESH_CONNECT, 1)
+        curl.setopt(pycurl.FORBID_REUSE, 1)
+        return
+    curl.setopt(pycurl.MAXAGE_CONN, seconds)
+    curl.setopt(pycurl.TCP_KEEPIDLE, min(seconds, _KEEP_IDLE_MAX_SECONDS))

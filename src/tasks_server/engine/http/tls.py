@@ -1,0 +1,74 @@
+"""TLS as a task wants it: versions, whom to trust, which certificate to show. Certificates and keys go to libcurl as
+blobs; no file is ever made of them.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import pycurl
+
+from tasks_server.domain.request import TaskConfig
+from tasks_server.engine.http.certificates import authorities, material
+
+_LOWEST: Final = {
+    "1.0": pycurl.SSLVERSION_TLSv1_0,
+    "1.1": pycurl.SSLVERSION_TLSv1_1,
+    "1.2": pycurl.SSLVERSION_TLSv1_2,
+    "1.3": pycurl.SSLVERSION_TLSv1_3,
+}
+_HIGHEST: Final = {
+    "1.0": pycurl.SSLVERSION_MAX_TLSv1_0,
+    "1.1": pycurl.SSLVERSION_MAX_TLSv1_1,
+    "1.2": pycurl.SSLVERSION_MAX_TLSv1_2,
+    "1.3": pycurl.SSLVERSION_MAX_TLSv1_3,
+}
+_OLD: Final = frozenset({"1.0", "1.1"})
+_CIPHERS_OF_OLD: Final = "DEFAULT:@SECLEVEL=0"
+"""OpenSSL 3 speaks TLS 1.0 and 1.1 only at this level. It is for those who ask for a version that low."""
+
+
+class Material(msgspec.Struct, frozen=True):
+    """The certificates and the key of a task, read."""
+
+    ca: bytes | None = None
+    cert: bytes | None = None
+    key: bytes | None = None
+
+
+def read_material(config: TaskConfig, directory: Path | None) -> Material:
+    """Raises `Unsendable` for what is neither base64 nor a file below `directory`, and for a `ca` without any."""
+    ca = None if config.ca is None else authorities(material("ca", config.ca, directory))
+    cert = None if config.cert is None else material("cert", config.cert.value, directory)
+    key = None if config.key is None else material("key", config.key, directory)
+    if cert is not None and key is None and config.cert_type == "PEM":
+        key = cert  # one file for both
+    return Material(ca, cert, key)
+
+
+def set_tls(curl: "pycurl.Curl", config: TaskConfig, has: Material) -> None:
+    setopt = curl.setopt
+    low, high = config.tls_version, config.tls_max_version
+    if low is not None or high is not None:
+        lowest = low or ("1.0" if high in _OLD else "1.2")
+        setopt(pycurl.SSLVERSION, _LOWEST[lowest] | (_HIGHEST[high] if high else 0))
+        if low in _OLD or high in _OLD:
+            setopt(pycurl.SSL_CIPHER_LIST, _CIPHERS_OF_OLD)
+    if config.insecure:
+        setopt(pycurl.SSL_VERIFYPEER, 0)
+        setopt(pycurl.SSL_VERIFYHOST, 0)
+    if config.cert_status:
+        setopt(pycurl.SSL_VERIFYSTATUS, 1)
+    if not config.session_id:
+        setopt(pycurl.SSL_SESSIONID_CACHE, 0)
+    if has.ca is not None:
+        setopt(pycurl.CAINFO_BLOB, has.ca)
+        setopt(pycurl.PROXY_CAINFO_BLOB, has.ca)
+    if has.cert is not None:
+        setopt(pycurl.SSLCERT_BLOB, has.cert)
+        setopt(pycurl.SSLCERTTYPE, config.cert_type)
+        if config.cert is not None and config.cert.password is not None:
+            setopt(pycurl.KEYPASSWD, config.cert.password.encode())
+    if has.key is not None:
+        setopt(pycurl.SSLKEY_BLOB, has.key)
+        setopt(pycurl.SSLKEYTYPE, config.key_type)

@@ -1,0 +1,126 @@
+"""Which options of a request are refused, by themselves and together, and that the rest is accepted."""
+
+import base64
+from datetime import UTC
+from typing import Any
+
+import pytest
+
+from tasks_server.domain import validation
+from tasks_server.domain.errors import InvalidRequest
+from tasks_server.domain.request import decode_spec
+
+NOW = 1_700_000_000_000
+JOE = {"username": "joe", "password": "secret"}
+HTTP_PROXY = {"protocol": "http", "host": "proxy.test", "port": 3128}
+HTTPS_PROXY = {"protocol": "https", "host": "[::1]"}
+SOCKS4 = {"protocol": "socks4", "host": "proxy.test"}
+SOCKS5 = {"protocol": "socks5", "host": "10.0.0.1"}
+CERT = {"value": "client.pem"}
+AWS = {"provider1": "aws", "provider2": "amz", "region": "r-1", "service": "s3", "key": "k", "secret": "s"}
+
+
+def faults(request: dict[str, Any], config: dict[str, Any]) -> list[str]:
+    raw = {"httpRequest": {"url": "https://target.test/", "method": "GET", **request}, "config": config}
+    try:
+        spec = decode_spec(validation.read(raw, NOW, UTC).spec)
+    except InvalidRequest as refused:
+        found = refused.faults
+    else:
+        assert spec.special
+        return []
+    assert JOE["password"] not in str(found)
+    return sorted({fault.field for fault in found})
+
+
+@pytest.mark.parametrize(
+    ("request_fields", "config"),
+    [
+        ({"cookie": [{"name": "a", "value": "1"}]}, {}),
+        ({"cookie": base64.b64encode(b"h.test\tTRUE\t/\tFALSE\t0\ta\tb\n").decode()}, {}),
+        ({"authBasic": JOE}, {}),
+        ({"authDigest": {"username": "a:b", "password": "secret"}}, {}),
+        ({"authAwsSigv4": AWS}, {}),
+        ({"transport": "curl"}, {"refererUrl": "AUTO"}),
+        ({}, {"refererUrl": "http://from.test/page"}),
+        ({}, {"keepAliveDuration": 259_200}),
+        ({}, {"proto": "https", "protoRedirect": "http"}),
+        ({}, {"ipVersion": 6}),
+        ({}, {"resolve": [{"host": "a.test", "port": 443, "address": ["::1", "127.0.0.1"]}]}),
+        ({}, {"tlsVersion": "1.2", "tlsMaxVersion": "1.2"}),
+        ({}, {"cert": CERT, "key": "client.key", "ca": "ca.pem"}),
+        ({}, {"cert": {**CERT, "password": "secret"}, "certType": "P12"}),
+        ({}, {"proxy": HTTPS_PROXY, "proxyHttpVersion": "2", "proxyInsecure": True, "proxyAuthDigest": JOE}),
+        ({}, {"proxy": HTTP_PROXY, "proxyHttpVersion": "1.0", "proxyHeaders": {"X-A": "1"}}),
+        ({}, {"proxy": SOCKS5, "proxyAuthBasic": JOE}),
+        ({}, {"haProxyProtocol": True, "haProxyClientIp": "2001:db8::1"}),
+    ],
+)
+def test_what_is_accepted(request_fields: dict[str, Any], config: dict[str, Any]) -> None:
+    assert faults(request_fields, config) == []
+
+
+@pytest.mark.parametrize(
+    ("request_fields", "config", "fields"),
+    [
+        ({"cookie": []}, {}, ["httpRequest.cookie"]),
+        ({"cookie": "!"}, {}, ["httpRequest.cookie"]),
+        ({"cookie": base64.b64encode(b"one line").decode()}, {}, ["httpRequest.cookie"]),
+        ({"cookie": base64.b64encode(b"# nothing").decode()}, {}, ["httpRequest.cookie"]),
+        ({"cookie": [{"name": "a b", "value": "1"}]}, {}, ["httpRequest.cookie.0.name"]),
+        ({"cookie": [{"name": "a", "value": "1; b=2"}]}, {}, ["httpRequest.cookie.0.value"]),
+        ({"cookie": [{"name": "a", "value": "1\r\nX: y"}]}, {}, ["httpRequest.cookie.0.value"]),
+        ({"cookie": [{"name": "a", "value": "1"}], "headers": {"Cookie": "b=2"}}, {}, ["httpRequest.cookie"]),
+        ({"authBasic": JOE, "authDigest": JOE}, {}, ["httpRequest.authBasic", "httpRequest.authDigest"]),
+        ({"authBasic": JOE}, {"locationTrusted": JOE}, ["config.locationTrusted", "httpRequest.authBasic"]),
+        ({"authBasic": {"username": "a:b", "password": "secret"}}, {}, ["httpRequest.authBasic.username"]),
+        ({"authBasic": {"username": "a\n", "password": "secret"}}, {}, ["httpRequest.authBasic.username"]),
+        ({"authBasic": {"username": "a"}}, {}, ["httpRequest.authBasic.password"]),
+        ({"authBasic": JOE, "headers": {"authorization": "x"}}, {}, ["httpRequest.authBasic"]),
+        ({"authAwsSigv4": {**AWS, "region": "a:b"}}, {}, ["httpRequest.authAwsSigv4.region"]),
+        ({}, {"refererUrl": "AUTO"}, ["config.refererUrl"]),
+        ({}, {"refererUrl": "page"}, ["config.refererUrl"]),
+        ({"headers": {"Referer": "x"}}, {"refererUrl": "http://a.test"}, ["config.refererUrl"]),
+        ({}, {"keepAliveDuration": 259_201}, ["config.keepAliveDuration"]),
+        ({}, {"proto": "http"}, ["config.proto"]),
+        ({}, {"proto": "ftp"}, ["config.proto"]),
+        ({"url": "http://127.0.0.1/"}, {"ipVersion": 6}, ["config.ipVersion"]),
+        ({"url": "http://[::1]/"}, {"ipVersion": 4}, ["config.ipVersion"]),
+        ({}, {"resolve": [{"host": "a", "port": 1, "address": ["x"]}]},
+         ["config.resolve.0.address.0"]),
+        ({}, {"resolve": [{"host": "a b", "port": 1, "address": ["::1"]}]}, ["config.resolve.0.host"]),
+        ({}, {"resolve": [{"host": "a", "port": 0, "address": []}]},
+         ["config.resolve.0.address", "config.resolve.0.port"]),
+        ({}, {"tlsVersion": "1.3", "tlsMaxVersion": "1.2"}, ["config.tlsMaxVersion"]),
+        ({}, {"key": "k"}, ["config.key"]),
+        ({}, {"keyType": "DER", "certType": "DER"}, ["config.certType", "config.keyType"]),
+        ({}, {"cert": CERT, "certType": "DER"}, ["config.key"]),
+        ({}, {"cert": CERT, "certType": "P12", "key": "k"}, ["config.key"]),
+        ({}, {"cert": "client.pem"}, ["config.cert"]),
+        ({}, {"insecure": True, "certStatus": True}, ["config.certStatus"]),
+        ({}, {"proxyAuthBasic": JOE, "proxyInsecure": True}, ["config.proxyAuthBasic", "config.proxyInsecure"]),
+        ({}, {"proxy": {"protocol": "http", "host": "a/b"}}, ["config.proxy.host"]),
+        ({}, {"proxy": {"protocol": "http", "host": "u@h"}}, ["config.proxy.host"]),
+        ({}, {"proxy": {"protocol": "http", "host": "1::2::3"}}, ["config.proxy.host"]),
+        ({}, {"proxy": HTTP_PROXY, "proxyInsecure": True}, ["config.proxyInsecure"]),
+        ({}, {"proxy": HTTP_PROXY, "proxyHttpVersion": "2"}, ["config.proxyHttpVersion"]),
+        ({}, {"proxy": HTTPS_PROXY, "proxyHttpVersion": "1.0"}, ["config.proxyHttpVersion"]),
+        ({}, {"proxy": HTTP_PROXY, "proxyAuthBasic": JOE, "proxyAuthDigest": JOE}, ["config.proxyAuthDigest"]),
+        ({}, {"proxy": HTTP_PROXY, "proxyHeaders": {"Host": "x"}}, ["config.proxyHeaders.Host"]),
+        ({}, {"proxy": HTTP_PROXY, "proxyHeaders": {"A": "x\r\nB: y"}}, ["config.proxyHeaders.A"]),
+        ({}, {"proxy": SOCKS4, "proxyAuthBasic": JOE}, ["config.proxyAuthBasic"]),
+        ({}, {"proxy": SOCKS5, "proxyHeaders": {"A": "x"}}, ["config.proxyHeaders"]),
+        ({}, {"proxy": HTTP_PROXY, "haProxyProtocol": True}, ["config.haProxyProtocol"]),
+        ({}, {"haProxyClientIp": "::1"}, ["config.haProxyClientIp"]),
+        ({}, {"haProxyProtocol": True, "haProxyClientIp": "localhost"}, ["config.haProxyClientIp"]),
+    ],
+)  # fmt: skip
+def test_what_is_refused(request_fields: dict[str, Any], config: dict[str, Any], fields: list[str]) -> None:
+    assert faults(request_fields, config) == fields
+
+
+def test_plain_tasks_are_not_special() -> None:
+    raw = {"httpRequest": {"url": "https://target.test/", "method": "POST", "data": "x"}, "config": {"retry": 3}}
+    draft = validation.read(raw, NOW, UTC)
+    assert not decode_spec(draft.spec).special
+    assert b"special" not in draft.spec
