@@ -6,6 +6,7 @@ A made part stands between `<!-- made: NAME -->` and `<!-- end -->`; the rest of
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from pydantic_core import PydanticUndefined
 from tasks_server import exit_codes
 from tasks_server.api.problems import CODES
 from tasks_server.cli.main import app
+from tasks_server.domain import validation
 from tasks_server.domain.errors import TasksServerError
 from tasks_server.domain.lifecycle import TRANSITIONS, EventKind
 from tasks_server.domain.task import FINAL, State
 from tasks_server.settings.table import ENV_PREFIX, PLANNED, SHORT_NAMES, Settings, extra, is_secret
+from tests.tidy.options import options_table
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -164,10 +167,21 @@ def exit_codes_table() -> str:
     return "\n".join(lines)
 
 
+def missing_options() -> str:
+    """Options of the contract that this version refuses."""
+    names = sorted(validation.REQUEST_NOT_OFFERED | validation.CONFIG_NOT_OFFERED)
+    return ", ".join(f"`{name}`" for name in names) + "."
+
+
 MADE: dict[str, dict[str, Callable[[], str]]] = {
     "docs/settings.md": {"settings": settings_table, "planned": planned_table},
     "docs/errors.md": {"codes": errors_table, "classes": error_classes_table},
     "docs/cli.md": {"commands": commands, "exit-codes": exit_codes_table},
+    "docs/request-options.md": {
+        "request": partial(options_table, "httpRequest"),
+        "connection": partial(options_table, "config"),
+        "missing": missing_options,
+    },
     "docs/ARCHITECTURE.md": {"diagram": transitions_diagram, "transitions": transitions_table},
 }
 

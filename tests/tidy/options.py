@@ -1,0 +1,51 @@
+"""The table of the options of a request, made from the structs, with the tests that saw each at a target."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+from tasks_server.domain.options import ConnectionOptions, RequestOptions
+from tasks_server.domain.shapes import describe
+
+ROOT = Path(__file__).parents[2]
+OPTIONS: dict[str, type[msgspec.Struct]] = {"httpRequest": RequestOptions, "config": ConnectionOptions}
+
+
+def told(wanted: Any) -> tuple[str, str, bool]:
+    """What the table says of a field's type: its effect, the libcurl option, whether it is secret."""
+    info = inspect.type_info(wanted)
+    assert isinstance(info, inspect.Metadata), wanted
+    known = info.extra or {}
+    return (info.extra_json_schema or {}).get("description", ""), known.get("option", ""), known.get("secret", False)
+
+
+def seen() -> dict[str, list[str]]:
+    """The tests that carry the mark `option`, by the names in it."""
+    found: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            for mark in node.decorator_list:
+                if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.option":
+                    for name in mark.args:
+                        place = f"[{node.name}](../{path.relative_to(ROOT)})"
+                        found.setdefault(ast.literal_eval(name), []).append(place)
+    return found
+
+
+def options_table(place: str) -> str:
+    """Every option of `httpRequest` or `config` that stands in `domain.options`."""
+    tests = seen()
+    lines = ["| option | takes | default | what it does | libcurl | seen by |", "|---|---|---|---|---|---|"]
+    for field in msgspec.structs.fields(OPTIONS[place]):
+        meaning, becomes, secret = told(field.type)
+        hidden = " Secret: masked wherever it is shown." if secret else ""
+        default = "" if field.default is None else f"`{msgspec.json.encode(field.default).decode()}`"
+        takes = describe(field.type).removesuffix(", or null").replace("|", "\\|")
+        places = "<br>".join(tests.get(field.encode_name, []))
+        lines.append(f"| `{field.encode_name}` | {takes} | {default} | {meaning}{hidden} | {becomes} | {places} |")
+    return "\n".join(lines)
