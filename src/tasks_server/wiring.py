@@ -101,7 +101,7 @@ def egress_plan(settings: "Settings") -> EgressPlan:
     """What tasks may call by these settings."""
     from tasks_server.settings.egress import egress_policy
 
-    return EgressPlan(egress_policy(settings), settings.egress_allow, settings.egress_deny)
+    return EgressPlan(egress_policy(settings), settings.egress_allow or "", settings.egress_deny or "")
 
 
 def plan(settings: "Settings", where: "Places", keys: list[bytes], listen_fd: int, loopback: bool) -> Plan:

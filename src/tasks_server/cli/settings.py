@@ -6,6 +6,7 @@ from tasks_server.cli import output
 from tasks_server.cli.options import Config, DataDir
 from tasks_server.cli.output import Json
 from tasks_server.settings import resolve
+from tasks_server.settings.egress import egress_policy
 from tasks_server.settings.layers import DEFAULT
 from tasks_server.settings.places import places
 from tasks_server.settings.table import is_secret
@@ -17,7 +18,12 @@ def show(config: Config = None, data_dir: DataDir = None, json: Json = False) ->
     """Show every setting, its value, and where the value came from."""
     resolved = resolve({"data_dir": data_dir}, config)
     where = places(resolved.settings)
-    effective = {"data_dir": where.data_dir, "path_sqlite": where.database, "cipher_key_file": where.key_file}
+    effective = {
+        "data_dir": where.data_dir,
+        "path_sqlite": where.database,
+        "cipher_key_file": where.key_file,
+        "egress_policy": egress_policy(resolved.settings),
+    }
     shown: dict[str, dict[str, Any]] = {}
     for name, origin in resolved.origins.items():
         value = getattr(resolved.settings, name)

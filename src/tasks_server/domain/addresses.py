@@ -3,7 +3,7 @@ come. Pure tables and arithmetic; who refuses what is in `egress`.
 
 Sources: the IANA special-purpose address registries for IPv4 and IPv6 (RFC 6890 and followers), the IANA lists of
 multicast and of IPv6 address space, and the clouds' own documentation. Python's `is_global` is not used: that of 3.11
-calls multicast and 3fff::/20 global, and 64:ff9b:1::/48 and mapped loopback in some of its patch releases.
+calls multicast, site-local, 3fff::/20, 64:ff9b:1::/48 and loopback in its NAT64 and 6to4 forms global.
 """
 
 import re

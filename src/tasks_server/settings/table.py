@@ -162,13 +162,15 @@ class Settings(BaseSettings):
         "three. Default: `open` while the server listens on loopback, else `public`.",
         short=True,
     )
-    egress_allow: str = _setting(
-        "",
+    egress_allow: str | None = _setting(
+        None,
         "Addresses, networks and hosts (with all names below them) that tasks may call whatever the policy says, "
         "separated by commas: `10.1.0.0/16, corp.example`.",
         short=True,
     )
-    egress_deny: str = _setting("", "The same for what tasks may never call. It wins over all else.", short=True)
+    egress_deny: str | None = _setting(
+        None, "The same for what tasks may never call. It wins over all else.", short=True
+    )
 
     # The rest
     tz: str = _setting(
@@ -194,8 +196,8 @@ class Settings(BaseSettings):
 
     @field_validator("egress_allow", "egress_deny")
     @classmethod
-    def _known_rules(cls, value: str) -> str:
-        egress.parse_rules(value)
+    def _known_rules(cls, value: str | None) -> str | None:
+        egress.parse_rules(value or "")
         return value
 
     @field_validator("admin_key")
