@@ -1,5 +1,6 @@
 """The settings of the egress policy, from the environment to what tasks may call."""
 
+import httpx
 import pytest
 
 from tasks_server import wiring
@@ -7,7 +8,8 @@ from tasks_server.domain.egress import Policy
 from tasks_server.domain.errors import SettingsError
 from tasks_server.settings import resolve
 from tasks_server.settings.egress import egress_policy
-from tests.cli.conftest import Cli
+from tests.cli.conftest import Cli, Serve, until
+from tests.cli.test_serve import register, state, submit
 
 Env = pytest.MonkeyPatch
 
@@ -70,3 +72,19 @@ def test_submit_obeys_the_policy(cli: Cli, monkeypatch: Env) -> None:
     assert refused.code != 0
     assert "URL" in refused.err
     assert "a loopback address, which the egress policy (public) refuses" in " ".join(refused.err.split())
+
+
+@pytest.mark.process
+def test_a_task_taken_in_under_another_policy_is_not_called(serve: Serve, monkeypatch: Env) -> None:
+    before = serve("--role", "api")
+    headers = register(before)
+    task_id = submit(before, headers, "http://0x7f.1:9/", retry=3)
+    assert before.stop() == 0
+    monkeypatch.setenv("EGRESS_POLICY", "public")
+    after = serve()
+    until(lambda: state(after, headers, task_id) == "ERROR", "the end of the task")
+    (attempt,) = httpx.get(f"{after.url}/v1/queues/{task_id}/attempts", headers=headers).json()
+    assert (attempt["outcome"], attempt["statusCode"]) == ("blocked", 403)
+    assert attempt["error"] == "blocked: 0x7f.1 is a loopback address, which the egress policy (public) refuses"
+    body = {"httpRequest": {"url": f"{after.url}/status", "method": "GET"}}
+    assert httpx.post(f"{after.url}/v1/queues/register", json=body, headers=headers).status_code == 400
