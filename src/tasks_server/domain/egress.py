@@ -4,7 +4,6 @@ check of each connection in `engine.http.egress`.
 An address is refused when any form of it is; a name is judged for itself, and what it leads to when it is connected.
 """
 
-from collections.abc import Sequence
 from enum import StrEnum
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_network
@@ -89,8 +88,13 @@ def _host(part: str) -> str:
     return name
 
 
-def _below(host: str, suffixes: Sequence[str]) -> bool:
-    return any(host == suffix or host.endswith(f".{suffix}") for suffix in suffixes)
+def _below(host: str, suffixes: tuple[str, ...]) -> bool:
+    return f".{host}".endswith(_dotted(suffixes))
+
+
+@lru_cache(16)
+def _dotted(suffixes: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f".{suffix}" for suffix in suffixes)
 
 
 class Egress:
