@@ -68,7 +68,7 @@ def test_every_fault_is_named_at_once() -> None:
                 "timeout": 99.5,
                 "priorty": 1,
                 "ignoreStatusCode": [404, 399, "500"],
-                "hsts": True,
+                "dohInsecure": True,
                 "lane": "",
             },
             "metadata": {"a": "", "b": "fine"},
@@ -100,12 +100,12 @@ def test_every_fault_is_named_at_once() -> None:
         "config.priorty",
         "config.ignoreStatusCode.1",
         "config.ignoreStatusCode.2",
-        "config.hsts",
+        "config.dohInsecure",
         "config.lane",
         "metadata.a",
     }
     assert found["config.priorty"].endswith("did you mean priority?")
-    assert "not offered by this version" in found["config.hsts"]
+    assert "not offered by this version" in found["config.dohInsecure"]
     assert "not offered by this version" in found["httpRequest.authNtlm"]
 
 

@@ -184,6 +184,15 @@ class ConnectionOptions(msgspec.Struct, rename="camel", forbid_unknown_fields=Tr
     session_id: Annotated[
         bool, told("Whether a TLS session may be resumed by a later connection.", "SSL_SESSIONID_CACHE")
     ] = True
+    hsts: Annotated[
+        _Blob | bool | None,
+        told(
+            "`true`: a host that asks for it (`Strict-Transport-Security`) is called by https when a redirect of the "
+            "same attempt leads back to it by http. Base64 of an HSTS file of curl: so are the hosts in it, from the "
+            "first request on.",
+            "HSTS_CTRL, HSTSREADFUNCTION",
+        ),
+    ] = None
     proxy: Annotated[
         Proxy | None,
         told(

@@ -7,6 +7,7 @@ import binascii
 import ipaddress
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -21,6 +22,8 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?")
 _COOKIE_FIELDS: Final = 7
+_HSTS_LINE: Final = re.compile(r'(\.?)([A-Za-z0-9_][A-Za-z0-9._-]{0,252}) "(\d{8} \d\d:\d\d:\d\d|unlimited)"')
+_HSTS_DATE: Final = "%Y%m%d %H:%M:%S"
 _PEM_BEGIN: Final = b"-----BEGIN "
 _DER_BEGIN: Final = b"\x30"
 """A SEQUENCE: what every certificate, key and P12 file is."""
@@ -68,6 +71,38 @@ def cookie_lines(text: str) -> list[str]:
     if not lines:
         raise ValueError("holds no cookie")
     return lines
+
+
+class HstsEntry(msgspec.Struct, frozen=True):
+    """A host to be called by https only, until `expires` (None: for ever), with or without what is below it."""
+
+    host: str
+    expires: datetime | None
+    subdomains: bool
+
+
+def hsts_entries(text: str) -> list[HstsEntry]:
+    """The hosts of an HSTS file of curl in base64. Raises `ValueError` saying what is wrong.
+
+    >>> hsts_entries("LnNob3AudGVzdCAidW5saW1pdGVkIgo=")
+    [HstsEntry(host='shop.test', expires=None, subdomains=True)]
+    """
+    try:
+        content = base64.b64decode(text, validate=True).decode("ascii")
+    except (ValueError, UnicodeError):
+        raise ValueError("is not base64 of a text file") from None
+    entries = []
+    for number, line in enumerate(content.splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        found = _HSTS_LINE.fullmatch(line.strip())
+        if found is None:
+            raise ValueError(f'has a line {number} that is not host "YYYYMMDD HH:MM:SS", nor host "unlimited"')
+        until = None if found[3] == "unlimited" else datetime.strptime(found[3], _HSTS_DATE).replace(tzinfo=UTC)
+        entries.append(HstsEntry(found[2], until, bool(found[1])))
+    if not entries:
+        raise ValueError("holds no host")
+    return entries
 
 
 def _texts(request: HttpRequest, config: TaskConfig) -> Iterator[tuple[str, str]]:
@@ -177,6 +212,11 @@ def _judge_tls(config: TaskConfig, faults: list[Fault]) -> None:
         faults.append(Fault("config.key", "has no meaning beside a P12 file, which brings its own"))
     if config.key is None and config.key_type != "PEM":
         faults.append(Fault("config.keyType", "has no meaning without key"))
+    if isinstance(config.hsts, str):
+        try:
+            hsts_entries(config.hsts)
+        except ValueError as error:
+            faults.append(Fault("config.hsts", str(error), allowed="true, false, or base64 of an HSTS file of curl"))
     if config.insecure and config.cert_status:
         faults.append(Fault("config.certStatus", "has no meaning together with insecure"))
 

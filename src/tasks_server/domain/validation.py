@@ -28,7 +28,7 @@ RESCHEDULING: Final = frozenset({"executionDelay", "executeAt"})
 REQUEST_NOT_OFFERED: Final = frozenset({"authNtlm"})
 CONFIG_NOT_OFFERED: Final = frozenset(
     {
-        *("credentials", "referrerPolicy", "mode", "hsts", "dohInsecure", "dohUrl", "dnsServer"),
+        *("credentials", "referrerPolicy", "mode", "dohInsecure", "dohUrl", "dnsServer"),
         *("proxyAuthNtlm",),
     }
 )

@@ -159,6 +159,8 @@ class Target:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for _ in range(10):  # connections that were just taken in come so far that they can be aborted
+            await asyncio.sleep(0)
         for writer in self.writers:
             writer.transport.abort()
         # Those that never came through their TLS handshake are known to the loop alone.

@@ -209,6 +209,22 @@ def test_tls_sessions_are_resumed_unless_the_task_says_no(http: Driver, server: 
     assert resumed == [False, session_id]
 
 
+@pytest.mark.option("hsts")
+def test_hosts_that_want_https_only(http: Driver, secure: Target, authority: Authority) -> None:
+    plain = f"http://localhost:{secure.port}/next"
+    secure.scripts["/"] = answer(302, b"", Location=plain, Strict_Transport_Security="max-age=1000")
+    ca = base64_of(authority.pem)
+    for hsts in (True, base64_of(b'localhost "unlimited"'), base64_of(b'.localhost "20901231 00:00:00"')):
+        assert http.get(secure.url(host="localhost"), config=TaskConfig(ca=ca, hsts=hsts)).response == b"ok"
+    known = base64_of(b'localhost "20901231 00:00:00"')
+    assert http.get(plain, config=TaskConfig(ca=ca, hsts=known)).response == b"ok"
+    assert len(secure.received) == 7
+    outdated = base64_of(b'localhost "20010101 00:00:00"')
+    for config in (TaskConfig(ca=ca), TaskConfig(ca=ca, hsts=False), TaskConfig(ca=ca, hsts=outdated)):
+        assert http.get(plain, config=config).kind is OutcomeKind.CONNECTION
+    assert len(secure.received) == 7
+
+
 class TestPaths:
     @pytest.fixture
     def folder(self, tmp_path: Path, authority: Authority) -> Path:

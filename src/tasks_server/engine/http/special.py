@@ -6,6 +6,7 @@ TLS is in `tls`, the way to the target in `proxy`; here are credentials, cookies
 """
 
 import hashlib
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,7 @@ import pycurl
 from tasks_server.domain import urls
 from tasks_server.domain.options import REFERER_AUTO
 from tasks_server.domain.request import HttpRequest, TaskConfig
-from tasks_server.domain.rules_options import cookie_lines
+from tasks_server.domain.rules_options import cookie_lines, hsts_entries
 from tasks_server.engine.calls import Call
 from tasks_server.engine.http import proxy, tls
 
@@ -46,6 +47,7 @@ def put_special(curl: "pycurl.Curl", call: Call, directory: Path | None) -> byte
     _set_authentication(curl, call.request, config)
     _set_cookies(curl, call.request)
     _set_following(curl, config)
+    _set_hsts(curl, config)
     _set_keep_alive(curl, config)
     return identity(config, has)
 
@@ -93,6 +95,20 @@ def _set_following(curl: "pycurl.Curl", config: TaskConfig) -> None:
     if config.referer_url is not None and config.referer_url != REFERER_AUTO:
         curl.setopt(pycurl.REFERER, urls.read_url(config.referer_url)[0].encode())
         curl.setopt(pycurl.AUTOREFERER, 0)
+
+
+def _set_hsts(curl: "pycurl.Curl", config: TaskConfig) -> None:
+    if not config.hsts:
+        return
+    curl.setopt(pycurl.HSTS_CTRL, pycurl.CURLHSTS_ENABLE)
+    if isinstance(config.hsts, str):
+        entries = iter(hsts_entries(config.hsts))
+
+        def read() -> tuple[str, datetime | None, bool] | None:
+            one = next(entries, None)
+            return None if one is None else (one.host, one.expires, one.subdomains)
+
+        curl.setopt(pycurl.HSTSREADFUNCTION, read)
 
 
 def _set_keep_alive(curl: "pycurl.Curl", config: TaskConfig) -> None:
