@@ -85,7 +85,7 @@ async def serve_api(plan: Plan, channel: Channel, told: Telemetry) -> None:
     from tasks_server.serving import HttpServer
 
     _tell_of_strays(told)
-    store = wiring.build_store(Path(plan.database), plan.cipher_keys)
+    store = wiring.build_store(Path(plan.database), plan.cipher_keys, key_file=plan.key_file)
     await store.open()
     try:
         server = HttpServer(wiring.build_api(plan, store, told), plan.listen_fd)
@@ -105,7 +105,7 @@ async def serve_api(plan: Plan, channel: Channel, told: Telemetry) -> None:
 async def serve_engine(plan: Plan, channel: Channel, told: Telemetry) -> None:
     """Executes tasks until it is asked to stop; then winds down in order."""
     _tell_of_strays(told)
-    store = wiring.build_store(Path(plan.database), plan.cipher_keys, durable=False)
+    store = wiring.build_store(Path(plan.database), plan.cipher_keys, durable=False, key_file=plan.key_file)
     await store.open()
     try:
         engine = wiring.build_engine(plan, store, told)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tasks_server.service.tasks import TaskService
     from tasks_server.settings import Settings
     from tasks_server.settings.places import Places
-    from tasks_server.store.ports import Store
+    from tasks_server.store.ports import Resealing, Store
 
 
 class LogPlan(msgspec.Struct, frozen=True):
@@ -77,6 +77,8 @@ class Plan(msgspec.Struct, frozen=True):
 
     database: str
     cipher_keys: list[bytes]
+    key_file: str | None
+    """Where the keys come from, to follow its changes; None: they stay."""
     grace_seconds: float
     log: LogPlan
     listen_fd: int
@@ -109,6 +111,7 @@ def plan(settings: "Settings", where: "Places", keys: list[bytes], listen_fd: in
     return Plan(
         database=str(where.database),
         cipher_keys=keys,
+        key_file=str(where.key_file) if where.key_file else None,
         grace_seconds=settings.grace_seconds,
         log=log_plan(settings),
         listen_fd=listen_fd,
@@ -133,12 +136,16 @@ def plan(settings: "Settings", where: "Places", keys: list[bytes], listen_fd: in
     )
 
 
-def build_store(database: Path, keys: list[bytes], *, durable: bool = True) -> "Store":
-    """The store, not open yet. Not `durable`: commits survive a crash of the process, but maybe not a power cut."""
+def build_store(database: Path, keys: list[bytes], *, durable: bool = True, key_file: str | None = None) -> "Store":
+    """The store, not open yet. Not `durable`: commits survive a crash of the process, but maybe not a power cut.
+    Changes of the `key_file` take effect while the store is open.
+    """
+    from tasks_server.store.keys import follower
     from tasks_server.store.sealing import Sealer
     from tasks_server.store.sqlite.store import SqliteStore
 
-    return SqliteStore(database, Sealer(*keys), SystemClock(), durable=durable)
+    source = follower(Path(key_file)) if key_file else None
+    return SqliteStore(database, Sealer(*keys, source=source), SystemClock(), durable=durable)
 
 
 def build_api(plan: Plan, store: "Store", told: Telemetry) -> Any:
@@ -189,6 +196,7 @@ class Services(msgspec.Struct):
 
     owners: "OwnerService"
     tasks: "TaskService"
+    sealed: "Resealing"
 
 
 @contextlib.asynccontextmanager
@@ -204,6 +212,7 @@ async def services(settings: "Settings", where: "Places", keys: list[bytes]) -> 
         yield Services(
             OwnerService(store, clock),
             TaskService(store, clock, ZoneInfo(settings.tz), egress=egress_plan(settings).build()),
+            store,
         )
     finally:
         await store.close()

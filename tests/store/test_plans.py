@@ -53,9 +53,15 @@ SCANS_ALLOWED: Final = {
     ("attempts_prune", "o"): "owners are few; each is one seek",
     ("prunable_find", "o"): "owners are few; each is one seek",
     ("owners_prune", "owner"): "owners are few",
+    ("keys_used", "request"): "the operator asks, and everything is the question",
+    ("keys_used", "attempt"): "the operator asks, and everything is the question",
+    ("keys_used", "signing_secret"): "the operator asks, and everything is the question",
     ("signing_missing", "owner"): "owners are few; once, when the database is opened",
 }
-SORTS_ALLOWED: Final = {"owner_keys_list": "an owner has two keys at most"}
+SORTS_ALLOWED: Final = {
+    "owner_keys_list": "an owner has two keys at most",
+    "keys_used": "the operator asks; there is a group for each key",
+}
 ORDERS: Final[list[Order]] = ["created", "ended", "execution"]
 STATES: Final = [
     None, frozenset(PENDING | {State.RUNNING}), *(frozenset({state}) for state in State),

@@ -2,13 +2,7 @@
 of them at the first start. Opening the database is the store's affair.
 """
 
-import base64
-import binascii
-import contextlib
-import hashlib
 import os
-import re
-import secrets
 import stat
 from pathlib import Path
 from typing import Final
@@ -17,12 +11,10 @@ import msgspec
 
 from tasks_server.domain.errors import Corrupt, SettingsError, Unavailable
 from tasks_server.settings.table import Settings
+from tasks_server.store.keys import create_key_file, parse_keys
 
-KEY_BYTES: Final = 32
 DATABASE_NAME: Final = "tasks.sqlite"
 KEY_NAME: Final = "cipher.key"
-_PASSPHRASE_LENGTH_MIN: Final = 32
-_HEX: Final = re.compile(r"[0-9a-fA-F]+")
 _SQLITE_URL: Final = "sqlite:///"
 
 
@@ -88,7 +80,7 @@ def cipher_keys(settings: Settings, where: Places, warnings: list[str], create: 
                 f"the database {where.database} is there, but its cipher key {where.key_file} is not: "
                 "put the key file back, or give the key as CIPHER_KEY"
             )
-        _create_key_file(where.key_file)
+        create_key_file(where.key_file)
     try:
         text = where.key_file.read_text("ascii", errors="replace")
     except FileNotFoundError:
@@ -102,28 +94,6 @@ def cipher_keys(settings: Settings, where: Places, warnings: list[str], create: 
     return parse_keys(text, str(where.key_file))
 
 
-def _create_key_file(path: Path) -> None:
-    """Makes a key that is there whole or not at all; of two processes that try, both go on with the same one."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(KEY_BYTES) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # without the key, nothing that is stored could be read again
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise Unavailable(f"cannot make the cipher key {path}: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _keep_private(path: Path, warnings: list[str]) -> None:
     """Takes from others the right to read the key; says so, as they may have read it."""
     mode = stat.S_IMODE(path.stat().st_mode)
@@ -134,35 +104,3 @@ def _keep_private(path: Path, warnings: list[str]) -> None:
         warnings.append(f"the cipher key {path} had mode {mode:04o}, others could read it; it has mode 0600 now")
     except OSError:
         warnings.append(f"the cipher key {path} has mode {mode:04o}: others than its owner can read it")
-
-
-def parse_keys(text: str, source: str) -> list[bytes]:
-    """The keys that `text` holds: raw ones separated by commas, or one passphrase, which may hold commas itself.
-
-    `source` names the text in errors; the text itself is never shown. Raises `SettingsError`.
-    """
-    text = text.strip()
-    keys = [_raw_key(part.strip(), source) for part in text.split(",")]
-    raw = [key for key in keys if key is not None]
-    if len(raw) == len(keys):
-        return raw
-    if not raw and len(text) >= _PASSPHRASE_LENGTH_MIN:
-        # The salt is fixed: the key must be the same at every start, wherever the database is moved to.
-        return [hashlib.scrypt(text.encode(), salt=b"tasks-server cipher key", n=16_384, r=8, p=1, dklen=KEY_BYTES)]
-    raise SettingsError(
-        f"{source}: a cipher key is {2 * KEY_BYTES} hexadecimal digits, or base64 of {KEY_BYTES} bytes, or a "
-        f"passphrase of at least {_PASSPHRASE_LENGTH_MIN} characters; make one with `openssl rand -hex 32`"
-    )
-
-
-def _raw_key(text: str, source: str) -> bytes | None:
-    """The bytes of a key in hexadecimal or base64; None for what could be a passphrase."""
-    if _HEX.fullmatch(text):
-        if len(text) == 2 * KEY_BYTES:
-            return bytes.fromhex(text)
-        raise SettingsError(f"{source}: a hexadecimal key has {2 * KEY_BYTES} digits, not {len(text)}")
-    with contextlib.suppress(binascii.Error, ValueError):
-        key = base64.b64decode(text, validate=True)
-        if len(key) == KEY_BYTES:
-            return key
-    return None

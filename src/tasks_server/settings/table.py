@@ -81,7 +81,7 @@ class Settings(BaseSettings):
         None,
         "Key that encrypts requests and responses at rest: 64 hexadecimal digits, or base64 of 32 bytes, or a "
         "passphrase of at least 32 characters. Several of the first two forms, separated by commas: the first "
-        "encrypts, all decrypt.",
+        "encrypts, all decrypt (docs/keys.md).",
         short=True,
     )
     cipher_key_file: Path | None = _setting(

@@ -359,6 +359,33 @@ class Maintaining(Protocol):
         ...
 
 
+# Changing keys
+
+
+class Resealed(msgspec.Struct, frozen=True):
+    """What one step of sealing anew did: how many values it looked at and changed, and where to go on (None: done)."""
+
+    seen: int
+    changed: int
+    after: tuple[int, int, int] | None
+
+
+RESEAL_FROM: tuple[int, int, int] = (0, -1, -1)
+"""Where sealing anew begins."""
+
+
+class Resealing(Protocol):
+    """Asked by the operator who changes the cipher key."""
+
+    async def reseal(self, after: tuple[int, int, int], limit: int) -> Resealed:
+        """Seals with the present key what is sealed with another one, at most `limit` values of those after `after`."""
+        ...
+
+    async def keys_used(self) -> dict[bytes, int]:
+        """How many values are sealed with each key, by key id. Looks at everything: it takes its time."""
+        ...
+
+
 # Waking
 
 
@@ -387,7 +414,9 @@ class Waking(Protocol):
         ...
 
 
-class Store(Submitting, Steering, Reading, Owning, Claiming, SigningKeys, Settling, Maintaining, Waking, Protocol):
+class Store(
+    Submitting, Steering, Reading, Owning, Claiming, SigningKeys, Settling, Maintaining, Resealing, Waking, Protocol
+):
     """All that an adapter offers."""
 
     async def open(self) -> None: ...

@@ -9,7 +9,8 @@ tag. The context (which row, which field) is authenticated, so that blobs cannot
 import hashlib
 import itertools
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -33,22 +34,53 @@ def key_id(master: bytes) -> bytes:
     return hashlib.sha256(b"tasks-server key id" + master).digest()[:_KEY_ID_BYTES]
 
 
-class Sealer:
-    """Seals with the first of its master keys, opens with any. A key is 32 bytes."""
+def key_id_of(sealed: bytes) -> bytes:
+    """The id of the key that something is sealed with."""
+    return sealed[1 : 1 + _KEY_ID_BYTES]
 
-    def __init__(self, *masters: bytes) -> None:
+
+class Sealer:
+    """Seals with the first of its master keys, opens with any. A key is 32 bytes. `source` gives the keys anew, newest
+    first, when they were changed; then they take the place of those before. It may be used from several threads.
+    """
+
+    def __init__(self, *masters: bytes, source: Callable[[], Sequence[bytes] | None] | None = None) -> None:
         if not masters or any(len(master) != KEY_BYTES for master in masters):
             raise ValueError(f"a cipher key is {KEY_BYTES} bytes")
-        self._masters: Mapping[bytes, bytes] = {key_id(master): master for master in masters}
+        self._source = source
+        self._refreshing = threading.Lock()
         self._sessions: dict[bytes, AESGCM] = {}
-        self._head = _VERSION + key_id(masters[0]) + os.urandom(_SALT_BYTES)
-        self._cipher = self._session(self._head)
-        self._counter = itertools.count()
+        self._take(masters)
+
+    @property
+    def follows(self) -> bool:
+        """Whether its keys may change."""
+        return self._source is not None
+
+    @property
+    def sealing_key_id(self) -> bytes:
+        """Which key it seals with."""
+        return key_id_of(self._sealing[0])
+
+    def refresh(self) -> bool:
+        """Takes over keys that were changed. Whether there were any."""
+        with self._refreshing:  # who comes second finds the keys taken over
+            masters = self._source() if self._source is not None else None
+            if masters:
+                self._take(masters)
+            return bool(masters)
+
+    def _take(self, masters: Sequence[bytes]) -> None:
+        self._masters: Mapping[bytes, bytes] = {key_id(master): master for master in masters}
+        head = _VERSION + key_id(masters[0]) + os.urandom(_SALT_BYTES)
+        # One tuple, so that a thread that seals meanwhile has all of the old session or all of the new one.
+        self._sealing = (head, self._session(head).encrypt, itertools.count())
 
     def seal(self, plain: bytes, context: bytes) -> bytes:
         """The stored form of `plain`, bound to `context`."""
-        counter = next(self._counter).to_bytes(_COUNTER_BYTES, "big")
-        return self._head + counter + self._cipher.encrypt(b"\0\0\0\0" + counter, plain, context)
+        head, encrypt, counter = self._sealing
+        number = next(counter).to_bytes(_COUNTER_BYTES, "big")
+        return head + number + encrypt(b"\0\0\0\0" + number, plain, context)
 
     def open(self, sealed: bytes, context: bytes) -> bytes:
         """What was sealed. Raises `Corrupt` when it was changed, moved, or sealed under a key that we do not have."""
@@ -61,6 +93,9 @@ class Sealer:
 
     def _session(self, head: bytes) -> AESGCM:
         master = self._masters.get(head[1 : 1 + _KEY_ID_BYTES])
+        if master is None:
+            self.refresh()
+            master = self._masters.get(head[1 : 1 + _KEY_ID_BYTES])
         if head[:1] != _VERSION or master is None:
             raise Corrupt(
                 "stored data is sealed under another cipher key; start with the CIPHER_KEY or key file it was made with"

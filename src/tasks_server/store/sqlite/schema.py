@@ -40,6 +40,11 @@ def prepare(connection: apsw.Connection, sealer: Sealer) -> None:
         raise
 
 
+def reseal_canary(connection: apsw.Connection, sealer: Sealer) -> None:
+    """Seals with the present key what proves at the next start that the key fits."""
+    connection.execute("UPDATE meta SET value = ? WHERE name = 'canary'", (sealer.seal(_CANARY, b"canary"),))
+
+
 def _prove_key(connection: apsw.Connection, sealer: Sealer) -> None:
     """Opens what was sealed when the database was made, so that a wrong key is noticed now and not at a task."""
     row = connection.execute("SELECT value FROM meta WHERE name = 'canary'").fetchone()

@@ -25,6 +25,7 @@ from tasks_server.store.ports import (
     Inserted,
     Look,
     Report,
+    Resealed,
     TaskPage,
     TaskQuery,
 )
@@ -35,6 +36,7 @@ from tasks_server.store.sqlite.connection import Batch, Reader, Writer, connect,
 from tasks_server.store.sqlite.listing import Listings
 from tasks_server.store.sqlite.nodes import Nodes
 from tasks_server.store.sqlite.owning import Ownings
+from tasks_server.store.sqlite.resealing import Resealings
 from tasks_server.store.sqlite.rows import spec_context
 from tasks_server.store.sqlite.settling import Settlements
 from tasks_server.store.sqlite.signing import Signings
@@ -44,6 +46,8 @@ from tasks_server.store.sqlite.submitting import Lanes, Submissions
 _HINT_AHEAD_MS: Final = 60_000
 """Engines look by themselves at least this often, so that only tasks due sooner are worth a hint."""
 _CHECK_SECONDS: Final = 1.0
+FOLLOW_SECONDS: Final = 2.0
+"""How soon a process seals with a key that was put into the key file."""
 
 
 class SqliteStore:
@@ -68,6 +72,8 @@ class SqliteStore:
         self._listings = Listings(sealer)
         self._ownings = Ownings(sealer)
         self._signings = Signings(sealer)
+        self._resealings = Resealings(sealer)
+        self._following: asyncio.Task[None] | None = None
         self._writer: Writer | None = None
         self._reader: Reader | None = None
 
@@ -90,9 +96,14 @@ class SqliteStore:
                 raise
         self._writer = Writer(connection, self._path, self._lanes.forget)
         self._writer.begin()
+        if self._sealer.follows:
+            self._following = asyncio.create_task(self._follow_keys(), name="keys")
 
     async def close(self) -> None:
         """Finishes what was asked and lets go of the file."""
+        if self._following is not None:
+            self._following.cancel()
+            self._following = None
         for worker in (self._writer, self._reader):
             if worker is not None:
                 await worker.end()
@@ -258,6 +269,16 @@ class SqliteStore:
             until = self._clock.monotonic() + _CHECK_SECONDS
             await asyncio.to_thread(maintaining.check, self._path, lambda: self._clock.monotonic() < until)
 
+    # Changing keys
+
+    async def reseal(self, after: tuple[int, int, int], limit: int) -> Resealed:
+        done: Resealed = await self._write(self._resealings.step, (after, limit), limit)
+        return done
+
+    async def keys_used(self) -> dict[bytes, int]:
+        found: dict[bytes, int] = await self._read(Resealings.used, None)
+        return found
+
     # Waking
 
     def hint_work(self, at: int) -> None:
@@ -270,6 +291,12 @@ class SqliteStore:
         return await self._nodes.wait(timeout_seconds)
 
     # Inside
+
+    async def _follow_keys(self) -> None:
+        """Takes over a changed key, so that nothing is sealed with an old one for long."""
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            self._sealer.refresh()
 
     def _prepare(self, connection: Any) -> None:
         try:

@@ -1,0 +1,137 @@
+"""`tasks-server keys …`: changes the cipher key, also while a server runs."""
+
+import asyncio
+import secrets
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from tasks_server.cli import output
+from tasks_server.cli.options import Config, DataDir, Opened, load, with_services
+from tasks_server.cli.output import Json
+from tasks_server.clock import SystemClock
+from tasks_server.domain.errors import Refused, SettingsError
+from tasks_server.service.resealing import reseal_all
+from tasks_server.store.keys import change_keys
+from tasks_server.store.sealing import KEY_BYTES, key_id
+from tasks_server.wiring import Services
+
+app = typer.Typer(no_args_is_help=True)
+
+_ROUNDS_MAX: Final = 10
+_ROUND_SECONDS: Final = 1.0
+_SETTLED_MS: Final = 30_000
+"""How long ago the key file was changed when every process has surely seen it."""
+
+
+@app.command("list")
+def list_(config: Config = None, data_dir: DataDir = None, json: Json = False) -> None:
+    """List the cipher keys by their ids, newest first, and how many values each still seals."""
+    _tell(load(config, data_dir, create=False).keys, with_services(_used, config, data_dir), json)
+
+
+@app.command("rotate")
+def rotate(config: Config = None, data_dir: DataDir = None, json: Json = False) -> None:
+    """Make a new cipher key, and seal everything anew with it. A running server goes on meanwhile."""
+    opened = load(config, data_dir, create=False)
+    path = _key_file(opened)
+    with_services(_used, config, data_dir)  # the database opens with the keys that there are
+    change_keys(path, lambda keys: [secrets.token_bytes(KEY_BYTES), *keys])
+    _reseal(config, data_dir, json)
+
+
+@app.command("reseal")
+def reseal(
+    restarted: Annotated[
+        bool, typer.Option("--restarted", help="With CIPHER_KEY: every server was started anew with these keys.")
+    ] = False,
+    config: Config = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """Seal everything anew that is sealed with an old key: goes on with a `rotate` that was broken off."""
+    if load(config, data_dir, create=False).where.key_file is None and not restarted:
+        raise Refused(
+            "the key comes from CIPHER_KEY: put the new key in front of the old one, separated by a comma, start every "
+            "server anew, then say so by --restarted; a server without the new key could not read its tasks"
+        )
+    _reseal(config, data_dir, json)
+
+
+@app.command("drop-old")
+def drop_old(config: Config = None, data_dir: DataDir = None, json: Json = False) -> None:
+    """Remove all keys but the newest from the key file. Refused while anything is sealed with one of them."""
+    opened = load(config, data_dir, create=False)
+    path = _key_file(opened)
+    if SystemClock().now() - path.stat().st_mtime * 1_000 < _SETTLED_MS:
+        raise Refused("the keys were changed a moment ago, a server may not have seen it yet; try again in 30 seconds")
+    used = with_services(_used, config, data_dir)
+    needed = [key for key in opened.keys[1:] if key_id(key) in used]
+    if needed:
+        count = sum(used[key_id(key)] for key in needed)
+        raise Refused(f"{count} values are still sealed with old keys; run `tasks-server keys reseal` first")
+
+    def drop(keys: list[bytes]) -> list[bytes]:
+        if keys != opened.keys:
+            raise Refused("the keys were changed meanwhile; try again")
+        return keys[:1]
+
+    _tell(change_keys(path, drop), used, json)
+
+
+async def _used(services: Services) -> dict[bytes, int]:
+    return await services.sealed.keys_used()
+
+
+def _key_file(opened: Opened) -> Path:
+    if opened.where.key_file is None:
+        raise SettingsError(
+            "the key comes from CIPHER_KEY, which only you can change: put a new key in front of the old one, with a "
+            "comma between, start every server anew, then run `tasks-server keys reseal --restarted`"
+        )
+    return opened.where.key_file
+
+
+def _reseal(config: Path | None, data_dir: Path | None, json: bool) -> None:
+    """Goes through everything until nothing is sealed with an old key: what a running server sealed with it before it
+    saw the new one is found by the next round.
+    """
+    keys = load(config, data_dir, create=False).keys
+    newest = key_id(keys[0])
+
+    async def work(services: Services) -> dict[bytes, int]:
+        for rounds in range(_ROUNDS_MAX):
+            await reseal_all(services.sealed, _progress)
+            used = await services.sealed.keys_used()
+            if set(used) == {newest}:
+                return used
+            if rounds + 1 < _ROUNDS_MAX:
+                await asyncio.sleep(_ROUND_SECONDS)
+        left = sum(count for used_id, count in used.items() if used_id != newest)
+        raise Refused(
+            f"{left} values are still sealed with old keys: they are damaged, or a server goes on with an old key "
+            "because it cannot read the key file; see to that and run `tasks-server keys reseal`"
+        )
+
+    _tell(keys, with_services(work, config, data_dir), json)
+
+
+def _progress(seen: int, changed: int) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{seen} values looked at, {changed} sealed anew ")
+
+
+def _tell(keys: list[bytes], used: dict[bytes, int], json: bool) -> None:
+    rows: list[dict[str, Any]] = [
+        {"id": key_id(key).hex(), "newest": index == 0, "values": used.get(key_id(key), 0)}
+        for index, key in enumerate(keys)
+    ]
+    if json:
+        output.as_json(rows)
+        return
+    cells = [(row["id"], "seals" if row["newest"] else "opens", str(row["values"])) for row in rows]
+    output.table(("key", "use", "values"), cells)
+    if len(rows) > 1 and not any(row["values"] for row in rows[1:]):
+        output.say("Nothing needs the old keys any more: tasks-server keys drop-old removes them.")

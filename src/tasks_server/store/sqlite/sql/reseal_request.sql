@@ -1,0 +1,1 @@
+UPDATE request SET spec = :sealed WHERE task = :first

@@ -1,0 +1,1 @@
+UPDATE attempt SET response = :sealed WHERE task = :first AND number = :second

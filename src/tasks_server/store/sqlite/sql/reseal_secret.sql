@@ -1,0 +1,1 @@
+UPDATE signing_secret SET secret = :sealed WHERE owner = :first AND id = :name

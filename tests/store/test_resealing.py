@@ -1,0 +1,144 @@
+"""Changing the cipher key: everything is sealed anew in bounded steps, and nothing is lost by it."""
+
+from pathlib import Path
+
+import pytest
+
+from tasks_server.clock import ManualClock
+from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tasks_server.domain.errors import Corrupt
+from tasks_server.domain.owner import Owner
+from tasks_server.domain.request import TaskConfig
+from tasks_server.service.resealing import reseal_all
+from tasks_server.store.keys import change_keys, create_key_file, follower, parse_keys
+from tasks_server.store.ports import RESEAL_FROM
+from tasks_server.store.sealing import Sealer, key_id
+
+from .adapters import ADAPTERS, MASTER, Adapter, query
+from .world import World, secret
+
+OTHER = bytes(reversed(MASTER))
+
+
+@pytest.fixture(params=[name for name, adapter in ADAPTERS.items() if adapter.shared])
+def adapter(request: pytest.FixtureRequest) -> Adapter:
+    return ADAPTERS[request.param]
+
+
+async def filled(world: World, owner: Owner) -> list[str]:
+    """The ids of tasks with requests, and with responses where they have run."""
+    ids = [(await world.submit(owner, 60_000, spec=b"waits %d" % number)).id for number in range(7)]
+    ids += [(await world.submit(owner, spec=b"runs %d" % number)).id for number in range(5)]
+    for response in (b"first", b"second"):
+        outcome = Outcome(OutcomeKind.HTTP_ERROR, 500, response=response)
+        claims = await world.claim()
+        await world.settle(claims, outcome, TaskConfig(retry=1, retry_interval=1_000))
+        world.clock.advance(1_000)
+    return ids
+
+
+async def picture(world: World, ids: list[str]) -> list[object]:
+    """All that is sealed, opened."""
+    tasks = [(await world.store.spec(None, id), (await world.read(id)).response) for id in ids]
+    return [*tasks, *[await world.store.signing(owner.id) for owner in await world.store.owners()]]
+
+
+async def test_everything_is_sealed_anew_and_the_old_key_is_needed_no_more(
+    world: World, owner: Owner, other: Owner, clock: ManualClock
+) -> None:
+    ids = await filled(world, owner)
+    before = await picture(world, ids)
+    values = await world.store.keys_used()
+    assert list(values) == [key_id(MASTER)]
+    await world.store.close()
+    both = world.adapter.make(world.folder, clock, OTHER, MASTER)
+    await both.open()
+    steps: list[tuple[int, int]] = []
+    changed = await reseal_all(both, lambda seen, changed: steps.append((seen, changed)))
+    assert await both.keys_used() == {key_id(OTHER): sum(values.values())}
+    assert changed == sum(values.values()) == steps[-1][1]
+    again = await reseal_all(both, lambda seen, changed: None)
+    assert again == 1, "only what proves the key is sealed at every end"
+    await both.close()
+    only = world.adapter.make(world.folder, clock, OTHER)
+    await only.open()
+    assert await picture(World(only, clock, world.adapter, world.folder), ids) == before
+    await only.close()
+    with pytest.raises(Corrupt, match="another cipher key"):
+        await world.store.open()
+
+
+async def test_steps_are_bounded_and_can_be_broken_off(world: World, owner: Owner, clock: ManualClock) -> None:
+    ids = await filled(world, owner)
+    before = await picture(world, ids)
+    await world.store.close()
+    both = world.adapter.make(world.folder, clock, OTHER, MASTER)
+    await both.open()
+    after, count = RESEAL_FROM, 0
+    for _ in range(4):
+        done = await both.reseal(after, 2)
+        assert done.after is not None
+        assert done.seen == done.changed == 2
+        after, count = done.after, count + done.changed
+    used = await both.keys_used()
+    assert used[key_id(OTHER)] == count == 8
+    assert await picture(World(both, clock, world.adapter, world.folder), ids) == before
+    assert await reseal_all(both, lambda seen, changed: None) == used[key_id(MASTER)]
+    assert set(await both.keys_used()) == {key_id(OTHER)}
+    await both.close()
+
+
+async def test_damage_is_left_as_it_is_and_counted(world: World, owner: Owner, clock: ManualClock) -> None:
+    await world.submit(owner, 60_000)
+    damaged = await world.submit(owner, 60_000)
+    await query(world.store, "UPDATE request SET spec = substr(spec, 1, 40) WHERE task = 2")
+    await world.store.close()
+    both = world.adapter.make(world.folder, clock, OTHER, MASTER)
+    await both.open()
+    await reseal_all(both, lambda seen, changed: None)
+    assert (await both.keys_used())[key_id(MASTER)] == 1
+    with pytest.raises(Corrupt):
+        await both.spec(None, damaged.id)
+    await both.close()
+
+
+async def test_a_new_owners_secret_is_sealed_with_the_new_key(world: World, clock: ManualClock) -> None:
+    await world.owner()
+    await world.store.close()
+    both = world.adapter.make(world.folder, clock, OTHER, MASTER)
+    await both.open()
+    await World(both, clock, world.adapter, world.folder, first=5).owner()
+    rows = await query(both, "SELECT id, substr(secret, 2, 4) FROM signing_secret ORDER BY id")
+    assert rows == [("secret-1", key_id(MASTER)), (secret(5).id, key_id(OTHER))]
+    await both.close()
+
+
+# Keys that change while a process runs
+
+
+def test_a_changed_key_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "cipher.key"
+    create_key_file(path)
+    (old,) = parse_keys(path.read_text(), "")
+    sealer = Sealer(old, source=follower(path))
+    assert sealer.refresh()
+    before = sealer.seal(b"before", b"here")
+    assert not sealer.refresh()
+    assert change_keys(path, lambda keys: [OTHER, *keys]) == [OTHER, old]
+    stranger = Sealer(OTHER).seal(b"stranger", b"here")
+    assert sealer.open(stranger, b"here") == b"stranger"
+    assert sealer.sealing_key_id == key_id(OTHER)
+    assert Sealer(OTHER).open(sealer.seal(b"after", b"here"), b"here") == b"after"
+    assert sealer.open(before, b"here") == b"before"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_no_key_file_leaves_the_keys_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "cipher.key"
+    sealer = Sealer(MASTER, source=follower(path))
+    assert not sealer.refresh()
+    path.write_text("short")
+    assert not sealer.refresh()
+    assert sealer.open(sealer.seal(b"x", b"y"), b"y") == b"x"
+    with pytest.raises(Corrupt, match="another cipher key"):
+        sealer.open(Sealer(OTHER).seal(b"x", b"y"), b"y")
