@@ -169,7 +169,7 @@ async def test_the_config_is_shown_with_defaults_and_without_secrets(client: htt
             "data": [{"name": "a", "value": "b"}],
         },
         "config": {"timeout": "5s"},
-        "metadata": {"password": "is no secret here"},
+        "metadata": {"password": "is masked, too"},
     }
     made = (await client.post("/v1/queues/register", json=body)).json()
 
@@ -190,7 +190,7 @@ async def test_the_config_is_shown_with_defaults_and_without_secrets(client: htt
         0,
         86_400_000,
     )
-    assert spec["metadata"] == {"password": "is no secret here"}
+    assert spec["metadata"] == {"password": "***"}
 
 
 # What is told of the answer
