@@ -183,4 +183,8 @@ def _loosen(components: dict[str, Any]) -> None:
         "pattern": "^[a-z]([a-z0-9]|-[a-z0-9])*$",
         "examples": ["small-shop"],
     }
-    request["method"] = {"type": "string", "examples": ["GET", *sorted(METHODS - {"GET"})], "description": "In any case"}
+    request["method"] = {
+        "type": "string",
+        "examples": ["GET", *sorted(METHODS - {"GET"})],
+        "description": "In any case",
+    }
