@@ -351,6 +351,7 @@ async def test_repeats_follow_success(shop: Shop) -> None:
     shop.clock.advance(2_000)
     [token] = await shop.look()
     assert shop.caller.headers(token)["X-Tasks-Repeat-Count"] == "1"
+    assert shop.caller.headers(token)["Idempotency-Key"] == f"{task_id}-1"
     shop.caller.end(token, Outcome(OutcomeKind.SUCCESS, status_code=204))
     await shop.settle()
     task = await shop.task(task_id)

@@ -192,5 +192,5 @@ def _headers(claim: Claim, spec: TaskSpec, start_at: int) -> list[tuple[str, str
     own = spec.request.headers
     if own is None or not any(name.lower() == "idempotency-key" for name in own):
         # A repeat is another message than the run before it: a target that knows the key would pass it over.
-        headers.append(("Idempotency-Key", f"{claim.id}.{claim.repeats}" if claim.repeats else claim.id))
+        headers.append(("Idempotency-Key", message_id(claim.id, claim.repeats)))
     return headers
