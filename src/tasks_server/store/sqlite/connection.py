@@ -6,24 +6,17 @@ and guesses. Each statement does a whole batch in one step, because every step l
 and may have to wait for it again.
 """
 
-import asyncio
 import contextlib
 import fcntl
 import os
-import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any, Final
 
 import apsw
 
 from tasks_server.domain.errors import Busy, Corrupt, StoreError, Unavailable
-
-Batch = Callable[[apsw.Connection, Sequence[Any]], Sequence[Any]]
-"""Does all the items in the transaction it is called in; one answer for each, in order. An answer that is an
-exception is raised to the one who asked, and the rest stands."""
+from tasks_server.store.batching import Batch, Job, Worker
 
 APPLICATION_ID: Final = 0x7461736B
 """Marks a file as ours, in its header: "task"."""
@@ -31,8 +24,6 @@ _BUSY_TIMEOUT_MS: Final = 5_000
 _CACHE_KIB: Final = 32_768
 _WAL_SAFETY_PAGES: Final = 32_768
 """Checkpoints are a background duty; should nobody do it, a commit does from here on (128 MiB)."""
-_ROWS_MAX: Final = 1_000
-"""Rows of one transaction, about; the rest waits for the next, so that other processes get their turn soon."""
 
 
 def connect(path: Path | None, *, durable: bool, read_only: bool = False) -> apsw.Connection:
@@ -141,109 +132,6 @@ class _NoLock:
     def close(self) -> None: ...
 
 
-class _Job:
-    __slots__ = ("batch", "future", "item", "rows")
-
-    def __init__(self, batch: Batch, item: Any, future: "asyncio.Future[Any]", rows: int) -> None:
-        self.batch, self.item, self.future, self.rows = batch, item, future, rows
-
-
-class Worker(threading.Thread):
-    """A thread with a queue of jobs that come from one event loop, answered in that loop."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name=name, daemon=True)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._arrived: list[_Job] = []
-        self._queue: SimpleQueue[list[_Job] | None] = SimpleQueue()
-
-    def begin(self) -> None:
-        """Starts the thread; jobs come from the event loop that runs now."""
-        self._loop = asyncio.get_running_loop()
-        self.start()
-
-    def do(self, batch: Batch, item: Any, rows: int = 1) -> "asyncio.Future[Any]":
-        """Asks for `item`, of about so many rows, to be done by `batch`; what is asked in one turn of the loop is
-        handed over together.
-        """
-        loop = self._loop
-        if loop is None:
-            raise Unavailable("the store is closed")
-        future: asyncio.Future[Any] = loop.create_future()
-        if not self._arrived:
-            loop.call_soon(self._hand_over)
-        self._arrived.append(_Job(batch, item, future, rows))
-        return future
-
-    def _hand_over(self) -> None:
-        arrived, self._arrived = self._arrived, []
-        self._queue.put(arrived)
-
-    async def end(self) -> None:
-        """Finishes what was asked, then ends the thread."""
-        if self._loop is None:
-            return
-        if self._arrived:
-            self._hand_over()
-        self._queue.put(None)
-        await self._loop.run_in_executor(None, self.join)
-        self._loop = None
-
-    def run(self) -> None:
-        jobs: deque[_Job] = deque()
-        going = True
-        while going or jobs:
-            if going:
-                going = self._collect(jobs)
-            if jobs:
-                shared = _first(jobs)
-                self._answer(shared, self.perform(shared))
-        self.finish()
-
-    def _collect(self, jobs: deque[_Job]) -> bool:
-        """Waits for work when there is none, then takes all there is. False once the end was asked for."""
-        while not jobs or not self._queue.empty():
-            arrived = self._queue.get()
-            if arrived is None:
-                return False
-            jobs.extend(arrived)
-        return True
-
-    def _answer(self, jobs: list[_Job], answers: list[Any]) -> None:
-        assert self._loop is not None
-        # A loop that is gone has nobody waiting in it any more.
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(_resolve, jobs, answers)
-
-    def perform(self, jobs: list[_Job]) -> list[Any]:
-        """One answer for each job, in order; an exception is an answer too."""
-        raise NotImplementedError
-
-    def finish(self) -> None:
-        """Lets go of what the thread holds."""
-        raise NotImplementedError
-
-
-def _first(jobs: deque[_Job]) -> list[_Job]:
-    """Takes the jobs that share one transaction: as many as the rows allow, one at least."""
-    shared = [jobs.popleft()]
-    rows = shared[0].rows
-    while jobs and rows + jobs[0].rows <= _ROWS_MAX:
-        rows += jobs[0].rows
-        shared.append(jobs.popleft())
-    return shared
-
-
-def _resolve(jobs: list[_Job], answers: list[Any]) -> None:
-    for job, answer in zip(jobs, answers, strict=True):
-        if job.future.done():  # the one who asked was cancelled
-            continue
-        if isinstance(answer, BaseException):
-            job.future.set_exception(answer)
-        else:
-            job.future.set_result(answer)
-
-
 class Writer(Worker):
     """The one thread that writes. Jobs of one batch function are done together, all jobs in one transaction.
 
@@ -257,7 +145,7 @@ class Writer(Worker):
         self._lock = LockFile(path) if path else _NoLock()
         self._on_rollback = on_rollback
 
-    def perform(self, jobs: list[_Job]) -> list[Any]:
+    def perform(self, jobs: list[Job]) -> list[Any]:
         try:
             with self._lock:
                 return self._transaction(jobs)
@@ -271,7 +159,7 @@ class Writer(Worker):
         self.connection.close()
         self._lock.close()
 
-    def _transaction(self, jobs: list[_Job]) -> list[Any]:
+    def _transaction(self, jobs: list[Job]) -> list[Any]:
         groups: dict[Batch, list[int]] = {}
         for index, job in enumerate(jobs):
             groups.setdefault(job.batch, []).append(index)
@@ -315,7 +203,7 @@ class Reader(Worker):
         self._connection = connection
         self._path = path
 
-    def perform(self, jobs: list[_Job]) -> list[Any]:
+    def perform(self, jobs: list[Job]) -> list[Any]:
         answers: list[Any] = []
         for job in jobs:
             try:

@@ -14,6 +14,7 @@ from tasks_server.domain.errors import RequestError, Unavailable
 from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.signing import Signing, SigningSecret
 from tasks_server.domain.task import NewTask, Task
+from tasks_server.store.batching import Batch
 from tasks_server.store.ports import (
     Choose,
     Claimed,
@@ -32,7 +33,7 @@ from tasks_server.store.ports import (
 from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite import maintaining, schema
 from tasks_server.store.sqlite.claiming import Claims
-from tasks_server.store.sqlite.connection import Batch, Reader, Writer, connect, translate, turn
+from tasks_server.store.sqlite.connection import Reader, Writer, connect, translate, turn
 from tasks_server.store.sqlite.listing import Listings
 from tasks_server.store.sqlite.nodes import Nodes
 from tasks_server.store.sqlite.owning import Ownings
