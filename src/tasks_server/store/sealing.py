@@ -39,6 +39,21 @@ def key_id_of(sealed: bytes) -> bytes:
     return sealed[1 : 1 + _KEY_ID_BYTES]
 
 
+def spec_context(task_id: str) -> bytes:
+    """What a task's sealed spec is bound to."""
+    return b"spec:" + task_id.encode()
+
+
+def response_context(task_id: str, number: int) -> bytes:
+    """What the sealed response of an attempt is bound to."""
+    return f"response:{task_id}:{number}".encode()
+
+
+def secret_context(owner_id: str, secret_id: str) -> bytes:
+    """What a sealed signing secret is bound to."""
+    return f"signing:{owner_id}:{secret_id}".encode()
+
+
 class Sealer:
     """Seals with the first of its master keys, opens with any. A key is 32 bytes. `source` gives the keys anew, newest
     first, when they were changed; then they take the place of those before. It may be used from several threads.

@@ -10,9 +10,9 @@ import msgspec
 
 from tasks_server.domain.errors import Corrupt
 from tasks_server.store.ports import Choose, Claim, Claimed, Group, Line, Look, Quota
-from tasks_server.store.sealing import Sealer
+from tasks_server.store.sealing import Sealer, spec_context
 from tasks_server.store.sqlite.nodes import Nodes
-from tasks_server.store.sqlite.rows import pack, single, spec_context, unpack
+from tasks_server.store.sqlite.rows import pack, single, unpack
 from tasks_server.store.sqlite.statements import sql
 from tasks_server.store.sqlite.tally import Tally
 

@@ -8,8 +8,9 @@ import apsw
 from tasks_server.domain.attempt import Attempt, Event, OutcomeKind
 from tasks_server.domain.task import PENDING, State, Task
 from tasks_server.store.ports import TaskPage, TaskQuery
-from tasks_server.store.sealing import Sealer
-from tasks_server.store.sqlite.rows import load_task, spec_context, unpack
+from tasks_server.store.rows import task_of
+from tasks_server.store.sealing import Sealer, spec_context
+from tasks_server.store.sqlite.rows import load_task
 from tasks_server.store.sqlite.statements import sql
 
 _UNFINISHED: Final = PENDING | {State.RUNNING}
@@ -17,7 +18,8 @@ _STOPPED: Final = frozenset({State.PAUSED, State.FAILED, State.REVOKED})
 """Those that the partial index task_stopped holds: few among many, and asked for when something is wrong."""
 _COLUMNS: Final = (
     "t.seq, t.id, o.id, l.name, t.state, t.priority, t.created_at, t.due_at, t.execution_at, t.ended_at, "
-    "t.attempt, t.failures, t.repeats, t.status_code, t.error, t.metadata"
+    "t.attempt, t.failures, t.repeats, t.status_code, t.error, t.remaining_ms, t.expire_at, t.target, t.urgency < 0, "
+    "t.metadata"
 )
 _KEYS: Final = {"created": "t.seq", "ended": "t.ended_at", "execution": "t.execution_at"}
 
@@ -76,7 +78,7 @@ def _page(connection: apsw.Connection, query: TaskQuery) -> TaskPage:
         if len(rows) > query.limit:
             break
     more = len(rows) > query.limit
-    tasks = [_task(row) for row in rows[: query.limit]]
+    tasks = [task_of(row[1:]) for row in rows[: query.limit]]
     if not more or not tasks:
         return TaskPage(tasks)
     last = rows[query.limit - 1]
@@ -143,23 +145,3 @@ def _state_condition(states: frozenset[State]) -> str:
         in_stopped = "t.state IN ('paused', 'failed', 'revoked') AND " if states < _STOPPED else ""
         return f"{in_stopped}t.state = '{names[0]}'"
     return f"t.state IN ({', '.join(repr(name) for name in names)})"
-
-
-def _task(row: tuple[Any, ...]) -> Task:
-    return Task(
-        id=row[1],
-        owner=row[2],
-        lane=row[3],
-        state=State(row[4]),
-        priority=row[5],
-        created_at=row[6],
-        due_at=row[7],
-        execution_at=row[8],
-        ended_at=row[9],
-        attempt=row[10],
-        failures=row[11],
-        repeats=row[12],
-        status_code=row[13],
-        error=row[14],
-        metadata=unpack(row[15]) if row[15] else None,
-    )

@@ -8,10 +8,8 @@ import msgspec
 
 from tasks_server.domain.errors import Corrupt
 from tasks_server.store.ports import Resealed
-from tasks_server.store.sealing import Sealer, key_id_of
-from tasks_server.store.sqlite.rows import response_context, spec_context
+from tasks_server.store.sealing import Sealer, key_id_of, response_context, secret_context, spec_context
 from tasks_server.store.sqlite.schema import reseal_canary
-from tasks_server.store.sqlite.signing import secret_context
 from tasks_server.store.sqlite.statements import sql
 
 

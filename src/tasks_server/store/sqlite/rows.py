@@ -6,9 +6,10 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from tasks_server.domain.attempt import Attempt, OutcomeKind
-from tasks_server.domain.task import State, Task
-from tasks_server.store.sealing import Sealer
+from tasks_server.domain.attempt import Attempt
+from tasks_server.domain.task import Task
+from tasks_server.store.rows import task_of
+from tasks_server.store.sealing import Sealer, response_context
 from tasks_server.store.sqlite.statements import sql
 
 _ENCODE: Final = msgspec.json.Encoder().encode
@@ -31,21 +32,6 @@ def single(connection: apsw.Connection, name: str, parameters: dict[str, Any]) -
     return row
 
 
-def metadata_text(metadata: dict[str, str] | None) -> str | None:
-    """Metadata as it is stored in the task's row."""
-    return pack(metadata) if metadata else None
-
-
-def spec_context(task_id: str) -> bytes:
-    """What a task's sealed spec is bound to."""
-    return b"spec:" + task_id.encode()
-
-
-def response_context(task_id: str, number: int) -> bytes:
-    """What the sealed response of an attempt is bound to."""
-    return f"response:{task_id}:{number}".encode()
-
-
 class Loaded(msgspec.Struct):
     """A task with its handles and its sealed spec."""
 
@@ -66,29 +52,8 @@ def load_task(
     if row is None:
         return None
     sealed = row[22] if response else None
-    task = Task(
-        id=row[1],
-        owner=row[2],
-        lane=row[3],
-        state=State(row[4]),
-        priority=row[5],
-        created_at=row[6],
-        due_at=row[7],
-        execution_at=row[8],
-        ended_at=row[9],
-        attempt=row[10],
-        failures=row[11],
-        repeats=row[12],
-        status_code=row[13],
-        error=row[14],
-        remaining_ms=row[15],
-        expire_at=row[16],
-        target=row[17],
-        forced=bool(row[18]),
-        metadata=unpack(row[19]) if row[19] else None,
-        response=None if sealed is None else sealer.open(sealed, response_context(task_id, row[21])),
-        outcome=OutcomeKind(row[25]) if row[25] else None,
-    )
+    opened = None if sealed is None else sealer.open(sealed, response_context(task_id, row[21]))
+    task = task_of(row[1:], opened, row[25])
     return Loaded(row[0], task, row[20], row[23], row[24])
 
 

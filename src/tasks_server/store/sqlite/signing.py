@@ -10,14 +10,9 @@ from tasks_server.domain import ids, limits
 from tasks_server.domain.errors import Corrupt, RequestError
 from tasks_server.domain.signing import Signing, SigningSecret
 from tasks_server.store.ports import DecideSigning
-from tasks_server.store.sealing import Sealer
+from tasks_server.store.sealing import Sealer, secret_context
 from tasks_server.store.sqlite.rows import pack
 from tasks_server.store.sqlite.statements import sql
-
-
-def secret_context(owner_id: str, secret_id: str) -> bytes:
-    """What a sealed signing secret is bound to."""
-    return f"signing:{owner_id}:{secret_id}".encode()
 
 
 def insert_secret(

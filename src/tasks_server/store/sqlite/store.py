@@ -30,7 +30,7 @@ from tasks_server.store.ports import (
     TaskPage,
     TaskQuery,
 )
-from tasks_server.store.sealing import Sealer
+from tasks_server.store.sealing import Sealer, spec_context
 from tasks_server.store.sqlite import maintaining, schema
 from tasks_server.store.sqlite.claiming import Claims
 from tasks_server.store.sqlite.connection import Reader, Writer, connect, translate, turn
@@ -38,7 +38,6 @@ from tasks_server.store.sqlite.listing import Listings
 from tasks_server.store.sqlite.nodes import Nodes
 from tasks_server.store.sqlite.owning import Ownings
 from tasks_server.store.sqlite.resealing import Resealings
-from tasks_server.store.sqlite.rows import spec_context
 from tasks_server.store.sqlite.settling import Settlements
 from tasks_server.store.sqlite.signing import Signings
 from tasks_server.store.sqlite.steering import Steerings

@@ -9,8 +9,9 @@ import msgspec
 from tasks_server.domain import limits
 from tasks_server.domain.task import NewTask, Task, urgency
 from tasks_server.store.ports import Duplicate, InsertAnswer, Inserted, QueueFull, UnknownOwner
+from tasks_server.store.rows import metadata_text
 from tasks_server.store.sealing import Sealer
-from tasks_server.store.sqlite.rows import load_task, metadata_text, pack, single, unpack
+from tasks_server.store.sqlite.rows import load_task, pack, single, unpack
 from tasks_server.store.sqlite.statements import sql
 from tasks_server.store.sqlite.tally import Tally
 

@@ -1,0 +1,1 @@
+"""The PostgreSQL adapter: many processes on many machines, one database."""

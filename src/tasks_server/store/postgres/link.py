@@ -1,0 +1,187 @@
+"""How to reach the database: connecting, backing off, what errors mean, and the time that it tells."""
+
+import random
+import select
+import threading
+from typing import Any, Final, LiteralString
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg import errors
+from psycopg.rows import TupleRow
+
+from tasks_server.clock import Clock, DatabaseClock
+from tasks_server.domain.errors import Busy, Corrupt, SchemaOutOfDate, StoreError, Unavailable
+
+Connection = psycopg.Connection[TupleRow]
+
+_CONNECT_SECONDS: Final = 5
+_BACK_OFF_FIRST_SECONDS: Final = 0.05
+_BACK_OFF_MAX_SECONDS: Final = 2.0
+_STATEMENT_MS: Final = 30_000
+"""No statement of ours takes so long, but those of an upgrade, which lift the limit."""
+_UNREACHABLE_MS: Final = 10_000
+"""After so long without an answer on the wire, a connection counts as lost: a server that vanished tells nobody."""
+_VERSION_MIN: Final = 140_000
+
+
+class Lost(Unavailable):
+    """The connection went in the middle: whether the work was done is unknown."""
+
+
+class Conflicted(Busy):
+    """Transactions got into each other's way, and this one was undone: trying again helps."""
+
+
+class Link:
+    """Makes connections to one database. Used from several threads; when the database cannot be reached, only one
+    attempt is made every now and then, and all others learn of it at once.
+
+    With each connection, a clock that follows the database's learns its time.
+    """
+
+    def __init__(self, url: str, clock: Clock, *, durable: bool = True) -> None:
+        self._url = url
+        self._clock = clock
+        self._durable = durable
+        self._lock = threading.Lock()
+        self._retry_at = 0.0
+        self._back_off = _BACK_OFF_FIRST_SECONDS
+        self._trouble = ""
+        self.pooled = False
+        """Whether something stands between us and the database that shares its sessions, such as PgBouncer: there
+        are no prepared statements, session settings or notifications then."""
+
+    @property
+    def where(self) -> str:
+        """The database for messages, without credentials."""
+        parts = urlsplit(self._url)
+        return f"postgresql://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+    def connect(self) -> Connection:
+        """A connection, in autocommit mode. Raises `Unavailable`; at once while the database recovers."""
+        with self._lock:
+            if self._clock.monotonic() < self._retry_at:
+                raise Unavailable(self._trouble)
+            try:
+                connection = self._connect()
+            except psycopg.Error as error:
+                self._trouble = f"{self.where}: the database cannot be reached: {_plain(error)}"
+                self._retry_at = self._clock.monotonic() + self._back_off * random.uniform(0.5, 1.0)  # noqa: S311
+                self._back_off = min(self._back_off * 2, _BACK_OFF_MAX_SECONDS)
+                raise Unavailable(self._trouble) from error
+            self._back_off = _BACK_OFF_FIRST_SECONDS
+            return connection
+
+    def _connect(self) -> Connection:
+        connection: Connection = psycopg.connect(
+            self._url,
+            autocommit=True,
+            connect_timeout=_CONNECT_SECONDS,
+            application_name="tasks-server",
+            keepalives_idle=5,
+            keepalives_interval=2,
+            keepalives_count=3,
+            tcp_user_timeout=_UNREACHABLE_MS,
+            client_encoding="utf8",
+        )
+        try:
+            if connection.info.server_version < _VERSION_MIN:
+                raise StoreError(
+                    f"{self.where}: this is PostgreSQL {connection.info.server_version // 10_000}; "
+                    f"Tasks Server needs {_VERSION_MIN // 10_000} or newer"
+                )
+            self._set_up(connection)
+            self.sample(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _set_up(self, connection: Connection) -> None:
+        (backend,) = one(connection, "SELECT pg_backend_pid()")
+        self.pooled = backend != connection.info.backend_pid  # a pooler invents the one that it gives at the start
+        if self.pooled:
+            connection.prepare_threshold = None
+            return
+        connection.prepare_threshold = 1
+        connection.execute(f"SET statement_timeout = {_STATEMENT_MS}")
+        connection.execute(f"SET idle_in_transaction_session_timeout = {_STATEMENT_MS}")
+        # Statements are made for indexes; a plan that was right for an empty table would be kept for a full one.
+        connection.execute("SET enable_seqscan = off")
+        if not self._durable:
+            connection.execute("SET synchronous_commit = off")
+
+    def sample(self, connection: Connection) -> None:
+        """Learns the time of the database."""
+        if isinstance(self._clock, DatabaseClock):
+            before = self._clock.monotonic()
+            (at,) = one(connection, "SELECT extract(epoch FROM clock_timestamp()) * 1000")
+            self._clock.sample(before, self._clock.monotonic(), float(at))
+
+
+def one(connection: Connection, text: LiteralString | bytes, parameters: Any = None) -> TupleRow:
+    """The one row of a statement."""
+    row = connection.execute(text, parameters).fetchone()
+    assert row is not None
+    return row
+
+
+def ended(connection: Connection) -> bool:
+    """Whether an idle connection has gone, as far as this side was told: only then is there anything to read."""
+    if connection.closed or connection.broken:
+        return True
+    readable, _, _ = select.select([connection.fileno()], [], [], 0)
+    if not readable:
+        return False
+    try:
+        connection.pgconn.consume_input()
+    except psycopg.Error:
+        return True
+    return bool(connection.pgconn.status != psycopg.pq.ConnStatus.OK)
+
+
+def translate(error: Exception, where: str) -> Exception:
+    """What an error of PostgreSQL means to us, in words for the operator. Errors of our own pass unchanged."""
+    for kinds, translated, message in _MEANINGS:
+        if isinstance(error, kinds):
+            return translated(f"{where}: {message}")
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return Lost(f"{where}: the connection to the database was lost: {_plain(error)}")
+    if isinstance(error, psycopg.Error):
+        return StoreError(f"{where}: the database refused: {_plain(error)}")
+    return error
+
+
+_MEANINGS: Final[tuple[tuple[tuple[type[Exception], ...], type[StoreError], str], ...]] = (
+    ((errors.DiskFull,), Unavailable, "the database's disk is full; nothing was stored"),
+    (
+        (errors.ReadOnlySqlTransaction,),
+        Unavailable,
+        "the database is read-only (a standby?); nothing was stored",
+    ),
+    ((errors.DeadlockDetected, errors.SerializationFailure), Conflicted, "the database is busy: transactions collide"),
+    ((errors.QueryCanceled, errors.LockNotAvailable), Busy, "the database is busy: a statement waited for too long"),
+    (
+        (errors.TooManyConnections, errors.ConfigurationLimitExceeded),
+        Unavailable,
+        "the database takes no more connections",
+    ),
+    (
+        (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName),
+        SchemaOutOfDate,
+        "the schema is not the one that this version needs: run `tasks-server db upgrade`",
+    ),
+    (
+        (errors.InsufficientPrivilege,),
+        Unavailable,
+        "the database's user may not do what is needed: it must own the tables of Tasks Server",
+    ),
+    ((errors.DataCorrupted, errors.IndexCorrupted), Corrupt, "the database is damaged; restore it from a backup"),
+)
+
+
+def _plain(error: Exception) -> str:
+    """The first lines of what libpq says, as one."""
+    said = " ".join(str(error).split())
+    return said or type(error).__name__

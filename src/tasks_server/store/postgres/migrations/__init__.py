@@ -1,0 +1,1 @@
+"""The schema of the PostgreSQL adapter, as numbered steps forward."""

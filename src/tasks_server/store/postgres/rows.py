@@ -1,0 +1,86 @@
+"""Between rows and the types of the domain: how batches travel as JSON, how a task is read."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from tasks_server.domain.attempt import Attempt
+from tasks_server.domain.task import Task
+from tasks_server.store.postgres.link import Connection
+from tasks_server.store.postgres.statements import sql
+from tasks_server.store.rows import TASK_COLUMNS, task_of
+from tasks_server.store.sealing import Sealer, response_context
+
+_ENCODE: Final = msgspec.json.Encoder().encode
+
+
+def pack(rows: Any) -> str:
+    """A batch as one parameter, for `jsonb_array_elements`: of all the ways to hand over a batch the fastest. Bytes
+    must be hexadecimal text already. PostgreSQL cannot store the character U+0000; U+FFFD stands for it.
+    """
+    text = _ENCODE(rows).decode()
+    return text if "\\u0000" not in text else _without_nul(text)
+
+
+def _without_nul(text: str) -> str:
+    """The same JSON without the escaped character, but with escaped backslashes as they were."""
+    return text.replace("\\\\", "\\u005c").replace("\\u0000", "\\ufffd")
+
+
+class Loaded(msgspec.Struct):
+    """A task with its handles and its sealed spec."""
+
+    ref: int
+    task: Task
+    sealed_spec: bytes
+    owner: int
+    lane: int
+
+
+def load_task(
+    connection: Connection,
+    sealer: Sealer,
+    owner: str | None,
+    task_id: str,
+    *,
+    response: bool = True,
+    statement: str = "task_load",
+) -> Loaded | None:
+    """The task, or None when it is not there for that owner. With the opened response of its last attempt, unless
+    that is not wanted: a damaged one must not stand in the way of what does not need it. `task_lock` as the statement
+    holds the task for the rest of the transaction.
+    """
+    row = connection.execute(sql(statement), {"id": task_id, "owner": owner}).fetchone()
+    if row is None:
+        return None
+    ref, spec, owner_seq, lane_seq, number, sealed, outcome = row[TASK_COLUMNS:]
+    wanted = response and sealed is not None
+    opened = sealer.open(sealed, response_context(task_id, number)) if wanted else None
+    return Loaded(ref, task_of(row, opened, outcome), spec, owner_seq, lane_seq)
+
+
+def attempt_row(ref: int, owner: int, task_id: str, attempt: Attempt, sealer: Sealer) -> Sequence[Any]:
+    """An attempt as `attempt_insert` takes it, its response sealed."""
+    response = attempt.response
+    return (
+        ref,
+        attempt.number,
+        owner,
+        day_of(attempt.ended_at),
+        attempt.due_at,
+        attempt.started_at,
+        attempt.ended_at,
+        attempt.outcome,
+        attempt.status_code,
+        attempt.error,
+        None if response is None else sealer.seal(response, response_context(task_id, attempt.number)).hex(),
+    )
+
+
+_DAY_MS: Final = 86_400_000
+
+
+def day_of(at: int) -> int:
+    """The day of an instant, since the epoch: the partition of the attempts that end in it."""
+    return at // _DAY_MS

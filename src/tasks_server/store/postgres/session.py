@@ -1,0 +1,105 @@
+"""A thread with a connection of its own, made when it is needed and made anew when it was lost."""
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import psycopg
+
+from tasks_server.domain.errors import Busy, StoreError, Unavailable
+from tasks_server.store.batching import Batch, Job, Worker
+from tasks_server.store.postgres.link import Conflicted, Connection, Link, Lost, ended, translate
+
+Verify = Callable[[Connection, Sequence[Any]], Sequence[Any]]
+"""Given the items of a batch whose fate is unknown: the answer for each that was done after all, None for others."""
+_TRIES: Final = 3
+"""How often a batch is tried when the database says that its transactions got into each other's way."""
+
+
+class Session(Worker):
+    """Does jobs, those of one batch function together. A batch function makes its own transactions: each statement
+    is one by itself unless it says otherwise.
+
+    `on_failure` is told when a transaction was undone, so that nothing cached in it outlives it. `verify` says, by
+    batch function, how to learn what became of items whose connection was lost.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        link: Link,
+        *,
+        on_failure: Callable[[], None] = lambda: None,
+        verify: Mapping[Batch, Verify] | None = None,
+    ) -> None:
+        super().__init__(f"postgres-{name}")
+        self._link = link
+        self._on_failure = on_failure
+        self._verify = verify or {}
+        self._connection: Connection | None = None
+
+    def perform(self, jobs: list[Job]) -> list[Any]:
+        groups: dict[Batch, list[int]] = {}
+        for index, job in enumerate(jobs):
+            groups.setdefault(job.batch, []).append(index)
+        answers: list[Any] = [None] * len(jobs)
+        for batch, indexes in groups.items():
+            done = self._answers(batch, [jobs[index].item for index in indexes])
+            for index, answer in zip(indexes, done, strict=True):
+                answers[index] = answer
+        return answers
+
+    def finish(self) -> None:
+        self._drop()
+
+    def _answers(self, batch: Batch, items: list[Any]) -> Sequence[Any]:
+        """One answer for each item; an exception is an answer too."""
+        for last in (False,) * (_TRIES - 1) + (True,):
+            try:
+                return self._attempt(batch, items)
+            except Lost as error:
+                return self._after_loss(batch, items, error)
+            except (Unavailable, Busy) as error:
+                if isinstance(error, Conflicted) and not last:
+                    continue
+                return [error] * len(items)
+            except Exception as error:
+                if len(items) == 1:
+                    return [error]
+                # One of them is at fault, and nobody knows which: each is done by itself.
+                return [self._answers(batch, [item])[0] for item in items]
+        raise AssertionError("unreachable")
+
+    def _attempt(self, batch: Batch, items: list[Any]) -> Sequence[Any]:
+        connection = self._open()
+        try:
+            return batch(connection, items)
+        except Exception as error:
+            self._on_failure()
+            if connection.closed or connection.broken:
+                self._drop()
+                if not isinstance(error, StoreError):
+                    raise Lost(f"{self._link.where}: the connection to the database was lost") from error
+            raise translate(error, self._link.where) from error
+
+    def _after_loss(self, batch: Batch, items: list[Any], error: Lost) -> Sequence[Any]:
+        """Looks with a new connection at what became of the items; those of unknown fate get the error."""
+        self._drop()
+        verify = self._verify.get(batch)
+        if verify is not None:
+            with contextlib.suppress(StoreError, psycopg.Error):
+                return [answer or error for answer in verify(self._open(), items)]
+        return [error] * len(items)
+
+    def _open(self) -> Connection:
+        if self._connection is not None and ended(self._connection):
+            self._drop()
+        if self._connection is None:
+            self._connection = self._link.connect()
+        return self._connection
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(psycopg.Error):
+                connection.close()

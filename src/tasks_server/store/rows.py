@@ -1,0 +1,48 @@
+"""Between rows and the types of the domain, as far as all adapters do it alike."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from tasks_server.domain.attempt import OutcomeKind
+from tasks_server.domain.task import State, Task
+
+_ENCODE: Final = msgspec.json.Encoder().encode
+
+TASK_COLUMNS: Final = 19
+"""How many columns `task_of` reads."""
+
+
+def metadata_text(metadata: dict[str, str] | None) -> str | None:
+    """Metadata as it is stored with the task."""
+    return _ENCODE(metadata).decode() if metadata else None
+
+
+def task_of(row: Sequence[Any], response: bytes | None = None, outcome: str | None = None) -> Task:
+    """A task from the columns id, owner's id, lane's name, state, priority, created_at, due_at, execution_at, ended_at,
+    attempt, failures, repeats, status_code, error, remaining_ms, expire_at, target, whether it is forced, metadata.
+    """
+    return Task(
+        id=row[0],
+        owner=row[1],
+        lane=row[2],
+        state=State(row[3]),
+        priority=row[4],
+        created_at=row[5],
+        due_at=row[6],
+        execution_at=row[7],
+        ended_at=row[8],
+        attempt=row[9],
+        failures=row[10],
+        repeats=row[11],
+        status_code=row[12],
+        error=row[13],
+        remaining_ms=row[14],
+        expire_at=row[15],
+        target=row[16],
+        forced=bool(row[17]),
+        metadata=msgspec.json.decode(row[18]) if row[18] else None,
+        response=response,
+        outcome=OutcomeKind(outcome) if outcome else None,
+    )
