@@ -27,7 +27,7 @@ class Identities:
         """The identity's share, for one handle. Each `take` is followed by a `give`."""
         share, users = self._busy.get(identity, (None, 0))
         if share is None:
-            share = self._idle.pop(identity, None) or _new_share()
+            share = self._idle.pop(identity, None) or new_share()
         self._busy[identity] = (share, users + 1)
         return share
 
@@ -48,7 +48,8 @@ class Identities:
         self._idle.clear()
 
 
-def _new_share() -> "pycurl.CurlShare":
+def new_share() -> "pycurl.CurlShare":
+    """Connections, TLS sessions and addresses of nobody yet."""
     share = pycurl.CurlShare()
     for kind in (pycurl.LOCK_DATA_CONNECT, pycurl.LOCK_DATA_DNS, pycurl.LOCK_DATA_SSL_SESSION):
         share.setopt(pycurl.SH_SHARE, kind)

@@ -129,16 +129,10 @@ def load(curl: "pycurl.Curl", loaded: Loaded, call: Call, agent_line: bytes, by_
     """Puts a call on an idle handle. `loaded` is the handle's record; a handle that this failed on is spoilt."""
     request, config = call.request, call.config
     setopt = curl.setopt
-    body, content_type = render_body(request)
-    method = request.method
-    if body is None and method in _LENGTH_ALWAYS:
-        body, content_type = b"", _NO_CONTENT_TYPE
+    body, lines = render_lines(call, agent_line)
     setopt(pycurl.URL, render_url(request))
-    lines = render_headers(call, agent_line, content_type)
-    if call.signing:
-        lines += signature_lines(call, body)
     setopt(pycurl.HTTPHEADER, lines)
-    shape = (method, body is not None)
+    shape = (request.method, body is not None)
     if loaded.shape != shape:
         for option, value in by_shape[shape]:
             setopt(option, value)
@@ -156,6 +150,17 @@ def load(curl: "pycurl.Curl", loaded: Loaded, call: Call, agent_line: bytes, by_
         setopt(pycurl.MAXREDIRS, following[1])
         setopt(pycurl.AUTOREFERER, following[2])
         loaded.following = following
+
+
+def render_lines(call: Call, agent_line: bytes) -> tuple[bytes | None, list[bytes]]:
+    """The bytes to send (None: nothing) and all header lines."""
+    body, content_type = render_body(call.request)
+    if body is None and call.request.method in _LENGTH_ALWAYS:
+        body, content_type = b"", _NO_CONTENT_TYPE
+    lines = render_headers(call, agent_line, content_type)
+    if call.signing:
+        lines += signature_lines(call, body)
+    return body, lines
 
 
 def _set_http_version(curl: "pycurl.Curl", loaded: Loaded, version: str) -> None:

@@ -16,17 +16,22 @@ _IP_VERSIONS: Final = {4: pycurl.IPRESOLVE_V4, 6: pycurl.IPRESOLVE_V6}
 
 
 def set_way(curl: "pycurl.Curl", config: TaskConfig) -> None:
-    if config.ip_version is not None:
-        curl.setopt(pycurl.IPRESOLVE, _IP_VERSIONS[config.ip_version])
-    if config.resolve is not None:
-        lines = [f"{one.host}:{one.port}:{','.join(map(_bracketed, one.address))}" for one in config.resolve]
-        curl.setopt(pycurl.RESOLVE, lines)
+    set_names(curl, config)
     if config.ha_proxy_protocol:
         curl.setopt(pycurl.HAPROXYPROTOCOL, 1)
         if config.ha_proxy_client_ip is not None:
             curl.setopt(pycurl.HAPROXY_CLIENT_IP, config.ha_proxy_client_ip)
     if config.proxy is not None:
         _set_proxy(curl, config, config.proxy)
+
+
+def set_names(curl: "pycurl.Curl", config: TaskConfig) -> None:
+    """Which addresses names have."""
+    if config.ip_version is not None:
+        curl.setopt(pycurl.IPRESOLVE, _IP_VERSIONS[config.ip_version])
+    if config.resolve is not None:
+        lines = [f"{one.host}:{one.port}:{','.join(map(_bracketed, one.address))}" for one in config.resolve]
+        curl.setopt(pycurl.RESOLVE, lines)
 
 
 def _set_proxy(curl: "pycurl.Curl", config: TaskConfig, proxy: Proxy) -> None:
@@ -43,10 +48,15 @@ def _set_proxy(curl: "pycurl.Curl", config: TaskConfig, proxy: Proxy) -> None:
         setopt(pycurl.PROXYUSERNAME, credentials.username.encode())
         setopt(pycurl.PROXYPASSWORD, credentials.password.encode())
     if config.proxy_headers:
-        setopt(pycurl.PROXYHEADER, [header_line(name, value) for name, value in config.proxy_headers.items()])
+        setopt(pycurl.PROXYHEADER, proxy_lines(config))
     if config.proxy_insecure:
         setopt(pycurl.PROXY_SSL_VERIFYPEER, 0)
         setopt(pycurl.PROXY_SSL_VERIFYHOST, 0)
+
+
+def proxy_lines(config: TaskConfig) -> list[bytes]:
+    """The header lines for the proxy alone."""
+    return [header_line(name, value) for name, value in (config.proxy_headers or {}).items()]
 
 
 def proxy_host(proxy: Proxy) -> str:

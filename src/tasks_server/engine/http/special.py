@@ -20,7 +20,7 @@ from tasks_server.domain.rules_options import cookie_lines, hsts_entries
 from tasks_server.engine.calls import Call
 from tasks_server.engine.http import proxy, tls
 
-_SCHEMES: Final = {"http": pycurl.PROTO_HTTP, "https": pycurl.PROTO_HTTPS}
+SCHEMES: Final = {"http": pycurl.PROTO_HTTP, "https": pycurl.PROTO_HTTPS}
 _KEEP_IDLE_MAX_SECONDS: Final = 32_767
 """The most that Linux takes for TCP_KEEPIDLE."""
 _encode: Final = msgspec.msgpack.Encoder(order="deterministic").encode
@@ -44,8 +44,8 @@ def put_special(curl: "pycurl.Curl", call: Call, directory: Path | None) -> byte
     has = tls.read_material(config, directory)
     tls.set_tls(curl, config, has)
     proxy.set_way(curl, config)
-    _set_authentication(curl, call.request, config)
-    _set_cookies(curl, call.request)
+    put_credentials(curl, call.request, config)
+    _set_cookie_file(curl, call.request)
     _set_following(curl, config)
     _set_hsts(curl, config)
     _set_keep_alive(curl, config)
@@ -61,7 +61,10 @@ def identity(config: TaskConfig, has: tls.Material) -> bytes | None:
     return hashlib.sha256(_encode([chosen, has])).digest()
 
 
-def _set_authentication(curl: "pycurl.Curl", request: HttpRequest, config: TaskConfig) -> None:
+def put_credentials(curl: "pycurl.Curl", request: HttpRequest, config: TaskConfig) -> None:
+    """What libcurl sends to the first host by itself: credentials, and cookies by name."""
+    if request.cookie is not None and not isinstance(request.cookie, str):
+        curl.setopt(pycurl.COOKIE, "; ".join(f"{one.name}={one.value}" for one in request.cookie).encode())
     credentials = request.auth_basic or request.auth_digest or config.location_trusted
     if credentials is not None:
         curl.setopt(pycurl.HTTPAUTH, pycurl.HTTPAUTH_DIGEST if request.auth_digest else pycurl.HTTPAUTH_BASIC)
@@ -76,22 +79,27 @@ def _set_authentication(curl: "pycurl.Curl", request: HttpRequest, config: TaskC
         curl.setopt(pycurl.PASSWORD, signed.secret.encode())
 
 
-def _set_cookies(curl: "pycurl.Curl", request: HttpRequest) -> None:
+def take_credentials(curl: "pycurl.Curl") -> None:
+    """Undoes `put_credentials`."""
+    curl.setopt(pycurl.HTTPAUTH, pycurl.HTTPAUTH_BASIC)
+    for option in (pycurl.USERNAME, pycurl.PASSWORD, pycurl.COOKIE):
+        curl.unsetopt(option)
+
+
+def _set_cookie_file(curl: "pycurl.Curl", request: HttpRequest) -> None:
     if request.cookie is None:
         return
     curl.setopt(pycurl.COOKIEFILE, "")  # turns cookies on, in memory
     if isinstance(request.cookie, str):
         for line in cookie_lines(request.cookie):
             curl.setopt(pycurl.COOKIELIST, line.encode())
-    else:
-        curl.setopt(pycurl.COOKIE, "; ".join(f"{one.name}={one.value}" for one in request.cookie).encode())
 
 
 def _set_following(curl: "pycurl.Curl", config: TaskConfig) -> None:
     if config.proto is not None:
-        curl.setopt(pycurl.PROTOCOLS, _SCHEMES[config.proto])
+        curl.setopt(pycurl.PROTOCOLS, SCHEMES[config.proto])
     if config.proto_redirect is not None:
-        curl.setopt(pycurl.REDIR_PROTOCOLS, _SCHEMES[config.proto_redirect])
+        curl.setopt(pycurl.REDIR_PROTOCOLS, SCHEMES[config.proto_redirect])
     if config.referer_url is not None and config.referer_url != REFERER_AUTO:
         curl.setopt(pycurl.REFERER, urls.read_url(config.referer_url)[0].encode())
         curl.setopt(pycurl.AUTOREFERER, 0)

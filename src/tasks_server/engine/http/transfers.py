@@ -23,6 +23,8 @@ from tasks_server.clock import Clock
 from tasks_server.domain.attempt import Outcome
 from tasks_server.domain.egress import OPEN, Egress
 from tasks_server.engine.calls import Call, Done
+from tasks_server.engine.http.conversation import Broken, Ended
+from tasks_server.engine.http.conversations import conversation_of
 from tasks_server.engine.http.egress import Gate, blocked, refusal_of_url
 from tasks_server.engine.http.errors import Circumstances, Unsendable, failed, unsendable
 from tasks_server.engine.http.identities import Identities
@@ -30,6 +32,7 @@ from tasks_server.engine.http.options import Loaded, constant_options, load, sha
 from tasks_server.engine.http.proxy import proxy_host
 from tasks_server.engine.http.responses import answered
 from tasks_server.engine.http.special import put_special
+from tasks_server.engine.http.talk import FINAL, Talk
 
 _EVENTS_MAX: Final = 512
 _READ: Final = select.EPOLLIN | select.EPOLLHUP | select.EPOLLRDHUP
@@ -47,7 +50,7 @@ _CACHED_URLS: Final = 1_024
 class Handle:
     """A libcurl handle that serves one call after another, and what the present one has brought so far."""
 
-    __slots__ = ("body", "call", "curl", "gate", "headers", "identity", "loaded", "started_at")
+    __slots__ = ("body", "call", "curl", "gate", "headers", "identity", "loaded", "started_at", "talk")
 
     def __init__(self, egress: Egress) -> None:
         self.curl = pycurl.Curl()
@@ -57,6 +60,7 @@ class Handle:
         self.body: list[bytes] = []
         self.call: Call | None = None
         self.identity: bytes | None = None
+        self.talk: Talk | None = None
         self.started_at = 0
 
 
@@ -244,15 +248,45 @@ class Transfers:
     def _end(self, handle: Handle, failure: tuple[int, str] | None, now: int) -> None:
         call = handle.call
         assert call is not None
-        if failure is not None:
-            outcome = self._failed(handle, call, *failure)
+        if handle.talk is not None:
+            outcome = self._talk_on(handle, handle.talk, call, failure, now)
+            if outcome is None:
+                return
         else:
-            body = b"".join(handle.body) if handle.body and call.config.trace_response_data else None
-            outcome = answered(handle.curl.getinfo(pycurl.RESPONSE_CODE), handle.headers, body, now)
+            outcome = self._outcome(handle, call, failure, now)
         self._ended.append(Done(call.token, outcome, handle.started_at, now))
         self._release(handle)
 
-    def _failed(self, handle: Handle, call: Call, code: int, message: str) -> Outcome:
+    def _outcome(self, handle: Handle, call: Call, failure: tuple[int, str] | None, now: int) -> Outcome:
+        if failure is not None:
+            return self._failed(handle, call, *failure)
+        body = b"".join(handle.body) if handle.body and call.config.trace_response_data else None
+        return answered(handle.curl.getinfo(pycurl.RESPONSE_CODE), handle.headers, body, now)
+
+    def _talk_on(
+        self, handle: Handle, talk: Talk, call: Call, failure: tuple[int, str] | None, now: int
+    ) -> Outcome | None:
+        """Goes on with the conversation of a call; its outcome when it is over."""
+        try:
+            is_final = failure is not None and (failure[0] in FINAL or handle.gate.refusal is not None)
+            if is_final or not talk.answer(*_facts(handle, failure)):
+                return self._outcome(handle, call, failure, now)
+            self._multi.remove_handle(handle.curl)
+            talk.is_added = False
+            handle.headers.clear()
+            handle.body.clear()
+            talk.go_on()
+            self._multi.add_handle(handle.curl)
+            talk.is_added = True
+        except Ended as end:
+            return end.outcome
+        except Broken as end:
+            return self._failed(handle, call, end.code, end.message, int(end.following))
+        except Exception as error:  # whatever goes wrong ends that call alone
+            return unsendable(_plain(error))
+        return None
+
+    def _failed(self, handle: Handle, call: Call, code: int, message: str, following: int = 0) -> Outcome:
         curl, gate = handle.curl, handle.gate
         if gate.refusal is not None:
             return blocked(gate.refusal)
@@ -260,7 +294,9 @@ class Transfers:
             url=curl.getinfo(pycurl.EFFECTIVE_URL),
             message=message,
             os_errno=gate.os_errno or curl.getinfo(pycurl.OS_ERRNO),
-            redirects=curl.getinfo(pycurl.REDIRECT_COUNT),
+            redirects=curl.getinfo(pycurl.REDIRECT_COUNT)
+            if handle.talk is None
+            else handle.talk.ask.redirects + following,
             redirects_max=call.config.redirect_attempts,
             timeout_ms=call.timeout_ms,
             response_max_bytes=self._response_max_bytes,
@@ -286,7 +322,8 @@ class Transfers:
         del self._by_token[handle.call.token]
         special = handle.call.special
         handle.call = None
-        self._multi.remove_handle(handle.curl)
+        if handle.talk is None or handle.talk.is_added:
+            self._multi.remove_handle(handle.curl)
         handle.headers.clear()
         handle.body.clear()
         if len(self._idle) < self._connections_max and not special:
@@ -297,6 +334,8 @@ class Transfers:
     def _discard(self, handle: Handle) -> None:
         del self._by_curl[handle.curl]
         handle.curl.close()
+        if handle.talk is not None:
+            handle.talk.close()
         if handle.identity is not None:
             self._identities.give(handle.identity)
 
@@ -304,6 +343,21 @@ class Transfers:
         """Puts the special options of a call on a handle that will serve no other."""
         self._pass_on_to_gate(handle, call)
         identity = put_special(handle.curl, call, self._certificates_dir)
+        needed = conversation_of(call, self._agent_line)
+        if needed is not None:
+            conversation, private = needed
+            handle.talk = Talk(
+                call,
+                conversation,
+                handle.curl,
+                handle.gate,
+                private=private,
+                shapes=self._shapes,
+                refusal=self._refusal_of_url,
+                monotonic=self._clock.monotonic,
+            )
+            if private:
+                return
         if identity is not None:
             handle.curl.setopt(pycurl.SHARE, self._identities.take(identity))
             handle.identity = identity
@@ -329,6 +383,16 @@ class Transfers:
         self._watched.clear()
         self._multi = self._new_multi()
         self._used = False
+
+
+def _facts(handle: Handle, failure: tuple[int, str] | None) -> tuple[int, list[bytes], str, int, int]:
+    """What a conversation is told of a transfer that has ended."""
+    getinfo = handle.curl.getinfo
+    code = 0 if failure is None else failure[0]
+    return (
+        getinfo(pycurl.RESPONSE_CODE), list(handle.headers), getinfo(pycurl.EFFECTIVE_URL),
+        getinfo(pycurl.NUM_CONNECTS), code,
+    )  # fmt: skip
 
 
 def _plain(error: Exception) -> str:
