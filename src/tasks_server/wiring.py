@@ -9,6 +9,7 @@ import os
 import random
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo
@@ -18,6 +19,7 @@ import msgspec
 from tasks_server import __version__
 from tasks_server.clock import SystemClock
 from tasks_server.domain import limits
+from tasks_server.domain.abilities import Abilities
 from tasks_server.domain.egress import Egress
 from tasks_server.telemetry import Format, Level, Telemetry
 
@@ -49,6 +51,19 @@ class EgressPlan(msgspec.Struct, frozen=True):
         return Egress.parse(self.policy, self.allow, self.deny)
 
 
+class AbilitiesPlan(msgspec.Struct, frozen=True):
+    """What the engine can do: the features that libcurl lacks, and the folder of certificates."""
+
+    lacking: list[str]
+    certificates_dir: str | None
+
+    def build(self) -> Abilities:
+        from tasks_server.engine.certificate_paths import path_fault
+
+        folder = Path(self.certificates_dir) if self.certificates_dir else None
+        return Abilities(frozenset(self.lacking), folder is not None, partial(path_fault, folder))
+
+
 class ApiPlan(msgspec.Struct, frozen=True):
     """What the operator chose for the API. `zone` names a time zone; no request limit is None."""
 
@@ -69,7 +84,6 @@ class EnginePlan(msgspec.Struct, frozen=True):
     per_target_max: int
     retention_ms: int
     response_max_bytes: int
-    certificates_dir: str | None = None
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -83,6 +97,7 @@ class Plan(msgspec.Struct, frozen=True):
     log: LogPlan
     listen_fd: int
     egress: EgressPlan
+    abilities: AbilitiesPlan
     api: ApiPlan
     engine: EnginePlan
 
@@ -106,6 +121,14 @@ def egress_plan(settings: "Settings") -> EgressPlan:
     return EgressPlan(egress_policy(settings), settings.egress_allow or "", settings.egress_deny or "")
 
 
+def abilities_plan(settings: "Settings") -> AbilitiesPlan:
+    """What the engine can do here. libcurl is loaded to ask it, so that no API process has to carry it."""
+    from tasks_server.engine.http.abilities import lacking
+
+    folder = settings.certificates_dir
+    return AbilitiesPlan(sorted(lacking()), str(folder.absolute()) if folder else None)
+
+
 def plan(settings: "Settings", where: "Places", keys: list[bytes], listen_fd: int, loopback: bool) -> Plan:
     """What the processes have to know. `loopback`: only this machine can reach the server."""
     return Plan(
@@ -116,6 +139,7 @@ def plan(settings: "Settings", where: "Places", keys: list[bytes], listen_fd: in
         log=log_plan(settings),
         listen_fd=listen_fd,
         egress=egress_plan(settings),
+        abilities=abilities_plan(settings),
         api=ApiPlan(
             admin_key=settings.admin_key.get_secret_value() if settings.admin_key else None,
             registration_open=loopback if settings.registration == "auto" else settings.registration == "open",
@@ -131,7 +155,6 @@ def plan(settings: "Settings", where: "Places", keys: list[bytes], listen_fd: in
             per_target_max=settings.max_concurrent_per_host,
             retention_ms=round(settings.retention_days * limits.DAY_MS),
             response_max_bytes=settings.max_size_data_response,
-            certificates_dir=str(settings.certificates_dir.absolute()) if settings.certificates_dir else None,
         ),
     )
 
@@ -163,6 +186,7 @@ def build_api(plan: Plan, store: "Store", told: Telemetry) -> Any:
         throttle_requests_max=chosen.throttle_requests_max,
         throttle_window_ms=chosen.throttle_window_ms,
         egress=plan.egress.build(),
+        abilities=plan.abilities.build(),
     )
     return create_app(store, clock=SystemClock(), telemetry=told, config=config)
 
@@ -185,7 +209,7 @@ def build_engine(plan: Plan, store: "Store", told: Telemetry) -> "Engine":
         user_agent=f"Tasks-Server/{__version__}",
         response_max_bytes=chosen.response_max_bytes,
         connections_max=chosen.concurrency_max,
-        certificates_dir=Path(chosen.certificates_dir) if chosen.certificates_dir else None,
+        certificates_dir=Path(folder) if (folder := plan.abilities.certificates_dir) else None,
         egress=plan.egress.build(),
     )
     return Engine(store, caller, clock, config, told, random.random)
@@ -211,7 +235,13 @@ async def services(settings: "Settings", where: "Places", keys: list[bytes]) -> 
         clock = SystemClock()
         yield Services(
             OwnerService(store, clock),
-            TaskService(store, clock, ZoneInfo(settings.tz), egress=egress_plan(settings).build()),
+            TaskService(
+                store,
+                clock,
+                ZoneInfo(settings.tz),
+                egress=egress_plan(settings).build(),
+                abilities=abilities_plan(settings).build(),
+            ),
             store,
         )
     finally:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks_server import wiring
 from tasks_server.domain.errors import SettingsError
 from tasks_server.settings import resolve
 from tasks_server.settings.table import PLANNED, Settings
@@ -193,3 +194,16 @@ def test_wrong_settings_end_a_command_with_status_2(cli: Cli, monkeypatch: Env) 
     assert result.code == 2
     assert result.err.startswith("tasks-server: one setting is wrong:\n  PORT: ")
     assert "Traceback" not in result.err
+
+
+def test_what_the_engine_can_do_reaches_every_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert wiring.abilities_plan(resolve().settings).build().paths is False
+    (tmp_path / "ca.pem").write_text("x")
+    monkeypatch.setenv("CERTIFICATES_DIR", str(tmp_path))
+    monkeypatch.setattr("tasks_server.engine.http.abilities.lacking", lambda: frozenset({"HTTP/3"}))
+    abilities = wiring.abilities_plan(resolve().settings).build()
+    assert abilities.lacking == {"HTTP/3"}
+    assert abilities.paths is True
+    assert abilities.path_fault is not None
+    assert abilities.path_fault("ca.pem") is None
+    assert abilities.path_fault("gone.pem") is not None

@@ -22,6 +22,7 @@ from tasks_server.api.task_routes import TaskRoutes
 from tasks_server.api.throttle import Throttle
 from tasks_server.clock import Clock
 from tasks_server.domain import limits
+from tasks_server.domain.abilities import ALL, Abilities
 from tasks_server.domain.egress import OPEN, Egress
 from tasks_server.domain.errors import Busy, Forbidden, NotFound, RequestError, StoreError, Unauthorized, Unavailable
 from tasks_server.service.owners import OwnerService
@@ -36,7 +37,7 @@ _STATUS_PATH: Final = "/status"
 @dataclass(frozen=True)
 class ApiConfig:
     """What the operator may choose. Dates without a zone count in `zone`; no `throttle_requests_max`: no throttle;
-    `egress` says what tasks may call.
+    `egress` says what tasks may call, `abilities` what the engine can do.
     """
 
     admin_key: str | None = None
@@ -48,6 +49,7 @@ class ApiConfig:
     throttle_requests_max: int | None = None
     throttle_window_ms: int = limits.MINUTE_MS
     egress: Egress = OPEN
+    abilities: Abilities = ALL
 
 
 def create_app(
@@ -60,7 +62,7 @@ def create_app(
 ) -> "App":
     """The API over an open store. `random` gives that many random bytes."""
     owners = OwnerService(store, clock, random)
-    tasks = TaskService(store, clock, config.zone, random, config.egress)
+    tasks = TaskService(store, clock, config.zone, random, config.egress, config.abilities)
     authenticator = Authenticator(owners, clock, config.admin_key)
     owner_routes = OwnerRoutes(
         owners,

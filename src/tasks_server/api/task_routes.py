@@ -134,7 +134,9 @@ class TaskRoutes:
         if key is not None:
             idempotency = Idempotency(_idempotency_key(key), hashlib.sha256(body).digest())
         try:
-            draft = wire.read_draft(body, self._clock.now(), self._tasks.zone, self._tasks.egress)
+            draft = wire.read_draft(
+                body, self._clock.now(), self._tasks.zone, self._tasks.egress, self._tasks.abilities
+            )
         except InvalidRequest:
             # Asked again after its dates have passed, a request is refused as new, but known by its key.
             known = await self._tasks.replay(owner, idempotency) if idempotency else None
@@ -152,7 +154,8 @@ class TaskRoutes:
             fault = Fault("idempotency-key", "is not offered for batches; register one by one, or leave it out")
             raise InvalidRequest([fault])
         body = await exchange.json_body(self._batch_max)
-        drafts = wire.read_batch(body, self._clock.now(), self._tasks.zone, self._tasks.egress)
+        known = self._tasks
+        drafts = wire.read_batch(body, self._clock.now(), known.zone, known.egress, known.abilities)
         tasks = await self._tasks.submit_batch(owner, drafts)
         return Answer(201, encode(wire.BatchView([wire.new_task_view(task) for task in tasks])))
 

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from tasks_server.domain import limits, masking, rules, shapes, validation
+from tasks_server.domain.abilities import Abilities
 from tasks_server.domain.attempt import Attempt, OutcomeKind
 from tasks_server.domain.egress import Egress
 from tasks_server.domain.errors import Fault, InvalidRequest
@@ -106,26 +107,26 @@ def read_json(body: bytes) -> Any:
     return value
 
 
-def read_draft(body: bytes, now: int, zone: tzinfo, egress: Egress) -> Draft:
+def read_draft(body: bytes, now: int, zone: tzinfo, egress: Egress, abilities: Abilities) -> Draft:
     """The task that a body asks for. Raises `InvalidRequest` with every fault."""
     try:
         registration = _REGISTRATION.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return validation.read(read_json(body), now, zone, egress=egress)
-    return validation.judge(registration, now, egress)
+        return validation.read(read_json(body), now, zone, egress=egress, abilities=abilities)
+    return validation.judge(registration, now, egress, abilities)
 
 
-def read_batch(body: bytes, now: int, zone: tzinfo, egress: Egress) -> list[Draft]:
+def read_batch(body: bytes, now: int, zone: tzinfo, egress: Egress, abilities: Abilities) -> list[Draft]:
     """The tasks that a body asks for. Raises `InvalidRequest` with every fault of every task."""
     try:
-        return [validation.judge(registration, now, egress) for registration in _BATCH.decode(body).tasks]
+        return [validation.judge(registration, now, egress, abilities) for registration in _BATCH.decode(body).tasks]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, InvalidRequest):
         raw = read_json(body)
     faults = list(_batch_faults(raw))
     drafts = []
     for index, task in enumerate(raw["tasks"] if not faults else ()):
         try:
-            drafts.append(validation.read(task, now, zone, f"tasks.{index}", egress))
+            drafts.append(validation.read(task, now, zone, f"tasks.{index}", egress, abilities))
         except InvalidRequest as error:
             faults += error.faults
     if faults:

@@ -121,7 +121,9 @@ async def _submit(services: Services, owner_name: str, raw: dict[str, Any]) -> t
     owner = await services.owners.by_name(owner_name)
     zone = services.tasks.zone
     try:
-        draft = validation.read(raw, SystemClock().now(), zone, egress=services.tasks.egress)
+        draft = validation.read(
+            raw, SystemClock().now(), zone, egress=services.tasks.egress, abilities=services.tasks.abilities
+        )
     except InvalidRequest as error:
         faults = [msgspec.structs.replace(fault, field=_option_of(fault.field)) for fault in error.faults]
         raise InvalidRequest(faults) from None

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from tasks_server.domain import dates, durations, lifecycle, limits, rules, rules_egress, rules_options, shapes
+from tasks_server.domain.abilities import ALL, Abilities, judge_features, judge_paths
 from tasks_server.domain.egress import OPEN, Egress
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.request import METHODS, HttpRequest, Key, TaskConfig, TaskSpec, encode_spec, is_special
@@ -65,9 +66,9 @@ _DEFAULT_CONFIG: Final = TaskConfig()
 _ENTRIES: Final = frozenset({"headers", "query"})
 
 
-def judge(registration: Registration, now: int, egress: Egress = OPEN) -> Draft:
+def judge(registration: Registration, now: int, egress: Egress = OPEN, abilities: Abilities = ALL) -> Draft:
     """The draft of a registration whose types fit. Raises `InvalidRequest` with every rule that it breaks, those of
-    `egress` among them.
+    `egress` and `abilities` among them.
     """
     faults: list[Fault] = []
     request, config = registration.http_request, registration.config or _DEFAULT_CONFIG
@@ -77,6 +78,9 @@ def judge(registration: Registration, now: int, egress: Egress = OPEN) -> Draft:
     special = is_special(request, config)
     if special:
         rules_options.judge_options(request, config, faults)
+        judge_paths(config, abilities, faults)
+    if abilities.lacking:
+        judge_features(request, config, abilities, faults)
     rules.judge_times(config, rules.Moment(now, lifecycle.due_at(config, now)), faults)
     if registration.metadata is not None:
         rules.judge_names("metadata", registration.metadata, faults)
@@ -85,18 +89,28 @@ def judge(registration: Registration, now: int, egress: Egress = OPEN) -> Draft:
     return _draft(request, config, registration.metadata, target, now, special)
 
 
-def read(raw: object, now: int, zone: tzinfo, path: str = "", egress: Egress = OPEN) -> Draft:
+def read(
+    raw: object, now: int, zone: tzinfo, path: str = "", egress: Egress = OPEN, abilities: Abilities = ALL
+) -> Draft:
     """The draft of any JSON value. Raises `InvalidRequest` with every fault, named by dotted path below `path`."""
 
     def moment(config: TaskConfig) -> rules.Moment:
         return rules.Moment(now, lifecycle.due_at(config, now))
 
-    registration, target = _read_registration(raw, zone, path, moment, egress)
+    registration, target = _read_registration(raw, zone, path, moment, egress, abilities)
     request, config = registration.http_request, registration.config or _DEFAULT_CONFIG
     return _draft(request, config, registration.metadata, target, now, is_special(request, config))
 
 
-def revise(spec: TaskSpec, task: Task, patch: object, now: int, zone: tzinfo, egress: Egress = OPEN) -> Edit:
+def revise(
+    spec: TaskSpec,
+    task: Task,
+    patch: object,
+    now: int,
+    zone: tzinfo,
+    egress: Egress = OPEN,
+    abilities: Abilities = ALL,
+) -> Edit:
     """The spec under a JSON merge patch (RFC 7396) of `{httpRequest, config, metadata}`, judged as a whole.
 
     Dates that the patch leaves alone are not judged against the clock again, unless it moves the due time.
@@ -115,7 +129,7 @@ def revise(spec: TaskSpec, task: Task, patch: object, now: int, zone: tzinfo, eg
             return rules.Moment(now, lifecycle.due_at(config, now))
         return rules.Moment(now, task.due_at, named)
 
-    registration, target = _read_registration(merge(before, patch), zone, "", moment, egress)
+    registration, target = _read_registration(merge(before, patch), zone, "", moment, egress, abilities)
     request, config = registration.http_request, registration.config or _DEFAULT_CONFIG
     draft = _draft(request, config, registration.metadata, target, now, is_special(request, config))
     return Edit(draft, rescheduled)
@@ -163,7 +177,7 @@ _MomentOf = Callable[[TaskConfig], rules.Moment]
 
 
 def _read_registration(
-    raw: object, zone: tzinfo, path: str, moment: _MomentOf, egress: Egress
+    raw: object, zone: tzinfo, path: str, moment: _MomentOf, egress: Egress, abilities: Abilities
 ) -> tuple[Registration, str]:
     """The registration and its target. `moment` gives what its dates are judged against."""
     if not isinstance(raw, dict):
@@ -184,6 +198,9 @@ def _read_registration(
     rules_egress.judge_egress(target, config, egress, broken)
     if request is not None and is_special(request, config):
         rules_options.judge_options(request, config, broken)
+        judge_paths(config, abilities, broken)
+    if request is not None and abilities.lacking:
+        judge_features(request, config, abilities, broken)
     if not any(f"{prefix}config.{name}" in spoiled for name in RESCHEDULING):
         rules.judge_times(config, moment(config), broken)
     if metadata is not None and not unfit:

@@ -9,6 +9,7 @@ import msgspec
 
 from tasks_server.clock import Clock
 from tasks_server.domain import ids, lifecycle, limits, validation
+from tasks_server.domain.abilities import ALL, Abilities
 from tasks_server.domain.attempt import Attempt, Event, OutcomeKind
 from tasks_server.domain.egress import OPEN, Egress
 from tasks_server.domain.errors import Conflict, Fault, Forbidden, InvalidRequest, NotFound, Refused
@@ -45,7 +46,7 @@ class Idempotency(msgspec.Struct, frozen=True):
 
 class TaskService:
     """What may be done with tasks. Dates without a zone count in `zone`; `random` gives that many random bytes;
-    `egress` says what tasks may call.
+    `egress` says what tasks may call, `abilities` what the engine can do.
     """
 
     def __init__(
@@ -55,12 +56,14 @@ class TaskService:
         zone: tzinfo = UTC,
         random: Callable[[int], bytes] = os.urandom,
         egress: Egress = OPEN,
+        abilities: Abilities = ALL,
     ) -> None:
         self._store = store
         self._clock = clock
         self._random = random
         self.zone = zone
         self.egress = egress
+        self.abilities = abilities
 
     # Taking in
 
@@ -181,7 +184,7 @@ class TaskService:
 
         def decide(task: Task, spec: bytes) -> Change:
             lifecycle.allowed(task.state, EventKind.EDIT)  # the state refuses before the patch is judged
-            edit = validation.revise(decode_spec(spec), task, patch, now, self.zone, self.egress)
+            edit = validation.revise(decode_spec(spec), task, patch, now, self.zone, self.egress, self.abilities)
             edited = lifecycle.edit(task, edit.draft.config, edit.rescheduled, now)
             edited.target, edited.metadata = edit.draft.target, edit.draft.metadata
             return Change(edited, Event(now, EventKind.EDIT.value), spec=edit.draft.spec)

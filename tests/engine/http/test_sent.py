@@ -258,9 +258,9 @@ def test_prior_knowledge_speaks_http_2_at_once(http: Driver, target: Target) -> 
 
 def test_unsupported_versions_are_known_before_a_call(monkeypatch: pytest.MonkeyPatch, http: Driver) -> None:
     assert unsupported_http_versions() <= {"2", "2-prior-knowledge", "3"}
-    monkeypatch.setattr("pycurl.version_info", lambda: (0, "", 0, "", 0))
+    monkeypatch.setattr("pycurl.version_info", lambda: (0, "", 0, "", 0, ""))
     assert unsupported_http_versions() == {"2", "2-prior-knowledge", "3"}
-    monkeypatch.setattr("tasks_server.engine.http.options._UNSUPPORTED", frozenset({"3"}))
+    monkeypatch.setattr("tasks_server.engine.http.options._REFUSED", frozenset({"3"}))
     outcome = http.get("http://127.0.0.1:9/", config=TaskConfig(http_version="3"))
     assert outcome.kind is OutcomeKind.UNSENDABLE
     assert outcome.error == "the request cannot be sent: this server's HTTP library does not speak HTTP 3"

@@ -252,7 +252,8 @@ class TestPaths:
             given = path.replace("{outside}", str(folder.parent / "outside.pem"))
             outcome = http.get(secure.url(), config=TaskConfig(ca=given))
         assert outcome.kind is OutcomeKind.UNSENDABLE
-        assert said(outcome).endswith("ca is not base64 of PEM, DER or P12, nor a file below CERTIFICATES_DIR")
+        reason = "ca is not base64 of PEM, DER or P12, and no file below CERTIFICATES_DIR has this path"
+        assert said(outcome).endswith(reason)
         assert secure.opened == 0
 
     def test_a_renewed_file_makes_connections_of_its_own(self, folder: Path, secure: Target) -> None:

@@ -11,6 +11,7 @@ import certifi
 from cryptography import x509
 
 from tasks_server.domain.rules_options import file_or_path
+from tasks_server.engine.certificate_paths import file_below, path_fault
 from tasks_server.engine.http.errors import Unsendable
 
 _SYSTEM_BUNDLES: Final = (
@@ -19,7 +20,6 @@ _SYSTEM_BUNDLES: Final = (
     "/etc/ssl/ca-bundle.pem",  # SUSE
     "/etc/ssl/cert.pem",  # BSD, macOS
 )
-_FILE_MAX_BYTES: Final = 1_048_576
 _PEM_BEGIN: Final = b"-----BEGIN "
 
 
@@ -36,17 +36,12 @@ def material(field: str, text: str, directory: Path | None) -> bytes:
     content = file_or_path(text)
     if content is not None:
         return content
-    if directory is None:
-        raise Unsendable(f"{field} is not base64 of PEM, DER or P12, and this server has no CERTIFICATES_DIR for paths")
+    if (fault := path_fault(directory, text)) is not None or directory is None:
+        raise Unsendable(f"{field} is not base64 of PEM, DER or P12, and {fault}")
     try:
-        root = directory.resolve(strict=True)
-        # What links and `..` really lead to must lie below the folder; nobody learns what exists elsewhere.
-        path = (root / text).resolve(strict=True)
-        if not path.is_relative_to(root) or not path.is_file() or path.stat().st_size > _FILE_MAX_BYTES:
-            raise FileNotFoundError
-        return path.read_bytes()
-    except (OSError, ValueError, RuntimeError):
-        raise Unsendable(f"{field} is not base64 of PEM, DER or P12, nor a file below CERTIFICATES_DIR") from None
+        return file_below(directory, text).read_bytes()
+    except OSError:
+        raise Unsendable(f"the file of {field} cannot be read") from None
 
 
 def authorities(content: bytes) -> bytes:

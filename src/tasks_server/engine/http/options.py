@@ -18,6 +18,7 @@ import pycurl
 from tasks_server.domain.request import BODILESS_METHODS, FormPart, HttpRequest, TaskConfig
 from tasks_server.domain.urls import read_url
 from tasks_server.engine.calls import Call
+from tasks_server.engine.http.abilities import lacking
 from tasks_server.engine.http.errors import Unsendable
 from tasks_server.engine.http.headers import BOUNDARY, render_headers
 from tasks_server.engine.http.signature import signature_lines
@@ -44,20 +45,15 @@ _HTTP_VERSIONS: Final[dict[str, int]] = {
     "2-prior-knowledge": pycurl.CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE,
     "3": pycurl.CURL_HTTP_VERSION_3,
 }
-_FEATURES_NEEDED: Final = {"2": "HTTP2", "2-prior-knowledge": "HTTP2", "3": "HTTP3"}
+_UNSUPPORTED: Final = {"HTTP/2": ("2", "2-prior-knowledge"), "HTTP/3": ("3",)}
 
 
 def unsupported_http_versions() -> set[str]:
     """The values of `httpVersion` that the installed libcurl cannot speak."""
-    features = pycurl.version_info()[4]
-    return {
-        version
-        for version, feature in _FEATURES_NEEDED.items()
-        if not features & getattr(pycurl, f"VERSION_{feature}", 0)
-    }
+    return {version for feature in lacking() for version in _UNSUPPORTED.get(feature, ())}
 
 
-_UNSUPPORTED: Final = frozenset(unsupported_http_versions())
+_REFUSED: Final = frozenset(unsupported_http_versions())
 
 
 def constant_options(*, ca_file: str | None, idle_seconds: int) -> list[tuple[int, Any]]:
@@ -164,7 +160,7 @@ def render_lines(call: Call, agent_line: bytes) -> tuple[bytes | None, list[byte
 
 
 def _set_http_version(curl: "pycurl.Curl", loaded: Loaded, version: str) -> None:
-    if version in _UNSUPPORTED:
+    if version in _REFUSED:
         raise Unsendable(f"this server's HTTP library does not speak HTTP {version}")
     is_09 = 1 if version == "0.9" else 0
     curl.setopt(pycurl.HTTP_VERSION, _HTTP_VERSIONS[version])
