@@ -48,7 +48,9 @@ def test_every_decision_is_listed() -> None:
 
 def test_every_dependency_has_its_line() -> None:
     project = (ROOT / "pyproject.toml").read_text()
-    names = re.findall(r'^  "([a-z0-9-]+)(?:\[[a-z]+\])?[>=<]', project.split("dependencies = [")[1].split("\n]")[0], re.M)
+    names = re.findall(
+        r'^  "([a-z0-9-]+)(?:\[[a-z]+\])?[>=<]', project.split("dependencies = [")[1].split("\n]")[0], re.M
+    )
     page = (DOCS / "decisions" / "0009-dependencies.md").read_text()
     assert len(names) > 5
     assert [name for name in names if f"| {name} |" not in page] == []
