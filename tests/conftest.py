@@ -1,9 +1,15 @@
-"""What all tests share: a clock that stands still, and how hypothesis searches."""
+"""What all tests share: a clock that stands still, how hypothesis searches, and the databases of PostgreSQL."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from tasks_server.clock import ManualClock
+from tests.postgres.databases import Databases
+from tests.postgres.run import Servers
 
 # No deadline: a slow machine is no fault. The blob lets a failure be played again by `@reproduce_failure`.
 settings.register_profile("tasks-server", deadline=None, print_blob=True, database=None)
@@ -14,3 +20,26 @@ settings.load_profile("tasks-server")
 def clock() -> ManualClock:
     """The time of a test; it moves when the test moves it."""
     return ManualClock()
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this run share, and no other run."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if os.environ.get("PYTEST_XDIST_WORKER") else own
+
+
+@pytest.fixture(scope="session")
+def databases(run_folder: Path) -> Iterator[Databases]:
+    """Databases of PostgreSQL. The servers start when the first one is asked for."""
+    servers = Servers(run_folder)
+    databases = Databases(servers)
+    yield databases
+    databases.close()
+    servers.leave(wait=not os.environ.get("PYTEST_XDIST_WORKER"))
+
+
+@pytest.fixture(autouse=True)
+def _databases_of_this_test(databases: Databases) -> Iterator[None]:
+    yield
+    databases.take_back()

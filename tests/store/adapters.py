@@ -2,23 +2,36 @@
 to look behind it where no port does.
 """
 
+import importlib.util
 from collections import Counter
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
+from weakref import WeakKeyDictionary
 
 import apsw
+import psycopg
+import pytest
 
 from tasks_server.clock import Clock
 from tasks_server.store.ports import Store
 from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite.store import SqliteStore
+from tests.postgres.databases import Databases
+from tests.postgres.run import PGBOUNCER, POSTGRES
 
 MASTER: Final = bytes(range(32))
 Counts = dict[tuple[str, str], int]
 """How many tasks of an owner's lane (by name) are in a state."""
 
 _COUNTED = "SELECT l.name, c.state, c.n FROM counter AS c JOIN lane AS l ON l.seq = c.lane WHERE c.n <> 0"
-_REAL = "SELECT l.name, t.state, count(*) FROM task AS t JOIN lane AS l ON l.seq = t.lane GROUP BY t.lane, t.state"
+_COUNTED_IN_TWO = """
+SELECT l.name, c.state, sum(c.n) :: bigint
+FROM (SELECT lane, state, n FROM counter UNION ALL SELECT lane, state, n FROM counter_change) AS c
+JOIN lane AS l ON l.seq = c.lane
+GROUP BY l.seq, c.state
+HAVING sum(c.n) <> 0
+"""
+_REAL = "SELECT l.name, t.state, count(*) FROM task AS t JOIN lane AS l ON l.seq = t.lane GROUP BY l.seq, t.state"
 
 
 class Adapter(Protocol):
@@ -43,6 +56,18 @@ class Adapter(Protocol):
         """How many rows each table holds, empty ones left out."""
         ...
 
+    async def query(self, store: Store, text: str) -> list[tuple[Any, ...]]:
+        """The rows of a statement, run between the store's own transactions."""
+        ...
+
+    def blob(self, data: bytes) -> str:
+        """Bytes as they are written in a statement."""
+        ...
+
+    def stored(self, folder: Path) -> bytes:
+        """All that is stored, as whoever steals the disk sees it."""
+        ...
+
 
 class Sqlite:
     """SQLite on a file."""
@@ -57,14 +82,24 @@ class Sqlite:
         return folder / "tasks.db"
 
     async def counted(self, store: Store) -> Counts:
-        return _counts(await query(store, _COUNTED))
+        return _counts(await self.query(store, _COUNTED))
 
     async def real(self, store: Store) -> Counts:
-        return _counts(await query(store, _REAL))
+        return _counts(await self.query(store, _REAL))
 
     async def rows(self, store: Store) -> Counter[str]:
-        tables = await query(store, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'")
-        return +Counter({str(name): (await query(store, f"SELECT count(*) FROM {name}"))[0][0] for (name,) in tables})
+        names = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
+        tables = [str(name) for (name,) in await self.query(store, names)]
+        return +Counter({name: (await self.query(store, f"SELECT count(*) FROM {name}"))[0][0] for name in tables})
+
+    async def query(self, store: Store, text: str) -> list[tuple[Any, ...]]:
+        return await query(store, text)
+
+    def blob(self, data: bytes) -> str:
+        return f"x'{data.hex()}'"
+
+    def stored(self, folder: Path) -> bytes:
+        return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
 class SqliteMemory(Sqlite):
@@ -77,8 +112,63 @@ class SqliteMemory(Sqlite):
         return None
 
 
+class Postgres:
+    """PostgreSQL, reached at once or through PgBouncer in transaction mode."""
+
+    shared = True
+
+    def __init__(self, through: str) -> None:
+        self._through = through
+        self._urls: WeakKeyDictionary[Store, str] = WeakKeyDictionary()
+
+    def make(self, folder: Path, clock: Clock, *masters: bytes) -> Store:
+        from tasks_server.store.postgres.store import PostgresStore
+
+        url = Databases.lend(folder, self._through)
+        if url is None:
+            pytest.skip("PgBouncer is not installed (Debian: apt-get install pgbouncer)")
+        store: Store = PostgresStore(url, Sealer(*(masters or (MASTER,))), clock, durable=False)
+        self._urls[store] = url
+        return store
+
+    async def counted(self, store: Store) -> Counts:
+        return _counts(await self.query(store, _COUNTED_IN_TWO))
+
+    async def real(self, store: Store) -> Counts:
+        return _counts(await self.query(store, _REAL))
+
+    async def rows(self, store: Store) -> Counter[str]:
+        names = (
+            "SELECT relname FROM pg_class "
+            "WHERE relkind IN ('r', 'p') AND NOT relispartition AND relnamespace = 'public'::regnamespace"
+        )
+        tables = [str(name) for (name,) in await self.query(store, names)]
+        counts = ", ".join(f"(SELECT count(*) FROM {name})" for name in tables)
+        (row,) = await self.query(store, f"SELECT {counts}")
+        return +Counter(dict(zip(tables, row, strict=True)))
+
+    async def query(self, store: Store, text: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self._urls[store], autocommit=True) as connection:
+            done = connection.execute(text.encode())
+            return done.fetchall() if done.description else []
+
+    def blob(self, data: bytes) -> str:
+        return f"'\\x{data.hex()}' :: bytea"
+
+    def stored(self, folder: Path) -> bytes:
+        url = Databases.lend(folder, self._through)
+        assert url is not None
+        names = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+        with psycopg.connect(url, autocommit=True) as connection:
+            found = b""
+            for (name,) in connection.execute(names).fetchall():
+                with connection.cursor().copy(f"COPY {name} TO STDOUT (FORMAT binary)".encode()) as rows:
+                    found += b"".join(bytes(part) for part in rows)
+            return found
+
+
 async def query(store: Store, text: str) -> list[tuple]:
-    """The rows of a statement, run between the store's own transactions."""
+    """The rows of a statement, run between the transactions of a store on SQLite."""
     assert isinstance(store, SqliteStore)
     assert store._writer is not None
     rows = await store._writer.do(_all, text)
@@ -94,4 +184,9 @@ def _counts(rows: list[tuple]) -> Counts:
     return {(lane, state): n for lane, state, n in rows}
 
 
-ADAPTERS: Final[dict[str, Adapter]] = {"sqlite-memory": SqliteMemory(), "sqlite-file": Sqlite()}
+ADAPTERS: Final[dict[str, Adapter]] = {
+    "sqlite-memory": SqliteMemory(),
+    "sqlite-file": Sqlite(),
+}
+if importlib.util.find_spec("tasks_server.store.postgres.store"):
+    ADAPTERS |= {"postgres": Postgres(POSTGRES), "pgbouncer": Postgres(PGBOUNCER)}

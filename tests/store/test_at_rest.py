@@ -1,7 +1,6 @@
-"""Encryption at rest: what tasks carry is in no byte of the files, and what was changed there is noticed."""
+"""Encryption at rest: what tasks carry is in no byte of the store, and what was changed there is noticed."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +13,7 @@ from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec, encod
 from tasks_server.domain.task import State, Task
 from tasks_server.store.ports import Change
 
-from .adapters import ADAPTERS, MASTER, Adapter, query
+from .adapters import ADAPTERS, MASTER, Adapter
 from .world import World
 
 MARKER = "Zs3crEtMaRk3r"
@@ -23,7 +22,7 @@ OTHER_MASTER = bytes(reversed(MASTER))
 
 @pytest.fixture(params=[name for name, adapter in ADAPTERS.items() if adapter.shared])
 def adapter(request: pytest.FixtureRequest) -> Adapter:
-    """Those that keep files or serve several processes."""
+    """Those that keep what they have."""
     return ADAPTERS[request.param]
 
 
@@ -38,14 +37,9 @@ def marked_spec() -> bytes:
     return encode_spec(TaskSpec(request, TaskConfig(user_agent=MARKER)))
 
 
-def all_bytes(folder: Path) -> bytes:
-    """Every byte of every file below a folder."""
-    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
-
-
-def assert_hidden(folder: Path) -> None:
-    stored = all_bytes(folder)
-    assert len(stored) > 10_000
+def assert_hidden(world: World) -> None:
+    stored = world.adapter.stored(world.folder)
+    assert len(stored) > 1_000
     for form in (MARKER, MARKER.encode().hex(), MARKER.encode().hex().upper()):
         assert form.encode() not in stored
 
@@ -60,14 +54,14 @@ async def test_requests_and_responses_are_in_no_byte_of_the_files(world: World, 
     await world.store.change(None, waiting.id, edit)
     claim = await world.claim_one()
     assert MARKER.encode() in claim.spec
-    assert_hidden(world.folder)  # the log of what is not yet in the file is a file too
+    assert_hidden(world)  # the log of what is not yet in the file is a file too
     await world.settle(claim, Outcome(OutcomeKind.HTTP_ERROR, 500, response=MARKER.encode() * 9), TaskConfig(retry=1))
     again = await world.claim_one(horizon=world.now + 100)
     await world.settle(again, Outcome(OutcomeKind.SUCCESS, 200, response=MARKER.encode()))
-    assert_hidden(world.folder)
+    assert_hidden(world)
     assert (await world.read(claim)).response == MARKER.encode()
     await world.store.close()
-    assert_hidden(world.folder)
+    assert_hidden(world)
     await world.store.open()
     assert await world.store.spec(None, waiting.id) == marked_spec()
 
@@ -75,7 +69,7 @@ async def test_requests_and_responses_are_in_no_byte_of_the_files(world: World, 
 async def test_the_marker_would_be_found(world: World, owner: Owner) -> None:
     """The search above can fail: metadata is stored as it is, because it is searched."""
     await world.submit(owner, metadata={"a": MARKER})
-    assert MARKER.encode() in all_bytes(world.folder)
+    assert MARKER.encode() in world.adapter.stored(world.folder)
 
 
 async def test_another_key_is_refused_with_a_word_of_advice(world: World, owner: Owner, clock: ManualClock) -> None:
@@ -107,20 +101,16 @@ async def test_keys_can_be_rotated(world: World, owner: Owner, clock: ManualCloc
 # Damage
 
 
-async def swap_specs(world: World, one: str, other: str) -> None:
-    """Puts each task's sealed request in the other's place, as somebody with access to the file could."""
-    rows = await query(
-        world.store,
-        f"SELECT r.task, hex(r.spec) FROM request r JOIN task t ON t.seq = r.task WHERE t.id IN ('{one}', '{other}')",
-    )
-    (first, first_spec), (second, second_spec) = rows
-    await query(world.store, f"UPDATE request SET spec = x'{second_spec}' WHERE task = {first}")
-    await query(world.store, f"UPDATE request SET spec = x'{first_spec}' WHERE task = {second}")
+async def swap_specs(world: World) -> None:
+    """Puts the sealed request of each of two tasks in the other's place, as somebody with access to the file could."""
+    (first, first_spec), (second, second_spec) = await world.query("SELECT task, spec FROM request")
+    for task, spec in ((first, second_spec), (second, first_spec)):
+        await world.query(f"UPDATE request SET spec = {world.adapter.blob(spec)} WHERE task = {task}")
 
 
 async def test_a_request_in_another_tasks_place_is_refused(world: World, owner: Owner, other: Owner) -> None:
     mine, theirs = await world.submit(owner), await world.submit(other)
-    await swap_specs(world, mine.id, theirs.id)
+    await swap_specs(world)
     for task in (mine, theirs):
         with pytest.raises(Corrupt, match="changed or damaged"):
             await world.store.spec(None, task.id)
@@ -131,8 +121,7 @@ async def test_a_response_in_another_attempts_place_is_refused(world: World, own
     claims = await world.claim()
     await world.settle(claims, Outcome(OutcomeKind.SUCCESS, 200, response=b"body"))
     one, other = (claim.ref for claim in claims)
-    await query(
-        world.store,
+    await world.query(
         f"UPDATE attempt SET response = (SELECT response FROM attempt WHERE task = {one}) WHERE task = {other}",
     )
     assert (await world.read(claims[0])).response == b"body"
@@ -148,8 +137,9 @@ async def damaged(world: World, owner: Owner) -> str:
         Outcome(OutcomeKind.HTTP_ERROR, 503, response=b"body"),
         TaskConfig(retry=1, retry_interval=1),
     )
-    await query(world.store, "UPDATE request SET spec = zeroblob(60)")
-    await query(world.store, "UPDATE attempt SET response = zeroblob(60)")
+    blank = world.adapter.blob(bytes(60))
+    await world.query(f"UPDATE request SET spec = {blank}")
+    await world.query(f"UPDATE attempt SET response = {blank}")
     return task.id
 
 
@@ -174,7 +164,7 @@ async def test_damage_of_one_task_does_not_fail_what_is_asked_at_the_same_moment
 
 async def test_a_damaged_task_can_be_deleted_and_expires(world: World, owner: Owner) -> None:
     bad = await damaged(world, owner)
-    await query(world.store, f"UPDATE task SET expire_at = {world.now}")
+    await world.query(f"UPDATE task SET expire_at = {world.now}")
     assert await world.store.expire(world.now, 10) == 1
     assert await world.in_queue(owner) == 0
     assert await world.store.delete(None, bad)

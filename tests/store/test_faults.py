@@ -19,7 +19,7 @@ from tasks_server.domain.task import State
 from tasks_server.store.ports import Inserted, TaskQuery
 from tasks_server.store.sqlite.store import SqliteStore
 
-from .adapters import ADAPTERS, Adapter, query
+from .adapters import ADAPTERS, Adapter
 from .world import World
 
 FILE = ADAPTERS["sqlite-file"]
@@ -120,7 +120,7 @@ async def spoil(world: World, pages: list[int]) -> None:
 
 async def test_damage_in_one_place_is_found_by_the_check(world: World, owner: Owner) -> None:
     await world.submit_many(owner, 500)
-    ((root,),) = await query(world.store, "SELECT rootpage FROM sqlite_schema WHERE name = 'task_execution'")
+    ((root,),) = await world.query("SELECT rootpage FROM sqlite_schema WHERE name = 'task_execution'")
     await spoil(world, [root])
     await world.store.open()
     with pytest.raises(Corrupt, match=r"damaged .*restore it from a backup"):
@@ -129,7 +129,7 @@ async def test_damage_in_one_place_is_found_by_the_check(world: World, owner: Ow
 
 async def test_damage_everywhere_is_found_at_once(world: World, owner: Owner) -> None:
     await world.submit_many(owner, 500)
-    ((pages,),) = await query(world.store, "SELECT page_count FROM pragma_page_count()")
+    ((pages,),) = await world.query("SELECT page_count FROM pragma_page_count()")
     await spoil(world, list(range(2, pages + 1)))
     with pytest.raises(Corrupt, match=r"damaged .*restore it from a backup"):
         await world.store.open()
@@ -308,4 +308,4 @@ async def test_one_who_gave_up_waiting_disturbs_nobody(world: World, owner: Owne
     assert impatient.cancelled()
     # It was asked for, so it is there: whoever gives up does not know.
     assert await world.state(task) is State.AVAILABLE
-    assert (await query(world.store, "SELECT count(*) FROM task"))[0][0] == 2
+    assert (await world.query("SELECT count(*) FROM task"))[0][0] == 2

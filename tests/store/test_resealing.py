@@ -14,7 +14,7 @@ from tasks_server.store.keys import change_keys, create_key_file, follower, pars
 from tasks_server.store.ports import RESEAL_FROM
 from tasks_server.store.sealing import Sealer, key_id
 
-from .adapters import ADAPTERS, MASTER, Adapter, query
+from .adapters import ADAPTERS, MASTER, Adapter
 from .world import World, secret
 
 OTHER = bytes(reversed(MASTER))
@@ -91,7 +91,7 @@ async def test_steps_are_bounded_and_can_be_broken_off(world: World, owner: Owne
 async def test_damage_is_left_as_it_is_and_counted(world: World, owner: Owner, clock: ManualClock) -> None:
     await world.submit(owner, 60_000)
     damaged = await world.submit(owner, 60_000)
-    await query(world.store, "UPDATE request SET spec = substr(spec, 1, 40) WHERE task = 2")
+    await world.query("UPDATE request SET spec = substr(spec, 1, 40) WHERE task = 2")
     await world.store.close()
     both = world.adapter.make(world.folder, clock, OTHER, MASTER)
     await both.open()
@@ -108,7 +108,7 @@ async def test_a_new_owners_secret_is_sealed_with_the_new_key(world: World, cloc
     both = world.adapter.make(world.folder, clock, OTHER, MASTER)
     await both.open()
     await World(both, clock, world.adapter, world.folder, first=5).owner()
-    rows = await query(both, "SELECT id, substr(secret, 2, 4) FROM signing_secret ORDER BY id")
+    rows = await world.adapter.query(both, "SELECT id, substr(secret, 2, 4) FROM signing_secret ORDER BY id")
     assert rows == [("secret-1", key_id(MASTER)), (secret(5).id, key_id(OTHER))]
     await both.close()
 

@@ -70,21 +70,21 @@ async def test_secrets_go_with_their_owner(world: World, owner: Owner) -> None:
     assert await world.store.signing(owner.id) is None
 
 
-async def test_they_are_bound_to_their_owner_and_in_no_byte_of_the_file(world: World, owner: Owner) -> None:
+async def test_they_are_bound_to_their_owner_and_in_no_byte_that_is_stored(world: World, owner: Owner) -> None:
     other = await world.owner()
-    await query(world.store, "UPDATE signing_secret SET secret = (SELECT secret FROM signing_secret LIMIT 1)")
+    await world.query("UPDATE signing_secret SET secret = (SELECT secret FROM signing_secret ORDER BY owner LIMIT 1)")
     assert await signing(world, owner) == Signing(True, (secret(1),))
     with pytest.raises(Corrupt):
         await world.store.signing(other.id)
     await world.store.close()
-    stored = b"".join(path.read_bytes() for path in world.folder.rglob("*") if path.is_file())
+    stored = world.adapter.stored(world.folder)
     assert secret(1).key not in stored
     assert secret(1).key.hex().encode() not in stored
 
 
 async def test_a_damaged_one_holds_up_nobody_and_can_be_replaced(world: World, owner: Owner, other: Owner) -> None:
-    await query(world.store, "UPDATE signing_secret SET secret = x'00' WHERE id = 'secret-1'")
-    handles = [row[0] for row in await query(world.store, "SELECT seq FROM owner ORDER BY seq")]
+    await world.query(f"UPDATE signing_secret SET secret = {world.adapter.blob(b'0')} WHERE id = 'secret-1'")
+    handles = [row[0] for row in await world.query("SELECT seq FROM owner ORDER BY seq")]
     found = await world.store.signing_keys(handles)
     assert [found[seq].secrets for seq in handles] == [(), (secret(2),)]
     assert await world.store.change_signing(owner.id, lambda _: Signing(True, (secret(3),)))

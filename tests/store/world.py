@@ -56,6 +56,10 @@ class World:
     def now(self) -> int:
         return self.clock.now()
 
+    async def query(self, text: str) -> list[tuple[Any, ...]]:
+        """The rows of a statement, run behind the store's back."""
+        return await self.adapter.query(self.store, text)
+
     # Owners
 
     async def owner(self, name: str | None = None, limit: int = 1_000_000) -> Owner:

@@ -85,10 +85,10 @@ def error_classes_table() -> str:
 
 
 def subclasses(kind: type[TasksServerError]) -> list[type[TasksServerError]]:
-    """All errors of the product below `kind`, depth first."""
+    """All errors of the product below `kind`, depth first. Those of one adapter say more to it alone."""
     found = []
     for below in kind.__subclasses__():
-        if below.__module__.startswith("tasks_server."):
+        if below.__module__.startswith("tasks_server.") and not below.__module__.startswith("tasks_server.store."):
             found += [below, *subclasses(below)]
     return found
 
