@@ -98,6 +98,16 @@ class RequestOptions(msgspec.Struct, rename="camel", forbid_unknown_fields=True,
     auth_digest: Annotated[
         Credentials | None, told("Digest authentication at the target.", "HTTPAUTH, USERNAME, PASSWORD", secret=True)
     ] = None
+    auth_ntlm: Annotated[
+        Credentials | None,
+        told(
+            "NTLM (version 2) at the target; the username may be `DOMAIN\\user`. Needs HTTP/1.1. The connection "
+            "is the attempt's own and closed after it. The data go out with the proof of who sends them, or when "
+            "the target asks for none.",
+            "none: by pyspnego",
+            secret=True,
+        ),
+    ] = None
     auth_aws_sigv4: Annotated[
         AwsSigv4 | None,
         told(
@@ -210,6 +220,15 @@ class ConnectionOptions(msgspec.Struct, rename="camel", forbid_unknown_fields=Tr
     ] = None
     proxy_auth_digest: Annotated[
         Credentials | None, told("Digest authentication at the proxy.", "PROXYAUTH, PROXYUSERNAME", secret=True)
+    ] = None
+    proxy_auth_ntlm: Annotated[
+        Credentials | None,
+        told(
+            "NTLM (version 2) at an http proxy, also for tunnels to https targets; the username may be "
+            "`DOMAIN\\user`. Not with an https or SOCKS proxy. Connections are the attempt's own.",
+            "none: by pyspnego; CONNECT_TO, SOCKOPTFUNCTION",
+            secret=True,
+        ),
     ] = None
     proxy_headers: Annotated[
         Annotated[

@@ -36,6 +36,7 @@ def judge_options(request: HttpRequest, config: TaskConfig, faults: list[Fault])
             faults.append(Fault(field, "must not contain control characters"))
     _judge_cookie(request, faults)
     _judge_authentication(request, config, faults)
+    _judge_ntlm(request, config, faults)
     _judge_target(request, config, faults)
     _judge_tls(config, faults)
     _judge_resolve(config, faults)
@@ -154,6 +155,7 @@ def _judge_authentication(request: HttpRequest, config: TaskConfig, faults: list
     ways = {
         "httpRequest.authBasic": request.auth_basic,
         "httpRequest.authDigest": request.auth_digest,
+        "httpRequest.authNtlm": request.auth_ntlm,
         "httpRequest.authAwsSigv4": request.auth_aws_sigv4,
         "config.locationTrusted": config.location_trusted,
     }
@@ -166,6 +168,28 @@ def _judge_authentication(request: HttpRequest, config: TaskConfig, faults: list
         credentials: Any = ways[name]
         if credentials is not None and ":" in credentials.username:
             faults.append(Fault(f"{name}.username", "must not hold a colon: Basic authentication ends it there"))
+
+
+def _judge_ntlm(request: HttpRequest, config: TaskConfig, faults: list[Fault]) -> None:
+    """NTLM proves who asks to a connection, so that has to stay, and to be one that we see through."""
+    for field, who in (("httpRequest.authNtlm", request.auth_ntlm), ("config.proxyAuthNtlm", config.proxy_auth_ntlm)):
+        if who is None:
+            continue
+        if config.http_version != "1.1":
+            faults.append(Fault(field, f"needs HTTP/1.1, but httpVersion is {config.http_version}"))
+        if who.username.endswith("\\"):
+            faults.append(Fault(f"{field}.username", "must not end with its domain"))
+    if config.proxy_auth_ntlm is None or config.proxy is None:
+        return
+    field = "config.proxyAuthNtlm"
+    if config.proxy.protocol == "https":
+        faults.append(Fault(field, "needs an http proxy: it cannot be used at an https proxy"))
+    if config.proxy_http_version not in (None, "1.1"):
+        faults.append(Fault(field, f"needs HTTP/1.1, but proxyHttpVersion is {config.proxy_http_version}"))
+    if config.hsts:
+        faults.append(Fault(field, "cannot be given together with hsts"))
+    if any(name.lower() == "proxy-authorization" for name in config.proxy_headers or ()):
+        faults.append(Fault(field, "cannot be given together with a Proxy-Authorization header", allowed="one of both"))
 
 
 def _judge_target(request: HttpRequest, config: TaskConfig, faults: list[Fault]) -> None:
@@ -246,6 +270,7 @@ def _judge_proxy(config: TaskConfig, faults: list[Fault]) -> None:
         "proxyHttpVersion": config.proxy_http_version is not None,
         "proxyAuthBasic": config.proxy_auth_basic is not None,
         "proxyAuthDigest": config.proxy_auth_digest is not None,
+        "proxyAuthNtlm": config.proxy_auth_ntlm is not None,
         "proxyHeaders": config.proxy_headers is not None,
         "proxyInsecure": config.proxy_insecure,
     }
@@ -269,8 +294,8 @@ def _judge_proxy(config: TaskConfig, faults: list[Fault]) -> None:
     ):
         wanted = "https" if config.proxy_http_version == "2" else "http"
         faults.append(Fault("config.proxyHttpVersion", f"needs an {wanted} proxy", config.proxy_http_version))
-    if given["proxyAuthBasic"] and given["proxyAuthDigest"]:
-        faults.append(Fault("config.proxyAuthDigest", "cannot be given together with proxyAuthBasic"))
+    first, *others = [name for name in named if name.startswith("proxyAuth")] or [""]
+    faults.extend(Fault(f"config.{name}", f"cannot be given together with {first}") for name in others)
     _judge_proxy_headers(config.proxy_headers or {}, faults)
 
 

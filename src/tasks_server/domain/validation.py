@@ -26,11 +26,10 @@ DATES: Final = frozenset({"executeAt", "retryAt", "repeatAt", "timeoutAt", "expi
 DURATIONS: Final = frozenset({"executionDelay", "retryInterval", "retryMaxInterval", "repeatInterval", "timeout"})
 RESCHEDULING: Final = frozenset({"executionDelay", "executeAt"})
 
-REQUEST_NOT_OFFERED: Final = frozenset({"authNtlm"})
+REQUEST_NOT_OFFERED: Final = frozenset[str]()
 CONFIG_NOT_OFFERED: Final = frozenset(
     {
         *("credentials", "referrerPolicy", "mode", "dohInsecure", "dohUrl", "dnsServer"),
-        *("proxyAuthNtlm",),
     }
 )
 """Options of the full contract that this version refuses, rather than accepts and ignores."""

@@ -1,11 +1,30 @@
 """Which calls need a conversation, and the conversation of each."""
 
+from tasks_server.domain.options import REFERER_AUTO
 from tasks_server.engine.calls import Call
-from tasks_server.engine.http.conversation import Conversation
+from tasks_server.engine.http.conversation import Ask, Conversation, opening
+from tasks_server.engine.http.ntlm import AtProxy, AtTarget, Play
+from tasks_server.engine.http.proxy import proxy_host, proxy_lines
+from tasks_server.engine.http.redirects import follow
 
 
 def conversation_of(call: Call, agent_line: bytes) -> tuple[Conversation, bool] | None:
     """The conversation of a call with special options, and whether its connections are its own; None: one transfer
     is enough.
     """
-    return None
+    request, config = call.request, call.config
+    if request.auth_ntlm is None and config.proxy_auth_ntlm is None:
+        return None
+    play: Play = _alone
+    if config.proxy_auth_ntlm is not None:
+        assert config.proxy is not None
+        agent = [agent_line if config.user_agent is None else f"User-Agent: {config.user_agent}".encode()]
+        play = AtProxy(config.proxy_auth_ntlm, proxy_host(config.proxy), [*agent, *proxy_lines(config)]).play
+    if request.auth_ntlm is not None:
+        play = AtTarget(request.auth_ntlm, play).play
+    names_referer = request.transport == "curl" and config.referer_url in (None, REFERER_AUTO)
+    return follow(opening(call, agent_line), play, config, names_referer=names_referer), True
+
+
+def _alone(ask: Ask) -> Conversation:
+    return (yield ask)

@@ -4,8 +4,9 @@ All of it counts against the one timeout of the call, passes the same egress gat
 headers and body go. Tunnels that a conversation makes itself are in `tunnel`.
 """
 
+import socket
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import pycurl
 
@@ -14,18 +15,22 @@ from tasks_server.engine.http.conversation import Answer, Ask, Conversation, End
 from tasks_server.engine.http.egress import Gate, blocked
 from tasks_server.engine.http.identities import new_share
 from tasks_server.engine.http.options import Shapes
-from tasks_server.engine.http.proxy import proxy_lines
+from tasks_server.engine.http.proxy import proxy_host, proxy_lines
 from tasks_server.engine.http.special import SCHEMES, put_credentials, take_credentials
+from tasks_server.engine.http.tunnel import Tunnel
 
 FINAL: Final = frozenset({pycurl.E_OPERATION_TIMEDOUT, pycurl.E_FILESIZE_EXCEEDED})
 """Codes that end a call whatever its conversation might want."""
+
+_LET_THROUGH: Final = 200
 
 
 class Talk:
     """A conversation under way on a handle that serves no other call.
 
-    `refusal` says why a URL may not be called (None: it may); `monotonic` is in seconds. With `private` its
-    connections are its own: no other call finds them, nor does it find those of others.
+    `refusal` says why a URL may not be called (None: it may); `monotonic` is in seconds; `new_tunnel` makes a handle
+    that can ask the task's proxy. With `private` its connections are its own: no other call finds them, nor does it
+    find those of others.
     """
 
     def __init__(
@@ -39,10 +44,17 @@ class Talk:
         shapes: Shapes,
         refusal: Callable[[str], str | None],
         monotonic: Callable[[], float],
+        new_tunnel: Callable[[], Tunnel],
     ) -> None:
         self._call = call
         self._conversation = conversation
         self._curl = curl
+        self.curl = curl
+        """The handle of the present ask: that of the call, or of a tunnel that is being opened."""
+        self._new_tunnel = new_tunnel
+        self._tunnel: Tunnel | None = None
+        self._socket: socket.socket | None = None
+        self._is_inside = False
         self._gate = gate
         self._shapes = shapes
         self._refusal = refusal
@@ -60,16 +72,28 @@ class Talk:
         self.ask = next(conversation)
         self._put(self.ask)
 
-    def answer(self, status: int, lines: list[bytes], url: str, connects: int, broken: int) -> bool:
-        """Tells what came of the ask. True: the next ask is on the handle; False: that was the answer of the call.
+    def answer(self, lines: list[bytes], broken: int) -> bool:
+        """Tells what came of the ask. True: there is a next one (`go_on`); False: that was the answer of the call.
 
         Raises `Broken` or `Ended` when the conversation ends otherwise.
         """
+        getinfo = self.curl.getinfo
+        status, url = getinfo(pycurl.RESPONSE_CODE), getinfo(pycurl.EFFECTIVE_URL)
+        if self._tunnel is not None:
+            url = self.ask.url
+            if self._tunnel.let_through:
+                status, broken = _LET_THROUGH, 0
         try:
-            self.ask = self._conversation.send(Answer(status, lines, url, connects, broken))
+            self.ask = self._conversation.send(Answer(status, lines, url, getinfo(pycurl.NUM_CONNECTS), broken))
         except StopIteration:
             return False
         return True
+
+    def blame(self, code: int) -> tuple[int, str]:
+        """The code of libcurl as it would be without a conversation, and the URL that it is about."""
+        if self._tunnel is None:
+            return code, self.curl.getinfo(pycurl.EFFECTIVE_URL)
+        return pycurl.E_COULDNT_RESOLVE_PROXY if code == pycurl.E_COULDNT_RESOLVE_HOST else code, self.ask.url
 
     def go_on(self) -> None:
         """Puts the present ask on the handle, which is in no transfer. Raises `Ended` where the policy forbids it."""
@@ -78,16 +102,31 @@ class Talk:
         self._put(self.ask)
 
     def close(self) -> None:
-        """Ends the conversation and closes its connections; the handle has been closed."""
+        """Ends the conversation and closes its handles and connections."""
         self._conversation.close()
+        self._curl.close()
+        if self._tunnel is not None:
+            self._tunnel.close()
+        self._socket = None
         if self._share is not None:
             self._share.close()
             self._share = None
 
     def _put(self, ask: Ask) -> None:
-        curl, setopt, config = self._curl, self._curl.setopt, self._call.config
         self._gate.begin(ask.url, self._gate.proxy_host, trusts_names=self._gate.trusts_names)
-        setopt(pycurl.TIMEOUT_MS, max(1, int((self._deadline - self._monotonic()) * 1_000)))
+        timeout_ms = max(1, int((self._deadline - self._monotonic()) * 1_000))
+        if ask.way == "connect":
+            self._tunnel = self._tunnel or self._new_tunnel()
+            self._tunnel.put(ask, timeout_ms)
+            self.curl = self._tunnel.curl
+            return
+        self.curl = self._curl
+        self._set_way(ask)
+        self._put_request(ask, timeout_ms)
+
+    def _put_request(self, ask: Ask, timeout_ms: int) -> None:
+        curl, setopt, config = self._curl, self._curl.setopt, self._call.config
+        setopt(pycurl.TIMEOUT_MS, timeout_ms)
         setopt(pycurl.URL, ask.url)
         setopt(pycurl.HTTPHEADER, list(ask.lines))
         setopt(pycurl.FOLLOWLOCATION, 0)
@@ -108,3 +147,33 @@ class Talk:
                 put_credentials(curl, self._call.request, config)
             else:
                 take_credentials(curl)
+
+    def _set_way(self, ask: Ask) -> None:
+        """Leads the handle into the tunnel, or back to the usual way."""
+        curl, proxy = self._curl, self._call.config.proxy
+        if ask.way == "tunnel":
+            curl.setopt(pycurl.PROXY, "")
+            curl.setopt(pycurl.OPENSOCKETFUNCTION, self._hand_over)
+            curl.setopt(pycurl.SOCKOPTFUNCTION, _is_connected)
+            self._is_inside = True
+            if self._tunnel is not None:
+                curl.setopt(pycurl.CONNECT_TO, [self._tunnel.address()])
+                self._socket = self._tunnel.socket()
+                self._tunnel.close()
+                self._tunnel = None
+        elif self._is_inside:
+            assert proxy is not None
+            curl.setopt(pycurl.PROXY, f"{proxy.protocol}://{proxy_host(proxy)}")
+            curl.unsetopt(pycurl.CONNECT_TO)
+            curl.unsetopt(pycurl.SOCKOPTFUNCTION)
+            curl.setopt(pycurl.OPENSOCKETFUNCTION, self._gate.open_socket)
+            self._is_inside = False
+
+    def _hand_over(self, _purpose: int, _address: Any) -> Any:
+        """For libcurl: the socket of the tunnel, once. It has passed the gate when it was opened."""
+        lent, self._socket = self._socket, None
+        return pycurl.SOCKET_BAD if lent is None else lent
+
+
+def _is_connected(_fd: int, _purpose: int) -> int:
+    return int(pycurl.SOCKOPT_ALREADY_CONNECTED)

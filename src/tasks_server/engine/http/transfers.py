@@ -33,6 +33,7 @@ from tasks_server.engine.http.proxy import proxy_host
 from tasks_server.engine.http.responses import answered
 from tasks_server.engine.http.special import put_special
 from tasks_server.engine.http.talk import FINAL, Talk
+from tasks_server.engine.http.tunnel import Tunnel
 
 _EVENTS_MAX: Final = 512
 _READ: Final = select.EPOLLIN | select.EPOLLHUP | select.EPOLLRDHUP
@@ -269,13 +270,14 @@ class Transfers:
         """Goes on with the conversation of a call; its outcome when it is over."""
         try:
             is_final = failure is not None and (failure[0] in FINAL or handle.gate.refusal is not None)
-            if is_final or not talk.answer(*_facts(handle, failure)):
+            if is_final or not talk.answer(list(handle.headers), failure[0] if failure else 0):
                 return self._outcome(handle, call, failure, now)
             self._multi.remove_handle(handle.curl)
             talk.is_added = False
             handle.headers.clear()
             handle.body.clear()
             talk.go_on()
+            self._rename(handle, talk.curl)
             self._multi.add_handle(handle.curl)
             talk.is_added = True
         except Ended as end:
@@ -290,8 +292,11 @@ class Transfers:
         curl, gate = handle.curl, handle.gate
         if gate.refusal is not None:
             return blocked(gate.refusal)
+        url = ""
+        if handle.talk is not None:
+            code, url = handle.talk.blame(code)
         about = Circumstances(
-            url=curl.getinfo(pycurl.EFFECTIVE_URL),
+            url=url or curl.getinfo(pycurl.EFFECTIVE_URL),
             message=message,
             os_errno=gate.os_errno or curl.getinfo(pycurl.OS_ERRNO),
             redirects=curl.getinfo(pycurl.REDIRECT_COUNT)
@@ -355,12 +360,23 @@ class Transfers:
                 shapes=self._shapes,
                 refusal=self._refusal_of_url,
                 monotonic=self._clock.monotonic,
+                new_tunnel=partial(self._new_tunnel, handle, call),
             )
+            self._rename(handle, handle.talk.curl)
             if private:
                 return
         if identity is not None:
             handle.curl.setopt(pycurl.SHARE, self._identities.take(identity))
             handle.identity = identity
+
+    def _new_tunnel(self, handle: Handle, call: Call) -> Tunnel:
+        return Tunnel(self._constant, call.config, handle.gate, handle.headers, handle.body, self._response_max_bytes)
+
+    def _rename(self, handle: Handle, curl: "pycurl.Curl") -> None:
+        """From now on the call of this handle is in another one of libcurl's, or in the same."""
+        del self._by_curl[handle.curl]
+        handle.curl = curl
+        self._by_curl[curl] = handle
 
     def _pass_on_to_gate(self, handle: Handle, call: Call) -> None:
         """Tells the gate what this call brings along that leads elsewhere than its URL says."""
@@ -383,16 +399,6 @@ class Transfers:
         self._watched.clear()
         self._multi = self._new_multi()
         self._used = False
-
-
-def _facts(handle: Handle, failure: tuple[int, str] | None) -> tuple[int, list[bytes], str, int, int]:
-    """What a conversation is told of a transfer that has ended."""
-    getinfo = handle.curl.getinfo
-    code = 0 if failure is None else failure[0]
-    return (
-        getinfo(pycurl.RESPONSE_CODE), list(handle.headers), getinfo(pycurl.EFFECTIVE_URL),
-        getinfo(pycurl.NUM_CONNECTS), code,
-    )  # fmt: skip
 
 
 def _plain(error: Exception) -> str:
