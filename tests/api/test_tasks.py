@@ -183,7 +183,7 @@ async def test_the_config_is_shown_with_defaults_and_without_secrets(client: htt
         "data": [{"name": "a", "value": "b"}],
         "dataBase64": None,
         "transport": "fetch",
-        **dict.fromkeys(["cookie", "authBasic", "authDigest", "authAwsSigv4"]),
+        **dict.fromkeys(["cookie", "authBasic", "authDigest", "authNtlm", "authAwsSigv4"]),
     }
     assert (spec["config"]["timeout"], spec["config"]["retry"], spec["config"]["retryMaxInterval"]) == (
         5_000,

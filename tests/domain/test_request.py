@@ -23,8 +23,8 @@ DEFAULTS = {
     "ipVersion": None, "proto": None, "protoRedirect": None, "resolve": None, "tlsVersion": None,
     "tlsMaxVersion": None, "insecure": False, "certStatus": False, "ca": None, "cert": None, "certType": "PEM",
     "key": None, "keyType": "PEM", "sessionId": True, "hsts": None, "proxy": None, "proxyHttpVersion": None,
-    "proxyAuthBasic": None, "proxyAuthDigest": None, "proxyHeaders": None, "proxyInsecure": False,
-    "haProxyProtocol": False, "haProxyClientIp": None,
+    "proxyAuthBasic": None, "proxyAuthDigest": None, "proxyAuthNtlm": None, "proxyHeaders": None,
+    "proxyInsecure": False, "haProxyProtocol": False, "haProxyClientIp": None,
 }  # fmt: skip
 
 

@@ -58,7 +58,6 @@ def test_every_fault_is_named_at_once() -> None:
                     {"name": "d", "valu": "e"},
                 ],
                 "dataBase64": "!",
-                "authNtlm": {"username": "u", "password": "p"},
                 "querry": {},
             },
             "config": {
@@ -91,7 +90,6 @@ def test_every_fault_is_named_at_once() -> None:
         "httpRequest.data.3.valu",
         "httpRequest.data.3.value",
         "httpRequest.dataBase64",
-        "httpRequest.authNtlm",
         "httpRequest.querry",
         "config.retry",
         "config.executionDelay",
@@ -106,7 +104,6 @@ def test_every_fault_is_named_at_once() -> None:
     }
     assert found["config.priorty"].endswith("did you mean priority?")
     assert "not offered by this version" in found["config.dohInsecure"]
-    assert "not offered by this version" in found["httpRequest.authNtlm"]
 
 
 @pytest.mark.parametrize(

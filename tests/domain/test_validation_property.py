@@ -48,6 +48,7 @@ request_fields = {
     "cookie": texts | st.lists(st.fixed_dictionaries({"name": names, "value": texts}), max_size=2),
     "authBasic": credentials,
     "authDigest": credentials,
+    "authNtlm": credentials,
     "authAwsSigv4": odd,
 }
 config_fields = {
@@ -57,6 +58,7 @@ config_fields = {
     "refererUrl": st.sampled_from(["AUTO", "http://a", "x", "http://u:p@a"]),
     "locationTrusted": credentials,
     "proxyAuthBasic": credentials,
+    "proxyAuthNtlm": credentials,
     "proxy": st.fixed_dictionaries(
         {"protocol": st.sampled_from(["http", "https", "socks4", "ftp"]), "host": st.sampled_from(["a", "::1", "a b"])},
         optional={"port": numbers},

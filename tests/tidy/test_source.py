@@ -20,9 +20,7 @@ TESTS = sorted((ROOT / "tests").rglob("*.py")) + sorted((ROOT / "bench").rglob("
 
 FUNCTION_LINES_MAX = 60
 FILE_LINES_MAX = 500
-LONG_FUNCTIONS: dict[str, int] = {
-    "tests/domain/test_validation.py:test_every_fault_is_named_at_once": 63,
-}
+LONG_FUNCTIONS: dict[str, int] = {}
 """Functions over the limit, as `path:name`, with the lines they may have. Empty is where this list wants to be."""
 LONG_FILES: dict[str, int] = {}
 
