@@ -12,6 +12,9 @@ from msgspec import Meta
 
 from tasks_server.domain import limits
 
+HttpVersion = Literal["0.9", "1.0", "1.1", "2", "2-prior-knowledge", "3"]
+MULTIPLEXED: Final[frozenset[str]] = frozenset({"2", "2-prior-knowledge", "3"})
+"""Versions of HTTP in which one connection carries many requests at once."""
 TlsVersion = Literal["1.0", "1.1", "1.2", "1.3"]
 TLS_VERSIONS: Final[tuple[str, ...]] = ("1.0", "1.1", "1.2", "1.3")
 REFERER_AUTO: Final = "AUTO"
@@ -119,6 +122,15 @@ class RequestOptions(msgspec.Struct, rename="camel", forbid_unknown_fields=True,
 class ConnectionOptions(msgspec.Struct, rename="camel", forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """Options in `config`."""
 
+    http_version: Annotated[
+        HttpVersion,
+        told(
+            "The version of HTTP to speak. `2` is agreed on over TLS, else it is 1.1; `2-prior-knowledge` begins with "
+            "it, in clear text too. `3` tries QUIC; where that brings no connection, and in clear text, it is 2 or "
+            "1.1. `0.9` asks in 1.0 and understands an answer without any headers. Each has connections of its own.",
+            "HTTP_VERSION, HTTP09_ALLOWED, PIPEWAIT",
+        ),
+    ] = "1.1"
     location_trusted: Annotated[
         Credentials | None,
         told(

@@ -16,7 +16,6 @@ from tasks_server.domain.options import ConnectionOptions, RequestOptions, optio
 from tasks_server.domain.retry import Backoff, RepeatPolicy, RetryPolicy
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
-HttpVersion = Literal["0.9", "1.0", "1.1", "2", "2-prior-knowledge", "3"]
 METHODS: frozenset[str] = frozenset(get_args(Method))
 BODILESS_METHODS: frozenset[str] = frozenset({"GET", "HEAD", "DELETE"})
 """Data is not sent with these (RFC 9110 section 9.3: content of such a request has no defined meaning)."""
@@ -74,7 +73,6 @@ class TaskConfig(ConnectionOptions, rename="camel", forbid_unknown_fields=True, 
     lane: Annotated[str, Meta(min_length=1, max_length=limits.NAME_LENGTH_MAX, pattern=r"^[a-zA-Z0-9$_.\-\[\]]+$")] = (
         "default"
     )
-    http_version: HttpVersion = "1.1"
     user_agent: (
         Annotated[str, Meta(min_length=limits.USER_AGENT_LENGTH_MIN, max_length=limits.USER_AGENT_LENGTH_MAX)] | None
     ) = None

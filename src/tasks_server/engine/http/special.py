@@ -14,7 +14,7 @@ import msgspec
 import pycurl
 
 from tasks_server.domain import urls
-from tasks_server.domain.options import REFERER_AUTO
+from tasks_server.domain.options import MULTIPLEXED, REFERER_AUTO
 from tasks_server.domain.request import HttpRequest, TaskConfig
 from tasks_server.domain.rules_options import cookie_lines, hsts_entries
 from tasks_server.engine.calls import Call
@@ -27,6 +27,7 @@ _encode: Final = msgspec.msgpack.Encoder(order="deterministic").encode
 
 # What makes a connection another one. The rest of the options is about requests on it.
 _OF_CONNECTIONS: Final = (
+    "http_version",
     *("ip_version", "resolve", "tls_version", "tls_max_version", "insecure", "cert_status", "ca", "cert", "cert_type"),
     *("key", "key_type", "session_id", "proxy", "proxy_http_version", "proxy_auth_basic", "proxy_auth_digest"),
     *("proxy_headers", "proxy_insecure", "ha_proxy_protocol", "ha_proxy_client_ip"),
@@ -49,6 +50,8 @@ def put_special(curl: "pycurl.Curl", call: Call, directory: Path | None) -> byte
     _set_following(curl, config)
     _set_hsts(curl, config)
     _set_keep_alive(curl, config)
+    if config.http_version in MULTIPLEXED:
+        curl.setopt(pycurl.PIPEWAIT, 1)  # rather wait for a connection that is being made than make another
     return identity(config, has)
 
 
