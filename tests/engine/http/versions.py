@@ -146,7 +146,11 @@ class VersionsTarget:
         # Not hypercorn's own end: it waits for its clients, and leaves its socket of QUIC open.
         while others := asyncio.all_tasks() - {asyncio.current_task()}:
             for task in others:
-                task.cancel()
+                # Those that take in a connection own its socket; they end when it has become a transport.
+                if "_accept_connection" not in task.get_coro().__qualname__:  # type: ignore[union-attr]
+                    task.cancel()
+            for transport in list(self._loop._transports.values()):  # type: ignore[attr-defined]
+                transport.abort()
             await asyncio.wait(others, timeout=0.1)
             await asyncio.gather(*(task for task in others if task.done()), return_exceptions=True)
         for transport in list(self._loop._transports.values()):  # type: ignore[attr-defined]
