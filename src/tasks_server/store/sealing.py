@@ -39,6 +39,11 @@ def key_id_of(sealed: bytes) -> bytes:
     return sealed[1 : 1 + _KEY_ID_BYTES]
 
 
+def head_of(sealed: bytes) -> bytes:
+    """What no two sealed values have in common: key, session and counter."""
+    return sealed[:_BODY_AT]
+
+
 def spec_context(task_id: str) -> bytes:
     """What a task's sealed spec is bound to."""
     return b"spec:" + task_id.encode()

@@ -1,9 +1,13 @@
 """Keeps the counters true: collects what a transaction moves, and adds it as rows, so that nobody waits for anybody."""
 
 from collections import defaultdict
-from typing import Any
+from typing import Any, Final
 
 from tasks_server.store.postgres.rows import pack
+
+OWNER_LOCK: Final = 0x7461736F
+"""Advisory lock, with an owner's handle: who counts what an owner has in queue, to add to it or to delete the owner,
+does so alone."""
 
 
 class Changes:

@@ -9,7 +9,7 @@ from tasks_server.domain.attempt import Attempt
 from tasks_server.domain.task import Task
 from tasks_server.store.postgres.link import Connection
 from tasks_server.store.postgres.statements import sql
-from tasks_server.store.rows import TASK_COLUMNS, task_of
+from tasks_server.store.rows import TASK_COLUMNS, metadata_text, task_of
 from tasks_server.store.sealing import Sealer, response_context
 
 _ENCODE: Final = msgspec.json.Encoder().encode
@@ -26,6 +26,17 @@ def pack(rows: Any) -> str:
 def _without_nul(text: str) -> str:
     """The same JSON without the escaped character, but with escaped backslashes as they were."""
     return text.replace("\\\\", "\\u005c").replace("\\u0000", "\\ufffd")
+
+
+def metadata_for(metadata: dict[str, str] | None) -> str | None:
+    """Metadata as it is stored with the task."""
+    text = metadata_text(metadata)
+    return text if text is None or "\\u0000" not in text else _without_nul(text)
+
+
+def storable(text: str) -> str:
+    """A text as it is stored, and as it is looked for: U+FFFD stands for U+0000, as in `pack`."""
+    return text.replace("\0", "\ufffd")
 
 
 class Loaded(msgspec.Struct):
@@ -45,13 +56,16 @@ def load_task(
     task_id: str,
     *,
     response: bool = True,
-    statement: str = "task_load",
+    lock: bool = False,
 ) -> Loaded | None:
     """The task, or None when it is not there for that owner. With the opened response of its last attempt, unless
-    that is not wanted: a damaged one must not stand in the way of what does not need it. `task_lock` as the statement
-    holds the task for the rest of the transaction.
+    that is not wanted: a damaged one must not stand in the way of what does not need it. With `lock`, the task is
+    held for the rest of the transaction; then it is read, as whoever held it before left it.
     """
-    row = connection.execute(sql(statement), {"id": task_id, "owner": owner}).fetchone()
+    names = {"id": storable(task_id), "owner": None if owner is None else storable(owner)}
+    if lock:
+        connection.execute(sql("task_lock"), names)
+    row = connection.execute(sql("task_load"), names).fetchone()
     if row is None:
         return None
     ref, spec, owner_seq, lane_seq, number, sealed, outcome = row[TASK_COLUMNS:]

@@ -1,14 +1,8 @@
--- The same as task_load; the task stays as it is until the transaction ends.
-SELECT
-    r.id, o.id, l.name, t.state, t.priority, r.created_at, t.due_at, t.execution_at, t.ended_at, t.attempt,
-    t.failures, t.repeats, t.status_code, t.error, t.remaining_ms, t.expire_at, t.target, t.urgency < 0, r.metadata,
-    t.seq, r.spec, t.owner, t.lane, a.number, a.response, a.outcome
+-- Holds one task until the transaction ends. A statement of its own: what a statement that had to wait for the lock
+-- reads from other tables is as old as its beginning.
+SELECT t.seq
 FROM request AS r
 JOIN task AS t ON t.seq = r.task
 JOIN owner AS o ON o.seq = t.owner
-JOIN lane AS l ON l.seq = t.lane
-LEFT JOIN LATERAL (
-    SELECT number, response, outcome FROM attempt WHERE task = t.seq ORDER BY number DESC LIMIT 1
-) AS a ON true
 WHERE r.id = %(id)s AND (%(owner)s::text IS NULL OR o.id = %(owner)s)
 FOR NO KEY UPDATE OF t

@@ -1,0 +1,174 @@
+"""Reads tasks, specs, attempts and events. Lists walk an index from a key, so that every page costs the same."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from tasks_server.domain.attempt import Attempt, Event, OutcomeKind
+from tasks_server.domain.task import PENDING, State, Task
+from tasks_server.store.ports import TaskPage, TaskQuery
+from tasks_server.store.postgres.link import Connection
+from tasks_server.store.postgres.rows import load_task, storable
+from tasks_server.store.postgres.statements import sql
+from tasks_server.store.rows import TASK_COLUMNS, task_of
+from tasks_server.store.sealing import Sealer, spec_context
+
+_UNFINISHED: Final = PENDING | {State.RUNNING}
+_STOPPED: Final = frozenset({State.PAUSED, State.FAILED, State.REVOKED})
+"""Those that the partial index task_stopped holds: few among many, and asked for when something is wrong."""
+_COLUMNS: Final = (
+    "r.id, o.id, l.name, t.state, t.priority, r.created_at, t.due_at, t.execution_at, t.ended_at, t.attempt, "
+    "t.failures, t.repeats, t.status_code, t.error, t.remaining_ms, t.expire_at, t.target, t.urgency < 0, r.metadata, "
+    "t.seq"
+)
+_KEYS: Final = {"created": None, "ended": "ended_at", "execution": "execution_at"}
+
+
+class Listings:
+    """The batch functions that read."""
+
+    def __init__(self, sealer: Sealer) -> None:
+        self._sealer = sealer
+
+    def task(self, connection: Connection, items: Sequence[tuple[str | None, str]]) -> Sequence[Task | None]:
+        """Each item is an owner and a task."""
+        answers = []
+        for owner, task_id in items:
+            loaded = load_task(connection, self._sealer, owner, task_id)
+            answers.append(loaded.task if loaded else None)
+        return answers
+
+    def spec(self, connection: Connection, items: Sequence[tuple[str | None, str]]) -> Sequence[bytes | None]:
+        """Each item is an owner and a task."""
+        answers: list[bytes | None] = []
+        for owner, task_id in items:
+            loaded = load_task(connection, self._sealer, owner, task_id, response=False)
+            answers.append(self._sealer.open(loaded.sealed_spec, spec_context(task_id)) if loaded else None)
+        return answers
+
+    @staticmethod
+    def attempts(connection: Connection, items: Sequence[tuple[str | None, str]]) -> Sequence[list[Attempt]]:
+        """Each item is an owner and a task."""
+        return [
+            [
+                Attempt(row[0], row[1], row[2], row[3], OutcomeKind(row[4]), row[5], row[6])
+                for row in connection.execute(sql("attempts_list"), _names(*item))
+            ]
+            for item in items
+        ]
+
+    @staticmethod
+    def events(connection: Connection, items: Sequence[tuple[str | None, str]]) -> Sequence[list[Event]]:
+        """Each item is an owner and a task."""
+        return [[Event(*row) for row in connection.execute(sql("events_list"), _names(*item))] for item in items]
+
+    @staticmethod
+    def tasks(connection: Connection, items: Sequence[TaskQuery]) -> Sequence[TaskPage]:
+        """Each item is a query."""
+        return [_page(connection, query) for query in items]
+
+
+def _names(owner: str | None, task_id: str) -> dict[str, str | None]:
+    return {"owner": None if owner is None else storable(owner), "id": storable(task_id)}
+
+
+def _page(connection: Connection, query: TaskQuery) -> TaskPage:
+    text, parameters = listing_sql(query)
+    # Planned each time: which index serves best depends on what is asked for.
+    rows = connection.execute(text, parameters, prepare=False).fetchall()
+    tasks = [task_of(row) for row in rows[: query.limit]]
+    if len(rows) <= query.limit or not tasks:
+        return TaskPage(tasks)
+    last, seq = tasks[-1], rows[query.limit - 1][TASK_COLUMNS]
+    return TaskPage(tasks, ({"created": seq, "ended": last.ended_at, "execution": last.execution_at}[query.order], seq))
+
+
+def listing_sql(query: TaskQuery) -> tuple[bytes, dict[str, Any]]:
+    """The statement for a query, put together from fixed fragments, and its parameters. One row more than asked for
+    is read, which tells whether there is a next page.
+
+    The page itself is a subquery over one index; names and metadata are joined to its few rows. Of any owner's tasks,
+    the first of each owner are merged: there is no index over all of them, but for their order of arrival.
+    """
+    values: dict[str, Any] = {"count_max": query.limit + 1, "skip": query.offset}
+    if query.owner is not None:
+        values["owner"] = storable(query.owner)
+        page = _walk(query, "(SELECT seq FROM owner WHERE id = %(owner)s)", values)
+        page += "LIMIT %(count_max)s OFFSET %(skip)s"
+    elif query.order == "created" and not query.metadata and _few(query.states) is None:
+        page = _walk(query, None, values) + "LIMIT %(count_max)s OFFSET %(skip)s"
+    else:
+        each = _walk(query, "w.seq", values) + "LIMIT %(count_max)s::bigint + %(skip)s::bigint"
+        page = (
+            f"SELECT t.* FROM owner AS w CROSS JOIN LATERAL ({each}) AS t "
+            f"ORDER BY {_order(query, 't.seq')} LIMIT %(count_max)s OFFSET %(skip)s"
+        )
+    text = (
+        f"SELECT {_COLUMNS} FROM ({page}) AS t "
+        "JOIN request AS r ON r.task = t.seq JOIN owner AS o ON o.seq = t.owner JOIN lane AS l ON l.seq = t.lane "
+        f"ORDER BY {_order(query, 't.seq')}"
+    )
+    return text.encode(), values
+
+
+def _walk(query: TaskQuery, owner: str | None, values: dict[str, Any]) -> str:
+    """The query's tasks in its order, from where it begins, of that owner."""
+    few = _few(query.states) if query.order == "created" else None
+    conditions = [f"t.owner = {owner}"] if owner is not None else []
+    pairs = [_pair(number, *pair, values) for number, pair in enumerate(query.metadata)]
+    start, seq = "task AS t", "t.seq"
+    if query.order == "created" and pairs:
+        # The index of the metadata is in order of arrival within each pair.
+        start, seq = "metadata AS m JOIN task AS t ON t.seq = m.task", "m.task"
+        conditions.append(f"m.owner = {owner} AND {pairs.pop(0)}")
+    elif query.order == "created" and owner is not None and few is None:
+        start, seq = "request AS q JOIN task AS t ON t.seq = q.task", "q.task"
+        conditions.append(f"q.owner = {owner}")
+    conditions += [
+        f"EXISTS (SELECT FROM metadata AS m WHERE m.owner = t.owner AND {pair} AND m.task = t.seq)" for pair in pairs
+    ]
+    if query.states is not None:
+        conditions.append(few or _any_of(query.states))
+    if query.lane is not None:
+        values["lane"] = storable(query.lane)
+        conditions.append("(SELECT l.name FROM lane AS l WHERE l.seq = t.lane) = %(lane)s")
+    if query.after is not None:
+        values["after_key"], values["after_seq"] = query.after
+        conditions.append(_ahead(query, seq))
+    where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
+    return f"SELECT t.* FROM {start} {where}ORDER BY {_order(query, seq)} "
+
+
+def _pair(number: int, key: str, value: str, values: dict[str, Any]) -> str:
+    values[f"key_{number}"], values[f"value_{number}"] = storable(key), storable(value)
+    return f"m.key = %(key_{number})s AND m.value = %(value_{number})s"
+
+
+def _order(query: TaskQuery, seq: str) -> str:
+    direction = "DESC" if query.descending else "ASC"
+    key = _KEYS[query.order]
+    return f"t.{key} {direction}, {seq} {direction}" if key else f"{seq} {direction}"
+
+
+def _ahead(query: TaskQuery, seq: str) -> str:
+    sign = "<" if query.descending else ">"
+    key = _KEYS[query.order]
+    if key is None:
+        return f"{seq} {sign} %(after_seq)s::bigint"
+    return f"(t.{key}, {seq}) {sign} (%(after_key)s::bigint, %(after_seq)s::bigint)"
+
+
+def _few(states: frozenset[State] | None) -> str | None:
+    """The condition for states that have an index in order of arrival for themselves."""
+    if states == _UNFINISHED:
+        return "t.ended_at = 0"
+    if states is not None and len(states) == 1 and states < _STOPPED:
+        return f"t.state = '{next(iter(states)).value}'"
+    return None
+
+
+def _any_of(states: frozenset[State]) -> str:
+    """Whatever states; in other orders than that of arrival, the index of some must not be taken for it and sorted."""
+    if states == _UNFINISHED:
+        return "t.ended_at = 0"
+    names = ", ".join(f"'{state.value}'" for state in sorted(states))
+    return f"t.state = ANY ((SELECT ARRAY[{names}]::text[])::text[])"

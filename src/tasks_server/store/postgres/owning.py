@@ -1,0 +1,157 @@
+"""Keeps owners and their keys. Whoever changes an owner holds its row, and so is alone with it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tasks_server.domain.owner import Owner, OwnerKey
+from tasks_server.domain.signing import SigningSecret
+from tasks_server.store.postgres.changes import OWNER_LOCK
+from tasks_server.store.postgres.link import Connection
+from tasks_server.store.postgres.rows import storable
+from tasks_server.store.postgres.signing import insert_secret, lock_owner
+from tasks_server.store.postgres.statements import sql
+from tasks_server.store.sealing import Sealer
+
+
+class Ownings:
+    """The batch functions about owners. Each handles its items one by one, for they are rare; those that change
+    anything, all of them in one transaction.
+    """
+
+    def __init__(self, sealer: Sealer) -> None:
+        self._sealer = sealer
+
+    def create(
+        self, connection: Connection, items: Sequence[tuple[Owner, OwnerKey, bytes, SigningSecret]]
+    ) -> Sequence[bool]:
+        """Each item is a new owner, its first key, that key's digest, its signing secret. False: the name is taken."""
+        answers = []
+        with connection.transaction():
+            for owner, key, digest, secret in items:
+                row = connection.execute(
+                    sql("owner_insert"),
+                    {
+                        "id": owner.id,
+                        "name": owner.name,
+                        "created_at": owner.created_at,
+                        "tasks_in_queue_max": owner.tasks_in_queue_max,
+                    },
+                ).fetchone()
+                if row is not None:
+                    _insert_key(connection, row[0], key, digest)
+                    insert_secret(connection, self._sealer, row[0], owner.id, secret)
+                answers.append(row is not None)
+        return answers
+
+    @staticmethod
+    def by_id(connection: Connection, items: Sequence[str]) -> Sequence[Owner | None]:
+        return [_owner(_find(connection, item)) for item in items]
+
+    @staticmethod
+    def by_name(connection: Connection, items: Sequence[str]) -> Sequence[Owner | None]:
+        found = (connection.execute(sql("owner_by_name"), {"name": storable(item)}).fetchone() for item in items)
+        return [_owner(row) for row in found]
+
+    @staticmethod
+    def by_key(connection: Connection, items: Sequence[bytes]) -> Sequence[Owner | None]:
+        return [_owner(connection.execute(sql("owner_by_key"), {"digest": item}).fetchone()) for item in items]
+
+    @staticmethod
+    def page(connection: Connection, items: Sequence[tuple[str, int]]) -> Sequence[list[Owner]]:
+        """Each item is the name to go on after and how many to give."""
+        return [
+            [
+                Owner(*row[:5])
+                for row in connection.execute(sql("owners_list"), {"after": storable(after), "count_max": limit})
+            ]
+            for after, limit in items
+        ]
+
+    @staticmethod
+    def set_limit(connection: Connection, items: Sequence[tuple[str, int]]) -> Sequence[bool]:
+        """Each item is an owner and its new limit."""
+        answers = []
+        with connection.transaction():
+            for owner, limit in items:
+                changed = connection.execute(
+                    sql("owner_limit"), {"id": storable(owner), "tasks_in_queue_max": limit}
+                ).fetchone()
+                answers.append(changed is not None)
+        return answers
+
+    @staticmethod
+    def delete(connection: Connection, items: Sequence[str]) -> Sequence[bool | None]:
+        """Each item is an owner. False: tasks are in queue; None: there is no such owner."""
+        with connection.transaction():
+            return [_delete(connection, item) for item in items]
+
+    @staticmethod
+    def add_key(connection: Connection, items: Sequence[tuple[str, OwnerKey, bytes, int]]) -> Sequence[bool]:
+        """Each item is an owner, its new key, that key's digest and how many live keys are allowed."""
+        answers = []
+        with connection.transaction():
+            for owner_id, key, digest, keys_max in items:
+                owner = lock_owner(connection, owner_id)
+                room = owner is not None and len(_keys(connection, owner)) < keys_max
+                if owner is not None and room:
+                    _insert_key(connection, owner, key, digest)
+                answers.append(room)
+        return answers
+
+    @staticmethod
+    def keys(connection: Connection, items: Sequence[str]) -> Sequence[list[OwnerKey]]:
+        answers = []
+        for item in items:
+            row = _find(connection, item)
+            answers.append(_keys(connection, row[5]) if row is not None else [])
+        return answers
+
+    @staticmethod
+    def remove_key(connection: Connection, items: Sequence[tuple[str, str]]) -> Sequence[bool | None]:
+        """Each item is an owner and a key. False: it is the last one; None: there is no such key."""
+        answers: list[bool | None] = []
+        with connection.transaction():
+            for owner_id, key_id in items:
+                owner = lock_owner(connection, owner_id)
+                keys = _keys(connection, owner) if owner is not None else []
+                if key_id not in {key.id for key in keys}:
+                    answers.append(None)
+                    continue
+                if len(keys) > 1:
+                    connection.execute(sql("owner_key_delete"), {"owner": owner, "id": key_id})
+                answers.append(len(keys) > 1)
+        return answers
+
+
+def _delete(connection: Connection, owner_id: str) -> bool | None:
+    """First nobody may store tasks of the owner any more, then nobody may change it; what is counted then stays so."""
+    row = _find(connection, owner_id)
+    if row is None:
+        return None
+    connection.execute(sql("owner_queue_lock"), {"class": OWNER_LOCK, "owner": row[5]})
+    owner = lock_owner(connection, owner_id)
+    row = _find(connection, owner_id)
+    if owner is None or row is None:  # another was faster
+        return None
+    if row[4]:
+        return False
+    for name in ("owner_delete", "owner_keys_delete", "signing_delete"):
+        connection.execute(sql(name), {"owner": owner})
+    return True
+
+
+def _find(connection: Connection, owner_id: str) -> Any:
+    return connection.execute(sql("owner_by_id"), {"id": storable(owner_id)}).fetchone()
+
+
+def _owner(row: Any) -> Owner | None:
+    return Owner(*row[:5]) if row is not None else None
+
+
+def _keys(connection: Connection, owner: int) -> list[OwnerKey]:
+    return [OwnerKey(*row) for row in connection.execute(sql("owner_keys_list"), {"owner": owner})]
+
+
+def _insert_key(connection: Connection, owner: int, key: OwnerKey, digest: bytes) -> None:
+    row = {"digest": digest, "id": key.id, "owner": owner, "created_at": key.created_at}
+    connection.execute(sql("owner_key_insert"), row)

@@ -1,0 +1,117 @@
+"""Keeps what owners' calls are signed with; sealed, each secret bound to its owner."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from tasks_server.domain import ids, limits
+from tasks_server.domain.errors import Corrupt, RequestError
+from tasks_server.domain.signing import Signing, SigningSecret
+from tasks_server.store.ports import DecideSigning
+from tasks_server.store.postgres.link import Connection
+from tasks_server.store.postgres.rows import pack, storable
+from tasks_server.store.postgres.statements import sql
+from tasks_server.store.sealing import Sealer, secret_context
+
+
+def lock_owner(connection: Connection, owner_id: str) -> int | None:
+    """The handle of an owner that nobody else changes until the transaction ends; None when there is none."""
+    return _handle(connection, owner_id, "owner_lock")
+
+
+def insert_secret(connection: Connection, sealer: Sealer, owner: int, owner_id: str, secret: SigningSecret) -> None:
+    """Stores one secret of an owner, given by handle and id."""
+    row = {
+        "owner": owner,
+        "id": secret.id,
+        "created_at": secret.created_at,
+        "expires_at": secret.expires_at,
+        "secret": sealer.seal(secret.key, secret_context(owner_id, secret.id)),
+    }
+    connection.execute(sql("signing_insert"), row)
+
+
+def fill_in(connection: Connection, sealer: Sealer) -> None:
+    """Gives a secret to every owner that has none; only one, however many processes do it at once."""
+    missing: list[Any] = connection.execute(sql("signing_missing")).fetchall()
+    for owner_id, created_at in missing:
+        with connection.transaction():
+            owner = lock_owner(connection, owner_id)
+            if owner is None or any(row[3] for row in _rows(connection, [owner])):
+                continue
+            secret_id = ids.task_id(created_at, os.urandom(ids.TASK_ID_RANDOM_BYTES))
+            secret = SigningSecret(secret_id, created_at, os.urandom(limits.SIGNING_SECRET_BYTES))
+            insert_secret(connection, sealer, owner, owner_id, secret)
+
+
+class Signings:
+    """The batch functions about signing."""
+
+    def __init__(self, sealer: Sealer) -> None:
+        self._sealer = sealer
+
+    def of_handles(self, connection: Connection, items: Sequence[Sequence[int]]) -> Sequence[dict[int, Signing]]:
+        """Each item is handles of owners; for each those that exist. A damaged secret is left out: it must not hold
+        up the others.
+        """
+        return [self._find(connection, item, strict=False) for item in items]
+
+    def of_owner(self, connection: Connection, items: Sequence[str]) -> Sequence[Signing | None]:
+        """Each item is an owner's id."""
+        answers: list[Signing | None] = []
+        for item in items:
+            seq = _handle(connection, item, "owner_handle")
+            # The owner may go between the two statements.
+            answers.append(None if seq is None else self._find(connection, [seq], strict=True).get(seq))
+        return answers
+
+    def change(
+        self, connection: Connection, items: Sequence[tuple[str, DecideSigning]]
+    ) -> Sequence[Signing | RequestError | None]:
+        """Each item is an owner's id and what becomes of its signing."""
+        with connection.transaction():
+            return [self._change(connection, owner_id, decide) for owner_id, decide in items]
+
+    def _change(self, connection: Connection, owner_id: str, decide: DecideSigning) -> Signing | RequestError | None:
+        seq = lock_owner(connection, owner_id)
+        if seq is None:
+            return None
+        try:
+            after = decide(self._find(connection, [seq], strict=False)[seq])
+        except RequestError as error:
+            return error
+        connection.execute(sql("signing_enable"), {"owner": seq, "enabled": after.enabled})
+        connection.execute(sql("signing_delete"), {"owner": seq})
+        for secret in after.secrets:
+            insert_secret(connection, self._sealer, seq, owner_id, secret)
+        return after
+
+    def _find(self, connection: Connection, owners: Sequence[int], *, strict: bool) -> dict[int, Signing]:
+        enabled: dict[int, bool] = {}
+        secrets: dict[int, list[SigningSecret]] = {}
+        for seq, owner_id, on, secret_id, created_at, expires_at, sealed in _rows(connection, owners):
+            enabled[seq] = on
+            kept = secrets.setdefault(seq, [])
+            if secret_id is None:
+                continue
+            try:
+                key = self._sealer.open(sealed, secret_context(owner_id, secret_id))
+            except Corrupt:
+                if strict:
+                    raise
+            else:
+                kept.append(SigningSecret(secret_id, created_at, key, expires_at))
+        return {seq: Signing(on, tuple(sorted(secrets[seq], key=_newest_first))) for seq, on in enabled.items()}
+
+
+def _rows(connection: Connection, owners: Sequence[int]) -> list[Any]:
+    return connection.execute(sql("signing_find"), {"owners": pack(owners)}).fetchall()
+
+
+def _newest_first(secret: SigningSecret) -> Any:
+    return secret.expires_at is not None, -secret.created_at
+
+
+def _handle(connection: Connection, owner_id: str, statement: str) -> int | None:
+    row = connection.execute(sql(statement), {"id": storable(owner_id)}).fetchone()
+    return None if row is None else row[0]

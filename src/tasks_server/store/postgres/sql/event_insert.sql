@@ -1,0 +1,2 @@
+INSERT INTO event (task, at, kind, detail)
+VALUES (%(task)s::bigint, %(at)s::bigint, %(kind)s::text, %(detail)s::text)

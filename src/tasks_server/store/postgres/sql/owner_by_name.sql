@@ -1,0 +1,11 @@
+SELECT
+    o.id, o.name, o.created_at, o.tasks_in_queue_max, (
+        coalesce((
+            SELECT sum(c.n) FROM counter AS c
+            WHERE c.owner = o.seq AND c.state NOT IN ('completed', 'failed', 'revoked')
+        ), 0) + coalesce((
+            SELECT sum(c.n) FROM counter_change AS c
+            WHERE c.owner = o.seq AND c.state NOT IN ('completed', 'failed', 'revoked')
+        ), 0)
+    )::bigint, o.seq
+FROM owner AS o WHERE o.name = %(name)s AND o.deleted_at IS NULL

@@ -1,0 +1,1 @@
+UPDATE request SET spec = %(spec)s::bytea WHERE task = %(task)s::bigint

@@ -1,0 +1,1 @@
+DELETE FROM signing_secret WHERE owner = %(owner)s

@@ -1,0 +1,1 @@
+UPDATE owner SET signing = %(enabled)s WHERE seq = %(owner)s
