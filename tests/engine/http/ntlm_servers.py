@@ -83,9 +83,7 @@ class NtlmTarget(Target):
 
 
 class NtlmProxy(HttpProxy):
-    """Serves those who have proven who they are. `is_old`: it answers CONNECT in HTTP/1.0."""
-
-    is_old = False
+    """Serves those who have proven who they are."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

@@ -24,11 +24,13 @@ async def join(connection: Connection, host: str, port: int) -> None:
 
 class HttpProxy(Target):
     """Forwards requests for absolute URLs, makes tunnels on CONNECT. With `login` (the whole value of a
-    Proxy-Authorization header) it turns everybody else away; `challenge` goes with the refusal.
+    Proxy-Authorization header) it turns everybody else away; `challenge` goes with the refusal. `let_through` is how it
+    says yes to CONNECT.
     """
 
     login: str | None = None
     challenge = 'Basic realm="proxy"'
+    let_through = b"HTTP/1.1 200 OK\r\n\r\n"
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -40,7 +42,7 @@ class HttpProxy(Target):
             return
         if request.method == "CONNECT":
             host, _, port = request.path.rpartition(":")
-            await connection.send(b"HTTP/1.1 200 OK\r\n\r\n")
+            await connection.send(self.let_through)
             await join(connection, host, int(port))
             raise ConnectionError
         host, _, port = request.path.removeprefix("http://").partition("/")[0].partition(":")

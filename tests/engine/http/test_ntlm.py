@@ -1,5 +1,7 @@
 """NTLM at targets and proxies that truly check it."""
 
+import gc
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,11 +10,14 @@ import pytest
 
 from tasks_server.domain.attempt import OutcomeKind
 from tasks_server.domain.egress import Egress
+from tasks_server.engine.http import ntlm
+from tasks_server.engine.http.talk import Talk
+from tasks_server.engine.http.tunnel import Tunnel
 from tests.engine.http.asking import ask, asked
 from tests.engine.http.authority import Authority, server_context
 from tests.engine.http.driver import Driver
 from tests.engine.http.ntlm_servers import NtlmProxy, NtlmTarget
-from tests.engine.http.target import Target, answer, redirect
+from tests.engine.http.target import DEADLINE_SECONDS, Target, answer, redirect
 
 JOE = {"username": "SHOP\\joe", "password": "päss wörd"}
 WRONG = {"username": "SHOP\\joe", "password": "wrong"}
@@ -164,6 +169,16 @@ def test_a_tunnel_through_the_proxy(http: Driver, secure: NtlmTarget, proxy: Ntl
     proxy.wait(lambda seen: seen.closed == 1)
 
 
+@pytest.mark.parametrize(
+    "line", [b"HTTP/1.0 200 Connection established", b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 7"]
+)
+def test_proxies_say_yes_in_many_ways(http: Driver, secure: NtlmTarget, proxy: NtlmProxy, line: bytes) -> None:
+    proxy.let_through = line + b"\r\n\r\n"
+    assert ask(http, secure.url(), through(proxy)).response == b"ok"
+    proxy.guard = None
+    assert ask(http, secure.url(), through(proxy)).response == b"ok"
+
+
 def test_refused_tunnels_in_plain_words(http: Driver, secure: NtlmTarget, proxy: NtlmProxy) -> None:
     where = f"the proxy 127.0.0.1:{proxy.port} refused to connect to 127.0.0.1:{secure.port}"
     outcome = ask(http, secure.url(), through(proxy, WRONG))
@@ -229,3 +244,36 @@ def test_the_gate_judges_redirects_inside_a_tunnel(secure: NtlmTarget, proxy: Nt
     with Driver(egress=Egress.parse("open", "", "localhost")) as http:
         assert ask(http, secure.url("/away"), through(proxy)).kind is OutcomeKind.BLOCKED
     assert len(proxy.received) == 2
+
+
+def test_nobody_waits_until_ntlm_is_loaded(target: Target, shop: NtlmTarget, monkeypatch: pytest.MonkeyPatch) -> None:
+    may_load, is_loading = threading.Event(), threading.Event()
+
+    def load() -> None:
+        is_loading.set()
+        may_load.wait(DEADLINE_SECONDS)
+
+    monkeypatch.setattr(ntlm, "load", load)
+    with Driver() as http:
+        calls = [asked(shop.url(), authNtlm=JOE) for _ in range(3)]
+        http.client.send(calls)
+        assert is_loading.wait(DEADLINE_SECONDS)
+        assert ask(http, target.url()).status_code == 200
+        http.client.abort([calls[0].token])
+        assert ask(http, target.url()).status_code == 200
+        assert (http.done.keys() & {call.token for call in calls}, shop.received) == (set(), [])
+        may_load.set()
+        assert [done.outcome.status_code for done in http.wait([call.token for call in calls[1:]])] == [200, 200]
+        assert calls[0].token not in http.done
+
+
+def test_nothing_of_a_call_stays(http: Driver, secure: NtlmTarget, proxy: NtlmProxy) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        assert ask(http, secure.url(), through(proxy)).response == b"ok"
+        assert ask(http, secure.url(), through(proxy, WRONG)).status_code == 500
+        secure.wait(lambda seen: seen.closed == 1)
+        assert [each for each in gc.get_objects() if isinstance(each, Talk | Tunnel)] == []
+    finally:
+        gc.enable()

@@ -13,7 +13,7 @@ def conversation_of(call: Call, agent_line: bytes) -> tuple[Conversation, bool] 
     is enough.
     """
     request, config = call.request, call.config
-    if request.auth_ntlm is None and config.proxy_auth_ntlm is None:
+    if not needs_ntlm(call):
         return None
     play: Play = _alone
     if config.proxy_auth_ntlm is not None:
@@ -24,6 +24,11 @@ def conversation_of(call: Call, agent_line: bytes) -> tuple[Conversation, bool] 
         play = AtTarget(request.auth_ntlm, play).play
     names_referer = request.transport == "curl" and config.referer_url in (None, REFERER_AUTO)
     return follow(opening(call, agent_line), play, config, names_referer=names_referer), True
+
+
+def needs_ntlm(call: Call) -> bool:
+    """Whether somebody has to prove who they are by NTLM."""
+    return call.request.auth_ntlm is not None or call.config.proxy_auth_ntlm is not None
 
 
 def _alone(ask: Ask) -> Conversation:

@@ -154,9 +154,13 @@ def _challenge(answer: Answer, side: _Side) -> bytes | None:
     return None
 
 
+def load() -> None:
+    """Loads what makes the messages: some tenths of a second and 13 MiB, which only tasks with NTLM shall cost."""
+    import spnego  # noqa: F401
+
+
 def _context(who: Credentials, host: str) -> Any:
     """What makes the messages; the user's name may be `DOMAIN\\user`."""
-    # Loaded with the first such task: it takes a fifth of a second, and no other task needs it.
     import spnego
 
     return spnego.client(

@@ -28,6 +28,7 @@ from tasks_server.engine.http.conversations import conversation_of
 from tasks_server.engine.http.egress import Gate, blocked, refusal_of_url
 from tasks_server.engine.http.errors import Circumstances, Unsendable, failed, unsendable
 from tasks_server.engine.http.identities import Identities
+from tasks_server.engine.http.loading import Loading
 from tasks_server.engine.http.options import Loaded, constant_options, load, shapes
 from tasks_server.engine.http.proxy import proxy_host
 from tasks_server.engine.http.responses import answered
@@ -102,16 +103,17 @@ class Transfers:
         self._wake_lock = threading.Lock()
         self._closed = False
         self._epoll.register(self._wake_fd, select.EPOLLIN)
+        self._loading = Loading(self.wake)
         self._multi = self._new_multi()
         self._used = False
 
     def __len__(self) -> int:
-        return len(self._by_token)
+        return len(self._by_token) + len(self._loading.waiting)
 
     @property
     def tokens(self) -> list[int]:
         """The calls under way."""
-        return list(self._by_token)
+        return [*self._by_token, *self._loading.waiting]
 
     def wake(self) -> None:
         """Ends the wait of a `turn` on another thread. Does nothing once closed."""
@@ -124,6 +126,8 @@ class Transfers:
         started_at = self._clock.now()
         if (refusal := self._refusal_of_url(call.request.url)) is not None:
             self._ended.append(Done(call.token, blocked(refusal), started_at, started_at))
+            return
+        if call.special and self._loading.takes(call):
             return
         handle = self._idle.pop() if self._idle and not call.special else self._new_handle()
         try:
@@ -149,6 +153,7 @@ class Transfers:
             handle = self._by_token.get(token)
             if handle is not None:
                 self._release(handle)
+        self._loading.drop(gone)
         if self._ended:
             self._ended = [done for done in self._ended if done.token not in gone]
 
@@ -156,6 +161,9 @@ class Transfers:
         """Moves the transfers on: waits for the network, a timer of libcurl's or `wake`, at most `timeout_seconds`
         (None: without end). The calls that have ended.
         """
+        if self._loading.waiting:
+            for call in self._loading.take_ready():
+                self.begin(call)
         multi = self._multi
         libcurl_ms = multi.timeout()
         if libcurl_ms == 0:
@@ -180,6 +188,7 @@ class Transfers:
     def close(self) -> None:
         """Drops every call and closes every connection and descriptor."""
         self.drop(self.tokens)
+        self._loading.close()
         self._identities.close_idle()
         self._multi.close()
         for handle in self._idle:
@@ -341,6 +350,7 @@ class Transfers:
         handle.curl.close()
         if handle.talk is not None:
             handle.talk.close()
+            handle.talk = None
         if handle.identity is not None:
             self._identities.give(handle.identity)
 
