@@ -8,6 +8,7 @@ import pytest
 
 from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.domain.egress import Egress
+from tasks_server.domain.options import AwsSigv4, Cookie, Credentials
 from tasks_server.domain.request import TaskConfig
 from tasks_server.engine.calls import Call
 from tasks_server.engine.http import transfers
@@ -197,3 +198,28 @@ def test_bad_redirects_end_as_with_libcurl(http: Driver, target: Target, say: Sa
     assert re.match("a redirect could not be followed|connection refused", outcome.error or "")
     target.scripts["/from"] = redirect(302, "/from")
     assert http.run(special(target.url("/from")))[0].error == "more than 8 redirects"
+
+
+@pytest.mark.parametrize("given", ["auth_basic", "location_trusted", "auth_aws_sigv4"])
+def test_credentials_of_libcurl_go_where_libcurl_takes_them(http: Driver, target: Target, say: Say, given: str) -> None:
+    target.scripts |= {
+        "/from": redirect(302, target.url("/there", "localhost")),
+        "/there": redirect(302, target.url("/back")),
+    }
+    joe = Credentials("joe", "secret")
+    config = TaskConfig(location_trusted=joe) if given == "location_trusted" else TaskConfig()
+    own: dict[str, object] = {"cookie": [Cookie("a", "1")]}
+    if given == "auth_basic":
+        own["auth_basic"] = joe
+    elif given == "auth_aws_sigv4":
+        own["auth_aws_sigv4"] = AwsSigv4("aws", "amz", "eu", "s3", "key", "secret")
+    assert http.run(special(target.url("/from"), config=config, **own))[0].status_code == 200
+    say(following(config))
+    assert http.run(special(target.url("/from"), config=config, **own))[0].status_code == 200
+
+    def told(start: int) -> list[tuple[bool, str | None]]:
+        seen = target.received[start : start + 3]
+        return [(each.header("Authorization") is not None, each.header("Cookie")) for each in seen]
+
+    assert told(0)[0] == (True, "a=1")
+    assert told(3) == told(0)
