@@ -72,9 +72,12 @@ def _names(owner: str | None, task_id: str) -> dict[str, str | None]:
 
 
 def _page(connection: Connection, query: TaskQuery) -> TaskPage:
+    if query.states == frozenset():
+        return TaskPage([])
     text, parameters = listing_sql(query)
-    # Planned each time: which index serves best depends on what is asked for.
-    rows = connection.execute(text, parameters, prepare=False).fetchall()
+    with connection.pipeline(), connection.transaction():
+        connection.execute(sql("walk"))
+        rows = connection.execute(text, parameters, prepare=False).fetchall()
     tasks = [task_of(row) for row in rows[: query.limit]]
     if len(rows) <= query.limit or not tasks:
         return TaskPage(tasks)
@@ -113,21 +116,26 @@ def listing_sql(query: TaskQuery) -> tuple[bytes, dict[str, Any]]:
 def _walk(query: TaskQuery, owner: str | None, values: dict[str, Any]) -> str:
     """The query's tasks in its order, from where it begins, of that owner."""
     few = _few(query.states) if query.order == "created" else None
-    conditions = [f"t.owner = {owner}"] if owner is not None else []
+    conditions: list[str] = []
     pairs = [_pair(number, *pair, values) for number, pair in enumerate(query.metadata)]
-    start, seq = "task AS t", "t.seq"
+    start, seq, of_owner = "task AS t", "t.seq", "t.owner"
     if query.order == "created" and pairs:
         # The index of the metadata is in order of arrival within each pair.
-        start, seq = "metadata AS m JOIN task AS t ON t.seq = m.task", "m.task"
-        conditions.append(f"m.owner = {owner} AND {pairs.pop(0)}")
+        start, seq, of_owner = "metadata AS m JOIN task AS t ON t.seq = m.task", "m.task", "m.owner"
+        conditions.append(pairs.pop(0))
     elif query.order == "created" and owner is not None and few is None:
-        start, seq = "request AS q JOIN task AS t ON t.seq = q.task", "q.task"
-        conditions.append(f"q.owner = {owner}")
+        start, seq, of_owner = "request AS q JOIN task AS t ON t.seq = q.task", "q.task", "q.owner"
+    if owner is not None:
+        conditions.append(f"{of_owner} = {owner}")
     conditions += [
-        f"EXISTS (SELECT FROM metadata AS m WHERE m.owner = t.owner AND {pair} AND m.task = t.seq)" for pair in pairs
+        # Not EXISTS: the planner would make a join of it, and might begin at the wrong end.
+        f"(SELECT true FROM metadata AS m WHERE m.owner = t.owner AND {pair} AND m.task = t.seq)"
+        for pair in pairs
     ]
     if query.states is not None:
         conditions.append(few or _any_of(query.states))
+        if query.order == "ended" and not query.states & _UNFINISHED:
+            conditions.append("t.ended_at > 0")  # begins where those that never ended are over
     if query.lane is not None:
         values["lane"] = storable(query.lane)
         conditions.append("(SELECT l.name FROM lane AS l WHERE l.seq = t.lane) = %(lane)s")
@@ -167,8 +175,7 @@ def _few(states: frozenset[State] | None) -> str | None:
 
 
 def _any_of(states: frozenset[State]) -> str:
-    """Whatever states; in other orders than that of arrival, the index of some must not be taken for it and sorted."""
+    """The condition for any states."""
     if states == _UNFINISHED:
         return "t.ended_at = 0"
-    names = ", ".join(f"'{state.value}'" for state in sorted(states))
-    return f"t.state = ANY ((SELECT ARRAY[{names}]::text[])::text[])"
+    return f"t.state IN ({', '.join(repr(state.value) for state in sorted(states))})"
