@@ -25,6 +25,7 @@ DEFAULTS = {
     "key": None, "keyType": "PEM", "sessionId": True, "hsts": None, "proxy": None, "proxyHttpVersion": None,
     "proxyAuthBasic": None, "proxyAuthDigest": None, "proxyAuthNtlm": None, "proxyHeaders": None,
     "proxyInsecure": False, "haProxyProtocol": False, "haProxyClientIp": None,
+    "credentials": None, "mode": None, "referrerPolicy": None,
 }  # fmt: skip
 
 

@@ -2,12 +2,13 @@
 
 import base64
 from datetime import UTC
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from tasks_server.domain import validation
 from tasks_server.domain.errors import InvalidRequest
+from tasks_server.domain.referrer import ReferrerPolicy
 from tasks_server.domain.request import decode_spec
 
 NOW = 1_700_000_000_000
@@ -18,6 +19,9 @@ SOCKS4 = {"protocol": "socks4", "host": "proxy.test"}
 SOCKS5 = {"protocol": "socks5", "host": "10.0.0.1"}
 CERT = {"value": "client.pem"}
 AWS = {"provider1": "aws", "provider2": "amz", "region": "r-1", "service": "s3", "key": "k", "secret": "s"}
+
+
+CURL = {"transport": "curl"}
 
 
 def faults(request: dict[str, Any], config: dict[str, Any]) -> list[str]:
@@ -58,6 +62,17 @@ def faults(request: dict[str, Any], config: dict[str, Any]) -> list[str]:
         ({}, {"proxy": HTTP_PROXY, "proxyHttpVersion": "1.0", "proxyHeaders": {"X-A": "1"}}),
         ({}, {"proxy": SOCKS5, "proxyAuthBasic": JOE}),
         ({}, {"haProxyProtocol": True, "haProxyClientIp": "2001:db8::1"}),
+        ({}, {"credentials": "omit"}),
+        ({"authBasic": JOE, "cookie": [{"name": "a", "value": "1"}]}, {"credentials": "omit"}),
+        ({"headers": {"Cookie": "a=1"}}, {"credentials": "omit"}),
+        ({"transport": None}, {"credentials": "include", "locationTrusted": JOE}),
+        *(({}, {"referrerPolicy": policy}) for policy in get_args(ReferrerPolicy)),
+        ({}, {"mode": "cors", "location": False}),
+        ({}, {"mode": "same-origin"}),
+        ({"headers": {"accept": "text/*;q=0.1", "Content-Language": "de-AT, de;q=0.5"}}, {"mode": "no-cors"}),
+        ({"method": "POST", "data": "text"}, {"mode": "no-cors"}),
+        ({"method": "POST", "data": [{"name": "a", "value": "b"}]}, {"mode": "no-cors"}),
+        ({"method": "POST", "data": {"a": 1}, "headers": {"Content-Type": "text/plain;a=b"}}, {"mode": "no-cors"}),
     ],
 )
 def test_what_is_accepted(request_fields: dict[str, Any], config: dict[str, Any]) -> None:
@@ -135,6 +150,29 @@ def test_what_is_accepted(request_fields: dict[str, Any], config: dict[str, Any]
         ({}, {"proxy": HTTP_PROXY, "haProxyProtocol": True}, ["config.haProxyProtocol"]),
         ({}, {"haProxyClientIp": "::1"}, ["config.haProxyClientIp"]),
         ({}, {"haProxyProtocol": True, "haProxyClientIp": "localhost"}, ["config.haProxyClientIp"]),
+        (CURL, {"credentials": "omit"}, ["config.credentials"]),
+        (CURL, {"mode": "cors", "referrerPolicy": ""}, ["config.mode", "config.referrerPolicy"]),
+        ({}, {"credentials": "everywhere"}, ["config.credentials"]),
+        ({}, {"mode": "navigate"}, ["config.mode"]),
+        ({}, {"referrerPolicy": "none"}, ["config.referrerPolicy"]),
+        ({"headers": {"Referer": "http://a.test/"}}, {"referrerPolicy": "origin"}, ["config.referrerPolicy"]),
+        ({"headers": {"Cookie": "a=1"}}, {"credentials": "include"}, ["config.credentials"]),
+        ({}, {"credentials": "same-origin", "locationTrusted": JOE}, ["config.locationTrusted"]),
+        ({}, {"credentials": "omit", "locationTrusted": JOE}, ["config.locationTrusted"]),
+        ({"headers": {"sec-fetch-mode": "cors"}}, {"mode": "cors"}, ["config.mode"]),
+        ({"method": "PUT"}, {"mode": "no-cors"}, ["httpRequest.method"]),
+        ({}, {"mode": "no-cors", "location": False}, ["config.location"]),
+        ({}, {"mode": "no-cors", "redirectAttempts": 0}, ["config.redirectAttempts"]),
+        ({"headers": {"Authorization": "x"}}, {"mode": "no-cors"}, ["httpRequest.headers.Authorization"]),
+        ({"headers": {"Accept": "a" * 129}}, {"mode": "no-cors"}, ["httpRequest.headers.Accept"]),
+        ({"headers": {"Accept": "<b>"}}, {"mode": "no-cors"}, ["httpRequest.headers.Accept"]),
+        ({"headers": {"accept-language": "a_b"}}, {"mode": "no-cors"}, ["httpRequest.headers.accept-language"]),
+        (
+            {"method": "POST", "data": {}, "headers": {"Content-Type": "application/json"}}, {"mode": "no-cors"},
+            ["httpRequest.headers.Content-Type"],
+        ),
+        ({"method": "POST", "data": {}}, {"mode": "no-cors"}, ["httpRequest.data"]),
+        ({"method": "POST", "dataBase64": "AAAA"}, {"mode": "no-cors"}, ["httpRequest.dataBase64"]),
     ],
 )  # fmt: skip
 def test_what_is_refused(request_fields: dict[str, Any], config: dict[str, Any], fields: list[str]) -> None:
@@ -146,3 +184,11 @@ def test_plain_tasks_are_not_special() -> None:
     draft = validation.read(raw, NOW, UTC)
     assert not decode_spec(draft.spec).special
     assert b"special" not in draft.spec
+
+
+def test_what_fetch_allows_is_said() -> None:
+    raw = {"httpRequest": {"url": "https://target.test/", "method": "GET"}, "config": {"mode": "navigate"}}
+    with pytest.raises(InvalidRequest) as refused:
+        validation.read(raw, NOW, UTC)
+    (fault,) = refused.value.faults
+    assert (fault.field, fault.given, fault.allowed) == ("config.mode", "navigate", ["cors", "no-cors", "same-origin"])

@@ -57,6 +57,9 @@ config_fields = {
 } | {
     "refererUrl": st.sampled_from(["AUTO", "http://a", "x", "http://u:p@a"]),
     "locationTrusted": credentials,
+    "credentials": st.sampled_from(["omit", "same-origin", "include", "none"]),
+    "mode": st.sampled_from(["cors", "no-cors", "same-origin", "navigate"]),
+    "referrerPolicy": st.sampled_from(["", "origin", "unsafe-url", "Origin"]),
     "proxyAuthBasic": credentials,
     "proxyAuthNtlm": credentials,
     "proxy": st.fixed_dictionaries(

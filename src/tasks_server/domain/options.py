@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from tasks_server.domain import limits
+from tasks_server.domain.referrer import ReferrerPolicy
 
 HttpVersion = Literal["0.9", "1.0", "1.1", "2", "2-prior-knowledge", "3"]
 MULTIPLEXED: Final[frozenset[str]] = frozenset({"2", "2-prior-knowledge", "3"})
@@ -145,6 +146,35 @@ class ConnectionOptions(msgspec.Struct, rename="camel", forbid_unknown_fields=Tr
             "The `Referer`: a URL; or `AUTO` (with `transport: curl`, and its default), which on a redirect names "
             "the URL before it.",
             "REFERER, AUTOREFERER",
+        ),
+    ] = None
+    referrer_policy: Annotated[
+        ReferrerPolicy | None,
+        told(
+            "How much the `Referer` tells, by the Referrer Policy standard; empty is its default, "
+            "`strict-origin-when-cross-origin`. It is about `refererUrl`, from the first request on; without that, "
+            "about the URL that redirected. A redirect may bring another policy (`Referrer-Policy`). With transport "
+            "fetch only.",
+            "REFERER, FOLLOWLOCATION",
+        ),
+    ] = None
+    credentials: Annotated[
+        Literal["omit", "same-origin", "include"] | None,
+        told(
+            "Where cookies, credentials and the client certificate go: nowhere (`omit`); to the URL's origin until "
+            "a redirect leads away from it (`same-origin`); or wherever they belong (`include`): a cookie to its host "
+            "whatever the port, credentials to the origin of the URL, a certificate to all. Unless they are omitted, "
+            "cookies that targets set count for the redirects of the same attempt. With transport fetch only.",
+            "COOKIE, COOKIELIST, USERNAME, SSLCERT_BLOB, FOLLOWLOCATION",
+        ),
+    ] = None
+    mode: Annotated[
+        Literal["cors", "no-cors", "same-origin"] | None,
+        told(
+            "`same-origin`: a redirect to another origin is an error. `cors`: one with credentials in its URL is. "
+            "`no-cors`: only what a plain form on a page could send is accepted. Told to targets as `Sec-Fetch-Mode`, "
+            "by https or on this machine. With transport fetch only.",
+            "HTTPHEADER, FOLLOWLOCATION",
         ),
     ] = None
     keep_alive_duration: Annotated[

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from tasks_server.domain import shapes, urls
+from tasks_server.domain import rules_fetch, shapes, urls
 from tasks_server.domain.errors import Fault
 from tasks_server.domain.options import REFERER_AUTO, TLS_VERSIONS, ConnectionOptions, RequestOptions, option_fields
 from tasks_server.domain.request import HttpRequest, TaskConfig
@@ -41,6 +41,7 @@ def judge_options(request: HttpRequest, config: TaskConfig, faults: list[Fault])
     _judge_tls(config, faults)
     _judge_resolve(config, faults)
     _judge_proxy(config, faults)
+    rules_fetch.judge_fetch(request, config, faults)
 
 
 def file_or_path(text: str) -> bytes | None:

@@ -43,6 +43,17 @@ def read_url(text: str) -> tuple[str, str]:
     return _read_slowly(text)
 
 
+def origin(url: str) -> tuple[str, str]:
+    """The scheme of a URL and its target: two URLs of one origin have both in common. Raises `ValueError` as
+    `read_url` does.
+
+    >>> origin("HTTP://Example.com/x") == origin("http://example.com:80")
+    True
+    """
+    text, target = read_url(url)
+    return text.partition(":")[0].lower(), target
+
+
 def _read_slowly(text: str) -> tuple[str, str]:
     if _FORBIDDEN.search(text):
         raise ValueError("must not contain spaces or control characters; percent-encode them")

@@ -29,7 +29,7 @@ RESCHEDULING: Final = frozenset({"executionDelay", "executeAt"})
 REQUEST_NOT_OFFERED: Final = frozenset[str]()
 CONFIG_NOT_OFFERED: Final = frozenset(
     {
-        *("credentials", "referrerPolicy", "mode", "dohInsecure", "dohUrl", "dnsServer"),
+        *("dohInsecure", "dohUrl", "dnsServer"),
     }
 )
 """Options of the full contract that this version refuses, rather than accepts and ignores."""

@@ -135,6 +135,20 @@ def test_redirects_take_the_proof_to_the_first_origin_only(http: Driver, shop: N
     assert target.last.header("Authorization") is None
 
 
+@pytest.mark.parametrize(
+    ("credentials", "status", "known"), [("include", 200, 1), ("same-origin", 401, 1), ("omit", 401, 0)]
+)
+def test_ntlm_under_fetchs_rules(
+    http: Driver, shop: NtlmTarget, target: Target, credentials: str, status: int, known: int
+) -> None:
+    shop.scripts |= {"/first": shop.guarded(answer(302, b"", Location=target.url("/away"))), "/last": shop.guarded()}
+    target.scripts["/away"] = redirect(302, shop.url("/last"))
+    outcome = ask(http, shop.url("/first"), {"credentials": credentials}, authNtlm=JOE)
+    assert outcome.status_code == status
+    assert len(shop.guard.users) == known
+    assert len(target.received) == known
+
+
 def test_cookies_and_no_keep_alive_go_with_ntlm(http: Driver, shop: NtlmTarget) -> None:
     cookie = [{"name": "a", "value": "1"}]
     assert ask(http, shop.url(), {"keepAliveDuration": 0}, authNtlm=JOE, cookie=cookie).status_code == 200

@@ -11,7 +11,6 @@ from typing import Final, Literal
 import msgspec
 
 from tasks_server.domain.attempt import Outcome
-from tasks_server.domain.urls import read_url
 from tasks_server.engine.calls import Call
 from tasks_server.engine.http.options import render_lines, render_url
 
@@ -38,6 +37,8 @@ class Ask(msgspec.Struct, frozen=True):
     credentials: bool = True
     """Whether what libcurl itself knows goes along: `authBasic`, `authDigest`, `locationTrusted`, and cookies by name.
     Cookies of files and of answers go where they belong by themselves."""
+    anonymous: bool = False
+    """Nothing that says who asks goes along, now and later: no cookie of any kind, no client certificate."""
     referer: str | None = None
     """The Referer; None: what the options of the task say."""
     redirects: int = 0
@@ -102,9 +103,3 @@ def opening(call: Call, agent_line: bytes) -> Ask:
     """The request of the call as it is sent without any conversation."""
     body, lines = render_lines(call, agent_line)
     return Ask(render_url(call.request).decode("ascii"), call.request.method, lines, body)
-
-
-def origin(url: str) -> tuple[str, str]:
-    """Scheme and `host:port` of a URL. Raises `ValueError` for one that cannot be called."""
-    text, target = read_url(url)
-    return text.partition(":")[0].lower(), target

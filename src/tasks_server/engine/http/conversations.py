@@ -3,6 +3,7 @@
 from tasks_server.domain.options import REFERER_AUTO
 from tasks_server.engine.calls import Call
 from tasks_server.engine.http.conversation import Ask, Conversation, opening
+from tasks_server.engine.http.fetching import fetch, is_fetch
 from tasks_server.engine.http.ntlm import AtProxy, AtTarget, Play
 from tasks_server.engine.http.proxy import proxy_host, proxy_lines
 from tasks_server.engine.http.redirects import follow
@@ -13,7 +14,8 @@ def conversation_of(call: Call, agent_line: bytes) -> tuple[Conversation, bool] 
     is enough.
     """
     request, config = call.request, call.config
-    if not needs_ntlm(call):
+    speaks_ntlm = needs_ntlm(call)
+    if not speaks_ntlm and not is_fetch(config):
         return None
     play: Play = _alone
     if config.proxy_auth_ntlm is not None:
@@ -22,8 +24,11 @@ def conversation_of(call: Call, agent_line: bytes) -> tuple[Conversation, bool] 
         play = AtProxy(config.proxy_auth_ntlm, proxy_host(config.proxy), [*agent, *proxy_lines(config)]).play
     if request.auth_ntlm is not None:
         play = AtTarget(request.auth_ntlm, play).play
+    first = opening(call, agent_line)
+    if is_fetch(config):
+        return fetch(first, play, config), speaks_ntlm
     names_referer = request.transport == "curl" and config.referer_url in (None, REFERER_AUTO)
-    return follow(opening(call, agent_line), play, config, names_referer=names_referer), True
+    return follow(first, play, config, names_referer=names_referer), speaks_ntlm
 
 
 def needs_ntlm(call: Call) -> bool:

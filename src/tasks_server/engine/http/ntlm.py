@@ -12,7 +12,8 @@ import msgspec
 import pycurl
 
 from tasks_server.domain.options import Credentials
-from tasks_server.engine.http.conversation import Answer, Ask, Broken, Conversation, origin
+from tasks_server.domain.urls import origin
+from tasks_server.engine.http.conversation import Answer, Ask, Broken, Conversation
 from tasks_server.engine.http.redirects import location
 
 Play = Callable[[Ask], Conversation]

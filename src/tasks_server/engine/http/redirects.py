@@ -1,16 +1,17 @@
 """Follows redirects one by one, for calls that libcurl cannot be left to do it for. Sans I/O."""
 
+import base64
 import re
 from collections.abc import Callable, Sequence
 from typing import Final
-from urllib.parse import quote, urldefrag, urljoin
+from urllib.parse import quote, unquote_to_bytes, urldefrag, urljoin, urlsplit, urlunsplit
 
 import msgspec
 import pycurl
 
 from tasks_server.domain.request import TaskConfig
-from tasks_server.domain.urls import read_url
-from tasks_server.engine.http.conversation import Answer, Ask, Broken, Conversation, origin
+from tasks_server.domain.urls import origin, read_url
+from tasks_server.engine.http.conversation import Answer, Ask, Broken, Conversation
 
 _REDIRECTS: Final = range(300, 400)
 _SCHEME: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):")
@@ -23,8 +24,15 @@ OF_BODY: Final = frozenset(
 )
 
 
-def location(answer: Answer) -> str | None:
-    """Where the answer redirects to, absolute, without fragment. None: it is no redirect.
+class Place(msgspec.Struct, frozen=True):
+    """Where a redirect leads: an absolute URL without fragment and credentials, and the header line of the latter."""
+
+    url: str
+    authorization: bytes | None = None
+
+
+def location(answer: Answer) -> Place | None:
+    """Where the answer redirects to. None: it is no redirect.
 
     Raises `Broken` for a place that cannot be called.
     """
@@ -36,9 +44,19 @@ def location(answer: Answer) -> str | None:
     if scheme is not None and scheme[1].lower() not in ("http", "https"):
         raise Broken(pycurl.E_UNSUPPORTED_PROTOCOL, f'Protocol "{scheme[1][:32]}" not supported', following=True)
     try:
-        return read_url(urldefrag(urljoin(answer.url, text)).url)[0]
+        parts = urlsplit(urldefrag(urljoin(answer.url, text)).url)
+        userinfo, _, host = parts.netloc.rpartition("@")
+        return Place(read_url(urlunsplit(parts._replace(netloc=host)))[0], _authorization(userinfo))
     except ValueError:
         raise Broken(pycurl.E_URL_MALFORMAT, following=True) from None
+
+
+def _authorization(userinfo: str) -> bytes | None:
+    """Credentials of a URL as the header line of Basic authentication."""
+    user, _, password = userinfo.partition(":")
+    if not userinfo.strip(":"):
+        return None
+    return b"Authorization: Basic " + base64.b64encode(unquote_to_bytes(user) + b":" + unquote_to_bytes(password))
 
 
 def redirected(ask: Ask, answer: Answer, url: str) -> Ask:
@@ -65,18 +83,21 @@ def follow(first: Ask, play: Callable[[Ask], Conversation], config: TaskConfig, 
     ask = first
     answer = yield from play(ask)
     home = origin(answer.url)
-    while config.location and config.redirect_attempts and (url := location(answer)) is not None:
+    while config.location and config.redirect_attempts and (place := location(answer)) is not None:
         if ask.redirects >= config.redirect_attempts:
             raise Broken(pycurl.E_TOO_MANY_REDIRECTS)
         before = answer.url
-        ask = redirected(ask, answer, url)
+        ask = redirected(ask, answer, place.url)
         # What the caller gave for the first origin is left out elsewhere, and back where it belongs.
         given = first.lines if ask.body is not None or first.body is None else without(first.lines, OF_BODY)
-        trusted = origin(url) == home or config.location_trusted is not None
+        trusted = origin(place.url) == home or config.location_trusted is not None
+        given = list(given) if trusted else without(given, OF_ORIGIN)
+        if place.authorization is not None:
+            given = [*without(given, frozenset({b"authorization"})), place.authorization]
         ask = msgspec.structs.replace(
             ask,
-            lines=given if trusted else without(given, OF_ORIGIN),
-            credentials=trusted,
+            lines=given,
+            credentials=trusted and place.authorization is None,
             referer=urldefrag(before).url if names_referer else None,
         )
         answer = yield from play(ask)

@@ -46,7 +46,7 @@ def put_special(curl: "pycurl.Curl", call: Call, directory: Path | None) -> byte
     tls.set_tls(curl, config, has)
     proxy.set_way(curl, config)
     put_credentials(curl, call.request, config)
-    _set_cookie_file(curl, call.request)
+    _set_cookie_jar(curl, call.request, config)
     _set_following(curl, config)
     _set_hsts(curl, config)
     _set_keep_alive(curl, config)
@@ -66,7 +66,7 @@ def identity(config: TaskConfig, has: tls.Material) -> bytes | None:
 
 def put_credentials(curl: "pycurl.Curl", request: HttpRequest, config: TaskConfig) -> None:
     """What libcurl sends to the first host by itself: credentials, and cookies by name."""
-    if request.cookie is not None and not isinstance(request.cookie, str):
+    if config.credentials is None and isinstance(request.cookie, list):
         curl.setopt(pycurl.COOKIE, "; ".join(f"{one.name}={one.value}" for one in request.cookie).encode())
     credentials = request.auth_basic or request.auth_digest or config.location_trusted
     if credentials is not None:
@@ -89,13 +89,24 @@ def take_credentials(curl: "pycurl.Curl") -> None:
         curl.unsetopt(option)
 
 
-def _set_cookie_file(curl: "pycurl.Curl", request: HttpRequest) -> None:
-    if request.cookie is None:
+def take_traces(curl: "pycurl.Curl") -> None:
+    """Forgets every cookie and the client certificate."""
+    curl.setopt(pycurl.COOKIELIST, "ALL")
+    for option in (pycurl.SSLCERT_BLOB, pycurl.SSLKEY_BLOB):
+        curl.unsetopt(option)
+
+
+def _set_cookie_jar(curl: "pycurl.Curl", request: HttpRequest, config: TaskConfig) -> None:
+    if request.cookie is None and config.credentials in (None, "omit"):
         return
     curl.setopt(pycurl.COOKIEFILE, "")  # turns cookies on, in memory
     if isinstance(request.cookie, str):
         for line in cookie_lines(request.cookie):
             curl.setopt(pycurl.COOKIELIST, line.encode())
+    elif request.cookie is not None and config.credentials is not None:
+        host = urls.read_url(request.url)[1].rpartition(":")[0].strip("[]")
+        for one in request.cookie:
+            curl.setopt(pycurl.COOKIELIST, f"{host}\tFALSE\t/\tFALSE\t0\t{one.name}\t{one.value}".encode())
 
 
 def _set_following(curl: "pycurl.Curl", config: TaskConfig) -> None:
@@ -103,7 +114,8 @@ def _set_following(curl: "pycurl.Curl", config: TaskConfig) -> None:
         curl.setopt(pycurl.PROTOCOLS, SCHEMES[config.proto])
     if config.proto_redirect is not None:
         curl.setopt(pycurl.REDIR_PROTOCOLS, SCHEMES[config.proto_redirect])
-    if config.referer_url is not None and config.referer_url != REFERER_AUTO:
+    # Under a policy it differs between requests, or is missing, which libcurl cannot be told (see `fetching`).
+    if config.referer_url is not None and config.referer_url != REFERER_AUTO and config.referrer_policy is None:
         curl.setopt(pycurl.REFERER, urls.read_url(config.referer_url)[0].encode())
         curl.setopt(pycurl.AUTOREFERER, 0)
 

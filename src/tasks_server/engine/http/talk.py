@@ -16,7 +16,7 @@ from tasks_server.engine.http.egress import Gate, blocked
 from tasks_server.engine.http.identities import new_share
 from tasks_server.engine.http.options import Shapes
 from tasks_server.engine.http.proxy import proxy_host, proxy_lines
-from tasks_server.engine.http.special import SCHEMES, put_credentials, take_credentials
+from tasks_server.engine.http.special import SCHEMES, put_credentials, take_credentials, take_traces
 from tasks_server.engine.http.tunnel import Tunnel
 
 FINAL: Final = frozenset({pycurl.E_OPERATION_TIMEDOUT, pycurl.E_FILESIZE_EXCEEDED})
@@ -61,6 +61,7 @@ class Talk:
         self._monotonic = monotonic
         self._deadline = monotonic() + call.timeout_ms / 1_000
         self._has_credentials = True
+        self._is_anonymous = False
         self._share = new_share() if private else None
         if self._share is not None:
             curl.setopt(pycurl.SHARE, self._share)
@@ -141,12 +142,24 @@ class Talk:
             setopt(pycurl.PROTOCOLS, allowed)
         if ask.referer is not None:
             setopt(pycurl.REFERER, ask.referer)
+        if ask.anonymous:
+            take_traces(curl)
+            self._forget_connections()
         if ask.credentials != self._has_credentials:
             self._has_credentials = ask.credentials
             if ask.credentials:
                 put_credentials(curl, self._call.request, config)
             else:
                 take_credentials(curl)
+
+    def _forget_connections(self) -> None:
+        """Leaves behind what NTLM has made known, once. A client certificate is something libcurl tells apart by."""
+        if self._share is not None and not self._is_anonymous:
+            known, self._share = self._share, new_share()
+            self._curl.unsetopt(pycurl.SHARE)
+            self._curl.setopt(pycurl.SHARE, self._share)
+            known.close()
+        self._is_anonymous = True
 
     def _set_way(self, ask: Ask) -> None:
         """Leads the handle into the tunnel, or back to the usual way."""

@@ -27,6 +27,7 @@ from tasks_server.engine.http.conversation import Broken, Ended
 from tasks_server.engine.http.conversations import conversation_of
 from tasks_server.engine.http.egress import Gate, blocked, refusal_of_url
 from tasks_server.engine.http.errors import Circumstances, Unsendable, failed, unsendable
+from tasks_server.engine.http.fetching import without_credentials
 from tasks_server.engine.http.identities import Identities
 from tasks_server.engine.http.loading import Loading
 from tasks_server.engine.http.options import Loaded, constant_options, load, shapes
@@ -127,6 +128,8 @@ class Transfers:
         if (refusal := self._refusal_of_url(call.request.url)) is not None:
             self._ended.append(Done(call.token, blocked(refusal), started_at, started_at))
             return
+        if call.special and call.config.credentials == "omit":
+            call = without_credentials(call)
         if call.special and self._loading.takes(call):
             return
         handle = self._idle.pop() if self._idle and not call.special else self._new_handle()
