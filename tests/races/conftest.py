@@ -24,7 +24,7 @@ async def pair(adapter: Adapter, clock: ManualClock, tmp_path: Path) -> AsyncIte
     stores = [adapter.make(tmp_path, clock) for _ in range(2)]
     for store in stores:
         await store.open()
-        await store.wait(0)  # it listens
+        await adapter.listening(store)
     yield World(stores[0], clock, adapter, tmp_path, 1), World(stores[1], clock, adapter, tmp_path, 1_000_000)
     for store in stores:
         await store.close()

@@ -2,6 +2,7 @@
 to look behind it where no port does.
 """
 
+import asyncio
 import importlib.util
 from collections import Counter
 from pathlib import Path
@@ -39,6 +40,10 @@ class Adapter(Protocol):
 
     shared: bool
     """Whether several stores can work on the same data."""
+    hears: bool
+    """Whether hints come from other stores; else they look by themselves."""
+    nul: str
+    """What becomes of the character U+0000 in text that is searched."""
 
     def make(self, folder: Path, clock: Clock, *masters: bytes) -> Store:
         """A store that is not open yet. The same folder again: the same data."""
@@ -60,6 +65,10 @@ class Adapter(Protocol):
         """The rows of a statement, run between the store's own transactions."""
         ...
 
+    async def listening(self, store: Store) -> None:
+        """Returns once hints reach the store and it has told those that came before."""
+        ...
+
     def blob(self, data: bytes) -> str:
         """Bytes as they are written in a statement."""
         ...
@@ -73,6 +82,8 @@ class Sqlite:
     """SQLite on a file."""
 
     shared = True
+    hears = True
+    nul = "\0"
 
     def make(self, folder: Path, clock: Clock, *masters: bytes) -> Store:
         return SqliteStore(self.path(folder), Sealer(*(masters or (MASTER,))), clock, durable=False)
@@ -95,6 +106,9 @@ class Sqlite:
     async def query(self, store: Store, text: str) -> list[tuple[Any, ...]]:
         return await query(store, text)
 
+    async def listening(self, store: Store) -> None:
+        await store.wait(0)
+
     def blob(self, data: bytes) -> str:
         return f"x'{data.hex()}'"
 
@@ -116,8 +130,10 @@ class Postgres:
     """PostgreSQL, reached at once or through PgBouncer in transaction mode."""
 
     shared = True
+    nul = "\ufffd"
 
     def __init__(self, through: str) -> None:
+        self.hears = through == POSTGRES
         self._through = through
         self._urls: WeakKeyDictionary[Store, str] = WeakKeyDictionary()
 
@@ -140,7 +156,8 @@ class Postgres:
     async def rows(self, store: Store) -> Counter[str]:
         names = (
             "SELECT relname FROM pg_class "
-            "WHERE relkind IN ('r', 'p') AND NOT relispartition AND relnamespace = 'public'::regnamespace"
+            "WHERE relkind IN ('r', 'p') AND NOT relispartition AND relnamespace = 'public'::regnamespace "
+            "AND relname NOT IN ('counter_change', 'node')"  # they come and go with the work itself
         )
         tables = [str(name) for (name,) in await self.query(store, names)]
         counts = ", ".join(f"(SELECT count(*) FROM {name})" for name in tables)
@@ -151,6 +168,13 @@ class Postgres:
         with psycopg.connect(self._urls[store], autocommit=True) as connection:
             done = connection.execute(text.encode())
             return done.fetchall() if done.description else []
+
+    async def listening(self, store: Store) -> None:
+        await store.wait(0)  # it begins
+        while self.hears and not store._hinting._ear.hears:  # type: ignore[attr-defined]
+            await asyncio.sleep(0.001)
+        if self.hears:
+            await store.wait(60)  # whoever begins to listen is told that something may have been missed
 
     def blob(self, data: bytes) -> str:
         return f"'\\x{data.hex()}' :: bytea"

@@ -35,7 +35,8 @@ async def test_a_task_comes_back_as_it_was_submitted(world: World, owner: Owner)
         "id": task.id, "owner": owner.id, "lane": "slow", "state": State.SCHEDULED, "priority": 7,
         "created_at": world.now, "due_at": world.now + 90_000, "execution_at": world.now + 90_000, "ended_at": 0,
         "attempt": 0, "failures": 0, "repeats": 0, "status_code": 0, "error": None, "remaining_ms": None,
-        "expire_at": world.now + 95_000, "target": "[::1]:8080", "forced": False, "metadata": metadata,
+        "expire_at": world.now + 95_000, "target": "[::1]:8080", "forced": False,
+        "metadata": {key: value.replace("\0", world.adapter.nul) for key, value in metadata.items()},
         "response": None, "outcome": None,
     }  # fmt: skip
     assert await world.store.spec(owner.id, task.id) == spec

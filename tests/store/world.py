@@ -60,6 +60,10 @@ class World:
         """The rows of a statement, run behind the store's back."""
         return await self.adapter.query(self.store, text)
 
+    async def listening(self) -> None:
+        """Returns once hints reach the store and it has told those that came before."""
+        await self.adapter.listening(self.store)
+
     # Owners
 
     async def owner(self, name: str | None = None, limit: int = 1_000_000) -> Owner:
