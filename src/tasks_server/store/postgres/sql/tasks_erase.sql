@@ -1,13 +1,16 @@
--- Removes the tasks in seqs with all that is known of them. Their searchable metadata is found through their own.
+-- Removes the tasks in seqs with all that is known of them. Their searchable metadata is found through their own;
+-- without the collation, the index would not serve.
 WITH erased AS MATERIALIZED (
     SELECT s::bigint AS task FROM jsonb_array_elements_text(%(seqs)s::jsonb) AS s
 ), requests AS (
     DELETE FROM request AS r USING erased AS e WHERE r.task = e.task RETURNING r.task, r.owner, r.metadata
-), searchable AS (
-    DELETE FROM metadata AS m
-    USING requests AS r CROSS JOIN LATERAL jsonb_each_text(r.metadata::jsonb) AS d
+), pairs AS MATERIALIZED (
+    SELECT r.task, r.owner, d.key COLLATE "C" AS key, d.value COLLATE "C" AS value
+    FROM requests AS r CROSS JOIN LATERAL jsonb_each_text(r.metadata::jsonb) AS d
     WHERE r.metadata IS NOT NULL
-        AND m.owner = r.owner AND m.key = d.key AND m.value = d.value AND m.task = r.task
+), searchable AS (
+    DELETE FROM metadata AS m USING pairs AS p
+    WHERE m.owner = p.owner AND m.key = p.key AND m.value = p.value AND m.task = p.task
 ), attempts AS (
     DELETE FROM attempt AS a USING erased AS e WHERE a.task = e.task
 ), events AS (
