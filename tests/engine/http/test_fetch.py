@@ -96,6 +96,14 @@ def test_cookies_are_as_they_were_given(http: Driver, target: Target) -> None:
         assert target.last.header("Cookie") == "given=two words=2"
 
 
+def test_cookies_that_must_be_secure(http: Driver, secure: Target, authority: Authority) -> None:
+    cookie = [{"name": name, "value": "1"} for name in ("__Host-a", "__Secure-b", "c")]
+    config = {"ca": base64_of(authority.pem), "credentials": "include"}
+    for host in ("127.0.0.1", "LocalHost"):
+        assert ask(http, secure.url(host=host), config, cookie=cookie).response == b"ok"
+        assert sorted((secure.last.header("Cookie") or "").split("; ")) == ["__Host-a=1", "__Secure-b=1", "c=1"]
+
+
 def test_cookies_of_targets_count_without_any_of_ours(http: Driver, target: Target, other: Target) -> None:
     assert ask(http, round_trip(target, other), {"credentials": "same-origin"}).response == b"ok"
     assert cookies(target, other) == {"/1": "", "/2": "one", "/3": "", "/4": "", "/5": "", "/6": ""}

@@ -106,7 +106,9 @@ def _set_cookie_jar(curl: "pycurl.Curl", request: HttpRequest, config: TaskConfi
     elif request.cookie is not None and config.credentials is not None:
         host = urls.read_url(request.url)[1].rpartition(":")[0].strip("[]")
         for one in request.cookie:
-            curl.setopt(pycurl.COOKIELIST, f"{host}\tFALSE\t/\tFALSE\t0\t{one.name}\t{one.value}".encode())
+            # libcurl takes these names for secure cookies only, as browsers do.
+            secure = "TRUE" if one.name.lower().startswith(("__secure-", "__host-")) else "FALSE"
+            curl.setopt(pycurl.COOKIELIST, f"{host}\tFALSE\t/\t{secure}\t0\t{one.name}\t{one.value}".encode())
 
 
 def _set_following(curl: "pycurl.Curl", config: TaskConfig) -> None:
