@@ -16,6 +16,8 @@ BENCHMARKS: Final[dict[str, list[str]]] = {
     "whole_path_flood": ["whole_path", "--batch", "100", "--in-queue", "0"],
     "drain": ["drain"],
     "drain_engine": ["drain", "--by", "engine"],
+    "drain_tls": ["drain", "--to", "tls"],
+    "drain_hosts": ["drain", "--to", "hosts"],
     "register": ["register"],
     "lateness": ["lateness"],
     "claim_backlog": ["claim_backlog"],

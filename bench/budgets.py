@@ -63,6 +63,8 @@ BUDGETS: Final = [
     Budget("delivered during a flood of batches", "whole_path_flood", _IN_AND_OUT, "at least", None, _PER_SECOND),
     Budget("drain of tasks due at one instant", "drain", "final_per_second", "at least", 12_000, _PER_SECOND),
     Budget("drain, engine started late", "drain_engine", "final_per_second", "at least", 12_000, _PER_SECOND),
+    Budget("drain to a target with TLS", "drain_tls", "final_per_second", "at least", None, _PER_SECOND),
+    Budget("drain to 1 000 hosts", "drain_hosts", "final_per_second", "at least", None, _PER_SECOND),
     Budget("lateness p50 at 500 tasks/s", "lateness", "late_ms.p50", "at most", 2, "ms"),
     Budget("lateness p99 at 500 tasks/s", "lateness", "late_ms.p99", "at most", 8, "ms"),
     Budget("early deliveries", "lateness", "early", "at most", 0, "tasks"),

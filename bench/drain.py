@@ -3,14 +3,18 @@
 With `--by due` the server runs all the time and every task has the same due time. With `--by engine` only the API
 runs while they are registered, due at once; then the engine is started on the backlog, and the time counts from its
 first delivery. The CPU time of that engine includes its start.
+
+`--to tls`: the target speaks TLS, the tasks take its certificate unseen, connections are kept. `--to hosts`: a thousand
+hosts (addresses of 127.0.0.0/8) get the same number of tasks each, in turn.
 """
 
 import asyncio
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal, get_args
 
 from bench import load, report
 from bench.judging import faults_of
@@ -18,26 +22,28 @@ from bench.report import Report, say
 from bench.server import Account, Server, cost
 from bench.target import Nginx, repeats
 
-_REGISTER_PER_SECOND_MIN = 4_000
-"""How much time is planned for the registration; one that takes longer is a fault."""
+To = Literal["plain", "tls", "hosts"]
+_HOSTS: Final = 1_000
+_REGISTER_PER_SECOND_MIN: Final = {"plain": 4_000, "tls": 400, "hosts": 4_000}
+"""How much time is planned for the registration; one that takes longer is a fault. Options of TLS take their time."""
 
 
 class Drain:
     """One run in `folder`."""
 
-    def __init__(self, folder: Path, count: int) -> None:
+    def __init__(self, folder: Path, count: int, to: To = "plain") -> None:
         self.folder = folder
         self.count = count
+        self.to = to
         self.faults: list[str] = []
 
     def by_due(self) -> dict[str, Any]:
         """The engine waits for the instant with everything in its hands."""
         server = Server(self.folder / "data")
         account = server.account()
-        with Nginx(self.folder / "nginx") as target, server:
-            due_at = time.time() + 2 + self.count / _REGISTER_PER_SECOND_MIN
-            one = load.task(f"{target.url}/hook?due={due_at * 1e3:.0f}", {"executeAt": round(due_at * 1e3)})
-            registered = self._register(server, account, one)
+        with self._target() as target, server:
+            due_at = time.time() + 2 + self.count / _REGISTER_PER_SECOND_MIN[self.to]
+            registered = self._register(server, account, self._tasks(target, due_at))
             if time.time() > due_at:
                 self.faults.append("the registration took too long: the first tasks were due before its end")
             time.sleep(max(0.0, due_at - time.time()))
@@ -47,17 +53,33 @@ class Drain:
         """The engine finds the backlog when it starts."""
         server = Server(self.folder / "data", role="api")
         account = server.account()
-        with Nginx(self.folder / "nginx") as target:
+        with self._target() as target:
             with server:
-                registered = self._register(server, account, load.task(f"{target.url}/hook"))
+                registered = self._register(server, account, self._tasks(target, None))
             engine = Server(self.folder / "data", role="engine")
             with engine:
                 return registered | self._measure(engine, target, None)
 
-    def _register(self, server: Server, account: Account, one: dict[str, Any]) -> dict[str, Any]:
+    def _target(self) -> Nginx:
+        return Nginx(self.folder / "nginx", tls=self.to == "tls", every_address=self.to == "hosts")
+
+    def _tasks(self, target: Nginx, due_at: float | None) -> Iterable[bytes]:
+        """The bodies of the batches to register."""
+        path = "/hook" if due_at is None else f"/hook?due={due_at * 1e3:.0f}"
+        config: dict[str, Any] = {} if due_at is None else {"executeAt": round(due_at * 1e3)}
+        if self.to == "tls":
+            config["insecure"] = True
+        if self.to != "hosts":
+            return load.batches(load.task(target.url + path, config), self.count)
+        hosts = [f"127.{1 + number // 250}.0.{1 + number % 250}" for number in range(_HOSTS)]
+        return load.batches(
+            [load.task(f"http://{hosts[index % _HOSTS]}:{target.port}{path}", config) for index in range(self.count)]
+        )
+
+    def _register(self, server: Server, account: Account, bodies: Iterable[bytes]) -> dict[str, Any]:
         say(f"registering {self.count} tasks")
         began = time.monotonic()
-        asyncio.run(load.register_all(server, account, load.batches(one, self.count)))
+        asyncio.run(load.register_all(server, account, bodies))
         seconds = time.monotonic() - began
         return {"registered_per_second": round(self.count / seconds, 1)}
 
@@ -82,6 +104,7 @@ class Drain:
             "delivered_per_second": round(len(times) / last, 1) if last > 0 else None,
             "first_delivery_after_ms": round((min(times, default=0.0) - began_at) * 1e3, 1),
             "tasks": self.count,
+            "connections": len({delivery.connection for delivery in deliveries}),
             "repeats": repeats(deliveries),
             "cpu_us_per_task": {
                 **cost(before, used, self.count),
@@ -93,14 +116,17 @@ class Drain:
 def main() -> int:
     parser = report.parser(__doc__)
     parser.add_argument("--by", choices=["due", "engine"], default="due", help="what sets them off")
+    parser.add_argument("--to", choices=get_args(To), default="plain", help="what the target is")
     parser.add_argument("--tasks", type=int, help="how many (default: 100000; quick: 20000)")
     arguments = parser.parse_args()
     count = arguments.tasks or (20_000 if arguments.quick else 100_000)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        drain = Drain(Path(folder), count)
+        drain = Drain(Path(folder), count, arguments.to)
         results = drain.by_due() if arguments.by == "due" else drain.by_engine()
     name = "drain" if arguments.by == "due" else "drain_engine"
-    parameters = {"by": arguments.by, "tasks": count, "target": "nginx"}
+    if arguments.to != "plain":
+        name += f"_{arguments.to}"
+    parameters = {"by": arguments.by, "to": arguments.to, "tasks": count, "target": "nginx"}
     return report.finish(Report(name, arguments.quick, parameters, results, drain.faults))
 
 

@@ -2,8 +2,10 @@
 of what was delivered, how often, and when (to the millisecond, cut off).
 """
 
+import datetime
 import math
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -15,6 +17,10 @@ from types import TracebackType
 from typing import Final
 
 import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from bench import processes
 from bench.server import free_port
@@ -27,7 +33,7 @@ error_log {folder}/error.log warn;
 pid {folder}/nginx.pid;
 events {{ worker_connections 8192; }}
 http {{
-    log_format delivery '$msec $http_x_tasks_queue_id $http_x_tasks_attempt $arg_due';
+    log_format delivery '$msec $http_x_tasks_queue_id $http_x_tasks_attempt $arg_due $connection';
     access_log {folder}/access.log delivery buffer=256k flush=200ms;
     keepalive_timeout 3600s;
     keepalive_requests 1000000000;
@@ -37,7 +43,9 @@ http {{
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        listen {address}:{port} backlog=4096{tls};
+        allow 127.0.0.0/8;
+        deny all;
         location / {{ return 200; }}
         location = /ready {{ access_log off; return 200; }}
     }}
@@ -55,6 +63,8 @@ class Delivery(msgspec.Struct, frozen=True):
     task_id: str
     attempt: int
     due_ms: float
+    connection: int = 0
+    """The target's number of the connection that it came on."""
 
     @property
     def late_ms(self) -> float:
@@ -67,21 +77,29 @@ def repeats(deliveries: Iterable[Delivery]) -> int:
 
 
 class Nginx:
-    """nginx on a free port, as a context. `folder` is made and gets its configuration and logs."""
+    """nginx on a free port, as a context. `folder` is made and gets its configuration and logs. With `tls` it speaks
+    that, with a certificate of its own making; with `every_address` it answers at all of 127.0.0.0/8.
+    """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, tls: bool = False, every_address: bool = False) -> None:
         self._folder = folder
+        self._tls = tls
+        self._address = "0.0.0.0" if every_address else "127.0.0.1"  # others than loopback are turned away
         self._log = folder / "access.log"
         self._kept_log = folder / "deliveries.log"
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
 
     def __enter__(self) -> "Nginx":
         program = processes.needed("nginx", "nginx-light")
         self._folder.mkdir()
         config = self._folder / "nginx.conf"
-        config.write_text(_CONFIG.format(folder=self._folder, port=self.port))
+        tls = ""
+        if self._tls:
+            both = certificate(self._folder)
+            tls = f" ssl; ssl_certificate {both}; ssl_certificate_key {both}"
+        config.write_text(_CONFIG.format(folder=self._folder, port=self.port, address=self._address, tls=tls))
         self._process = subprocess.Popen(
             [program, "-p", str(self._folder), "-c", str(config), "-e", str(self._folder / "error.log")],
             stdin=subprocess.DEVNULL,
@@ -97,7 +115,8 @@ class Nginx:
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(self.url + "/ready", timeout=1):
+            anybody = ssl._create_unverified_context() if self._tls else None  # it is ours
+            with urllib.request.urlopen(self.url + "/ready", timeout=1, context=anybody):
                 return True
         except OSError:
             return False
@@ -133,9 +152,31 @@ class Nginx:
         found = []
         with self._kept_log.open() as log:
             for line in log:
-                at, task_id, attempt, due = line.split()
-                found.append(Delivery(round(float(at) * 1e3), task_id, int(attempt), due_of(due)))
+                at, task_id, attempt, due, connection = line.split()
+                delivery = Delivery(round(float(at) * 1e3), task_id, int(attempt), due_of(due), int(connection))
+                found.append(delivery)
         return found
+
+
+def certificate(folder: Path) -> Path:
+    """A key and a certificate for 127.0.0.1, signed by itself, in one file of the folder."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "target of the benchmarks")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(private.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .sign(private, hashes.SHA256())
+    )
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    path = folder / "both.pem"
+    path.write_bytes(private.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain) + made.public_bytes(pem))
+    return path
 
 
 def due_of(text: str) -> float:

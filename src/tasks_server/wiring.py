@@ -171,6 +171,13 @@ def build_store(database: Path, keys: list[bytes], *, durable: bool = True, key_
     return SqliteStore(database, Sealer(*keys, source=source), SystemClock(), durable=durable)
 
 
+def has_owners(where: "Places") -> bool:
+    """Whether the store has an owner, asked without opening it. One that is not there yet has none."""
+    from tasks_server.store.sqlite.owning import has_owners
+
+    return has_owners(where.database)
+
+
 def build_api(plan: Plan, store: "Store", told: Telemetry) -> Any:
     """The ASGI application, over an open store."""
     from tasks_server.api.app import ApiConfig, create_app

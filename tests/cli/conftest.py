@@ -150,7 +150,7 @@ def _read_banner(process: "subprocess.Popen[bytes]", errors: Path) -> str:
     assert process.stdout is not None
     deadline = time.monotonic() + DEADLINE_SECONDS
     text = b""
-    while b"owner create" not in text:
+    while b"  Database  " not in text:  # written in one piece
         ready, _, _ = select.select([process.stdout], [], [], max(0, deadline - time.monotonic()))
         assert ready, f"the server was not ready in time: {errors.read_text()}"
         part = os.read(process.stdout.fileno(), 65_536)

@@ -145,7 +145,8 @@ def test_submit_takes_a_whole_request(cli: Cli, shop: dict[str, Any]) -> None:
     assert result.code == 0, result.err
     task = result.json()
     assert isinstance(task, dict)
-    assert (task["state"], task["owner"], task["due_at"]) == ("scheduled", shop["id"], 4_070_908_800_000)
+    assert (task["state"], task["phase"]) == ("RUNNING", "scheduled")
+    assert (task["phase"], task["owner"], task["due_at"]) == ("scheduled", shop["id"], 4_070_908_800_000)
     told = shown(cli, task["id"])
     request, config = told["request"], told["config"]
     assert request["method"] == "PUT"
@@ -196,7 +197,9 @@ def test_list_filters(cli: Cli, task: dict[str, Any]) -> None:
 
     assert ids() == [second, task["id"]]
     assert ids("--limit", "1") == [second]
-    assert ids("--state", "paused") == [second]
+    assert ids("--state", "paused") == ids("--state", "PAUSED") == [second]
+    assert ids("--state", "RUNNING") == [task["id"]]
+    assert ids("--state", "running") == []
     assert ids("--state", "scheduled", "--state", "running") == [task["id"]]
     assert ids("--owner", "other-shop") == []
     assert other not in cli("task", "list").out
@@ -207,7 +210,7 @@ def test_show_tells_what_happened(cli: Cli, task: dict[str, Any]) -> None:
     cli("task", "pause", task["id"])
     result = cli("task", "show", task["id"])
     assert result.code == 0
-    for text in (task["id"], "paused", "GET http://shop.test/hook?token=***", "registered", "pause"):
+    for text in (task["id"], "PAUSED", "GET http://shop.test/hook?token=***", "registered", "pause"):
         assert text in result.out
 
 
@@ -218,7 +221,7 @@ def test_steering(cli: Cli, task: dict[str, Any]) -> None:
         result = cli("task", command, task_id)
         assert result.code == 0, result.err
         assert task_id in result.out
-        assert shown(cli, task_id)["state"] == state
+        assert shown(cli, task_id)["phase"] == state
     assert cli("task", "delete", task_id, "--json").json() == [{"id": task_id, "error": None}]
     assert cli("task", "show", task_id).code == 1
 
@@ -229,7 +232,7 @@ def test_what_one_task_refuses_does_not_keep_the_others(cli: Cli, task: dict[str
     assert result.code == 1
     assert result.out == f"Task {task['id']} goes on.\n"
     assert result.err.count("there is no task of this id") == 2
-    assert shown(cli, task["id"])["state"] == "scheduled"
+    assert shown(cli, task["id"])["phase"] == "scheduled"
     refused = cli("task", "resume", task["id"])
     assert refused.code == 1
     assert "only a paused task can be resumed" in refused.err
@@ -271,3 +274,25 @@ def test_tables_hold_no_control_characters(cli: Cli, capsys: pytest.CaptureFixtu
     output.table(("a",), [("x\x1b[2Jy",)])
     assert "\x1b" not in capsys.readouterr().out
     assert os.environ["COLUMNS"]
+
+
+def test_a_name_is_given_once(cli: Cli, shop: dict[str, str]) -> None:
+    given = ("task", "submit", "http://target.test/", "--owner", shop["name"])
+    refused = cli(*given, "--query", "a=1", "--query", "a=2", "--header", "X-A: 1", "--header", "X-A: 2")
+    assert refused.code == 2
+    assert "--query: names this twice" in refused.err
+    assert "--header: names this twice" in refused.err
+    assert cli("task", "list", "--json").json() == []
+
+
+def test_states_are_shown_in_the_words_of_the_api(cli: Cli, shop: dict[str, str]) -> None:
+    waiting = cli("task", "submit", "http://target.test/", "--owner", shop["name"], "--delay", "1h", "--json").json()
+    assert isinstance(waiting, dict)
+    assert (waiting["state"], waiting["phase"]) == ("RUNNING", "scheduled")
+    assert "RUNNING (scheduled)" in cli("task", "list").out
+    assert cli("task", "pause", waiting["id"]).code == 0
+    assert "PAUSED" in cli("task", "show", waiting["id"]).out
+    refused = cli("task", "list", "--state", "waiting")
+    assert refused.code == 2
+    assert "--state: is no state" in refused.err
+    assert "RUNNING, PAUSED, SUCCESS, ERROR, REVOKED, scheduled" in refused.err

@@ -72,6 +72,8 @@ def test_what_was_stored_is_there_after_a_restart(serve: Serve) -> None:
     task_id = submit(first, headers, f"{first.url}/status")
     assert first.stop() == 0
     second = serve()
+    assert "Register the first owner" in first.banner
+    assert "Register the first owner" not in second.banner
     task_url = submit(second, headers, f"{second.url}/status")
     until(lambda: state(second, headers, task_url) == "SUCCESS", "the delivery of the new task")
     until(lambda: state(second, headers, task_id) != "RUNNING", "the end of the old task, whose target is gone")
@@ -151,7 +153,7 @@ def test_calls_beyond_the_grace_time_are_given_back(serve: Serve, cli: Cli) -> N
             assert server.stop() == 0
         told = cli("task", "show", task_id, "--json").json()
         assert isinstance(told, dict)
-        assert (told["state"], told["failures"], told["attempt"]) == ("available", 0, 1)
+        assert (told["phase"], told["failures"], told["attempt"]) == ("available", 0, 1)
 
 
 def test_registration_is_closed_beyond_loopback(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

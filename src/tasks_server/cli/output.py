@@ -9,7 +9,10 @@ import msgspec
 import typer
 
 from tasks_server import exit_codes
+from tasks_server.api.wire import WIRE_STATES
+from tasks_server.domain import masking
 from tasks_server.domain.errors import InvalidRequest, TasksServerError
+from tasks_server.domain.task import NewTask, Task
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
@@ -72,3 +75,15 @@ def complain(error: TasksServerError) -> int:
     else:
         sys.stderr.write(f"tasks-server: {error.message}\n")
     return exit_codes.of(error)
+
+
+def task_fields(task: Task | NewTask) -> dict[str, Any]:
+    """A task for machines: `state` in the words of the API, `phase` tells what it sums up as RUNNING."""
+    fields = ("id", "owner", "lane", "priority", "created_at", "due_at")
+    more = ("execution_at", "ended_at", "attempt", "failures", "repeats", "status_code", "error")
+    shown: dict[str, Any] = {"state": WIRE_STATES[task.state], "phase": task.state.value}
+    shown = {name: getattr(task, name) for name in fields} | shown
+    shown["metadata"] = masking.shown_entries(task.metadata)
+    if isinstance(task, Task):
+        shown |= {name: getattr(task, name) for name in more}
+    return shown

@@ -87,6 +87,23 @@ async def close(connection: Connection, _request: Received) -> None:
     await connection.close()
 
 
+async def close_connections() -> None:
+    """Closes all that the running loop has open, also connections that are just being taken in."""
+
+    def abort() -> None:
+        # Those that never came through their TLS handshake are known to the loop alone.
+        for transport in list(asyncio.get_running_loop()._transports.values()):  # type: ignore[attr-defined]
+            transport.abort()
+
+    # A task of the loop owns the socket until there is a transport; cancelled, it would leave it open.
+    while taken_in := [task for task in asyncio.all_tasks() if "_accept_connection" in repr(task.get_coro())]:
+        abort()
+        await asyncio.wait(taken_in, timeout=0.05)
+    abort()
+    for _ in range(10):  # what was aborted is closed by callbacks, TLS by callbacks of those
+        await asyncio.sleep(0)
+
+
 @dataclass
 class Target:
     """Answers by path (without query); 200 "ok" where nothing else is scripted."""
@@ -159,15 +176,7 @@ class Target:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for _ in range(10):  # connections that were just taken in come so far that they can be aborted
-            await asyncio.sleep(0)
-        for writer in self.writers:
-            writer.transport.abort()
-        # Those that never came through their TLS handshake are known to the loop alone.
-        for transport in list(self._loop._transports.values()):  # type: ignore[attr-defined]
-            transport.abort()
-        for _ in range(10):  # what was aborted is closed by callbacks, TLS by callbacks of those
-            await asyncio.sleep(0)
+        await close_connections()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

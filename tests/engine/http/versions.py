@@ -17,7 +17,7 @@ from hypercorn.config import Config, Sockets
 from hypercorn.utils import wrap_app
 
 from tests.engine.http.authority import Identity
-from tests.engine.http.target import DEADLINE_SECONDS
+from tests.engine.http.target import DEADLINE_SECONDS, close_connections
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Answer = Callable[["VersionsTarget", Send], Awaitable[None]]
@@ -51,6 +51,11 @@ def respond(status: int = 200, body: bytes = b"ok", *headers: tuple[bytes, bytes
 async def hang(target: "VersionsTarget", _send: Send) -> None:
     """Answers nothing."""
     await target.stopping.wait()
+
+
+def _takes_in(task: "asyncio.Task[Any]") -> bool:
+    """Whether it is the loop's own that takes in a connection: those are ended by `close_connections`."""
+    return "_accept_connection" in repr(task.get_coro())
 
 
 @dataclass
@@ -144,19 +149,12 @@ class VersionsTarget:
         )
         await asyncio.wait([serving, asyncio.create_task(self.stopping.wait())], return_when=asyncio.FIRST_COMPLETED)
         # Not hypercorn's own end: it waits for its clients, and leaves its socket of QUIC open.
-        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        while others := [task for task in asyncio.all_tasks() - {asyncio.current_task()} if not _takes_in(task)]:
             for task in others:
-                # Those that take in a connection own its socket; they end when it has become a transport.
-                if "_accept_connection" not in task.get_coro().__qualname__:  # type: ignore[union-attr]
-                    task.cancel()
-            for transport in list(self._loop._transports.values()):  # type: ignore[attr-defined]
-                transport.abort()
+                task.cancel()
             await asyncio.wait(others, timeout=0.1)
             await asyncio.gather(*(task for task in others if task.done()), return_exceptions=True)
-        for transport in list(self._loop._transports.values()):  # type: ignore[attr-defined]
-            transport.abort()
-        for _ in range(10):  # closed by callbacks, TLS by callbacks of those
-            await asyncio.sleep(0)
+        await close_connections()
 
     async def _app(self, scope: dict[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]], send: Send) -> None:
         if scope["type"] == "lifespan":

@@ -1,6 +1,7 @@
 """Keeps owners and their keys."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import apsw
@@ -131,3 +132,17 @@ def _keys(connection: apsw.Connection, owner: int) -> list[OwnerKey]:
 def _insert_key(connection: apsw.Connection, owner: int, key: OwnerKey, digest: bytes) -> None:
     row = {"digest": digest, "id": key.id, "owner": owner, "created_at": key.created_at}
     connection.execute(sql("owner_key_insert"), row)
+
+
+def has_owners(path: Path) -> bool:
+    """Whether the database has an owner. One that is missing, new or unreadable counts as one without."""
+    if not path.exists():
+        return False
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            return connection.execute(sql("owner_any")).fetchone() is not None
+        finally:
+            connection.close()
+    except apsw.Error:
+        return False

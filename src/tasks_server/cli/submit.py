@@ -1,0 +1,159 @@
+"""`tasks-server task submit`: options of the command line become a task."""
+
+from datetime import tzinfo
+from typing import Annotated, Any, Final
+
+import msgspec
+import typer
+
+from tasks_server.cli import output
+from tasks_server.cli.options import Config, DataDir, with_services
+from tasks_server.cli.output import Json, task_fields
+from tasks_server.clock import SystemClock
+from tasks_server.domain import validation
+from tasks_server.domain.errors import Fault, InvalidRequest
+from tasks_server.domain.task import NewTask, Task
+from tasks_server.wiring import Services
+
+_RENAMED: Final = {
+    "url": "URL",
+    "headers": "--header",
+    "executionDelay": "--delay",
+    "executeAt": "--at",
+}
+"""Fields of the request whose option has another name."""
+
+_Url = Annotated[str, typer.Argument(help="What to call: an http or https URL.")]
+_Owner = Annotated[str, typer.Option("--owner", "-o", help="Name of the owner the task is for.")]
+_Method = Annotated[
+    str | None, typer.Option("--method", "-X", help="HTTP method. Default: GET, with data POST.", show_default=False)
+]
+_Header = Annotated[
+    list[str] | None, typer.Option("--header", "-H", metavar="NAME: VALUE", help="A header to send; repeatable.")
+]
+_Query = Annotated[
+    list[str] | None, typer.Option("--query", metavar="NAME=VALUE", help="Joined to the URL's query; repeatable.")
+]
+_Data = Annotated[str | None, typer.Option("--data", "-d", help="Text to send, literally.")]
+_JsonData = Annotated[str | None, typer.Option("--json-data", help="A JSON object to send.")]
+_Delay = Annotated[str | None, typer.Option("--delay", help="Wait this long first: 500ms, 90s, 5m, 2h, 3d5h.")]
+_At = Annotated[str | None, typer.Option("--at", help="Wait until this date: 2030-01-31T08:00:00+01:00.")]
+_Retry = Annotated[int | None, typer.Option("--retry", help="Retries after a failure.", show_default="0")]
+_RetryInterval = Annotated[str | None, typer.Option("--retry-interval", help="Wait before a retry: 10s.")]
+_RetryBackoff = Annotated[
+    str | None, typer.Option("--retry-backoff", help="fixed, linear or exponential.", show_default="linear")
+]
+_Timeout = Annotated[str | None, typer.Option("--timeout", help="How long one attempt may take.", show_default="30s")]
+_ExpireAt = Annotated[str | None, typer.Option("--expire-at", help="Not started after this date.")]
+_Priority = Annotated[int | None, typer.Option("--priority", help="0 to 9; higher runs first.", show_default="0")]
+_Lane = Annotated[str | None, typer.Option("--lane", help="Named line of the owner.", show_default="default")]
+_Metadata = Annotated[
+    list[str] | None, typer.Option("--metadata", metavar="NAME=VALUE", help="Kept with the task; repeatable.")
+]
+
+
+def submit(
+    url: _Url,
+    owner: _Owner,
+    method: _Method = None,
+    header: _Header = None,
+    query: _Query = None,
+    data: _Data = None,
+    json_data: _JsonData = None,
+    delay: _Delay = None,
+    at: _At = None,
+    retry: _Retry = None,
+    retry_interval: _RetryInterval = None,
+    retry_backoff: _RetryBackoff = None,
+    timeout: _Timeout = None,
+    expire_at: _ExpireAt = None,
+    priority: _Priority = None,
+    lane: _Lane = None,
+    metadata: _Metadata = None,
+    config: Config = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """Store a task: an HTTP request, when to send it, how often to try."""
+    request = {"url": url, "method": method or ("GET" if data is None and json_data is None else "POST")}
+    timing = {"executionDelay": delay, "executeAt": at, "timeout": timeout, "expireAt": expire_at}
+    retrying = {"retry": retry, "retryInterval": retry_interval, "retryBackoff": retry_backoff}
+    faults: list[Fault] = []
+    parts = {
+        "headers": _pairs(header, ":", "--header", faults),
+        "query": _pairs(query, "=", "--query", faults),
+        "data": _body(data, json_data, faults),
+    }
+    raw = {
+        "httpRequest": _given(request | parts),
+        "config": _given(timing | retrying | {"priority": priority, "lane": lane}),
+    }
+    if (entries := _pairs(metadata, "=", "--metadata", faults)) is not None:
+        raw["metadata"] = entries
+    if faults:
+        raise InvalidRequest(faults)
+    task, zone = with_services(lambda services: _submit(services, owner, raw), config, data_dir)
+    if json:
+        output.as_json(task_fields(task))
+    else:
+        output.say(f"Task {task.id} is stored, due {output.instant(task.due_at, zone)}.")
+        output.say(f"See what becomes of it: tasks-server task show {task.id}")
+
+
+async def _submit(services: Services, owner_name: str, raw: dict[str, Any]) -> tuple[NewTask | Task, tzinfo]:
+    owner = await services.owners.by_name(owner_name)
+    zone = services.tasks.zone
+    try:
+        draft = validation.read(
+            raw, SystemClock().now(), zone, egress=services.tasks.egress, abilities=services.tasks.abilities
+        )
+    except InvalidRequest as error:
+        faults = [msgspec.structs.replace(fault, field=_option_of(fault.field)) for fault in error.faults]
+        raise InvalidRequest(faults) from None
+    return await services.tasks.submit(owner.id, draft), zone
+
+
+def _option_of(field: str) -> str:
+    """The option that brought a field of the request.
+
+    >>> [_option_of(field) for field in ("httpRequest.url", "config.retryInterval", "httpRequest.headers.Host")]
+    ['URL', '--retry-interval', '--header Host']
+    """
+    _, _, name = field.partition(".")
+    name, _, entry = name.partition(".")
+    if field.startswith("metadata"):
+        name, entry = "metadata", field.partition(".")[2]
+    if name in _RENAMED:
+        return f"{_RENAMED[name]} {entry}".rstrip()
+    return "--" + "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _pairs(items: list[str] | None, separator: str, option: str, faults: list[Fault]) -> dict[str, str] | None:
+    """Options of the form NAME=VALUE as a map, or None when there are none."""
+    if not items:
+        return None
+    pairs: dict[str, str] = {}
+    for item in items:
+        name, found, value = item.partition(separator)
+        if not found:
+            faults.append(Fault(option, f"must be a name and a value with {separator!r} between them", item))
+        elif name.strip() in pairs:
+            faults.append(Fault(option, "names this twice; a task has one value for each name", name.strip()))
+        pairs[name.strip()] = value.strip() if separator == ":" else value
+    return pairs
+
+
+def _body(data: str | None, json_data: str | None, faults: list[Fault]) -> str | dict[str, Any] | None:
+    if json_data is None:
+        return data
+    if data is not None:
+        faults.append(Fault("--json-data", "cannot be joined with --data; give one of them"))
+    try:
+        return msgspec.json.decode(json_data, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        faults.append(Fault("--json-data", f"must be a JSON object: {error}"))
+        return None

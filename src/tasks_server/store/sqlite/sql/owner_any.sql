@@ -1,0 +1,1 @@
+SELECT 1 FROM owner WHERE deleted_at IS NULL LIMIT 1
