@@ -40,6 +40,8 @@ class Adapter(Protocol):
 
     shared: bool
     """Whether several stores can work on the same data."""
+    history_by_day: bool
+    """Whether attempts are kept until their whole day is over that is no longer kept."""
     hears: bool
     """Whether hints come from other stores; else they look by themselves."""
     nul: str
@@ -82,6 +84,7 @@ class Sqlite:
     """SQLite on a file."""
 
     shared = True
+    history_by_day = False
     hears = True
     nul = "\0"
 
@@ -130,6 +133,7 @@ class Postgres:
     """PostgreSQL, reached at once or through PgBouncer in transaction mode."""
 
     shared = True
+    history_by_day = True
     nul = "\ufffd"
 
     def __init__(self, through: str) -> None:
@@ -162,7 +166,10 @@ class Postgres:
         tables = [str(name) for (name,) in await self.query(store, names)]
         counts = ", ".join(f"(SELECT count(*) FROM {name})" for name in tables)
         (row,) = await self.query(store, f"SELECT {counts}")
-        return +Counter(dict(zip(tables, row, strict=True)))
+        counts = Counter(dict(zip(tables, row, strict=True)))
+        del counts["node"]  # who works on the data is no part of it
+        counts["counter"] += counts.pop("counter_change", 0)
+        return +counts
 
     async def query(self, store: Store, text: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self._urls[store], autocommit=True) as connection:
@@ -205,7 +212,10 @@ def _all(connection: apsw.Connection, items: list[str]) -> list[list[tuple]]:
 
 
 def _counts(rows: list[tuple]) -> Counts:
-    return {(lane, state): n for lane, state, n in rows}
+    counts: Counter[tuple[str, str]] = Counter()
+    for lane, state, n in rows:  # lanes of several owners may have one name
+        counts[lane, state] += n
+    return dict(counts)
 
 
 ADAPTERS: Final[dict[str, Adapter]] = {

@@ -192,4 +192,5 @@ class World:
 
     async def check_counters(self) -> None:
         """The counters say what counting says."""
-        assert await self.adapter.counted(self.store) == await self.adapter.real(self.store)
+        counted = await self.adapter.counted(self.store)
+        assert counted == await self.adapter.real(self.store)

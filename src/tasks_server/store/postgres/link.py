@@ -108,7 +108,8 @@ class Link:
         connection.execute(f"SET statement_timeout = {_STATEMENT_MS}")
         connection.execute(f"SET idle_in_transaction_session_timeout = {_STATEMENT_MS}")
         # Statements are made for indexes; a plan that was right for an empty table would be kept for a full one.
-        connection.execute("SET enable_seqscan = off")
+        for way in ("seqscan", "hashjoin", "mergejoin"):
+            connection.execute(f"SET enable_{way} = off")
         if not self._durable:
             connection.execute("SET synchronous_commit = off")
 

@@ -1,25 +1,18 @@
 """Changes single tasks by their owner's hand, and deletes them."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 from tasks_server.domain.attempt import Event
 from tasks_server.domain.errors import RequestError
 from tasks_server.domain.task import State, Task, urgency
 from tasks_server.store.ports import Change, Decide
 from tasks_server.store.postgres.changes import Changes
+from tasks_server.store.postgres.days import Days
 from tasks_server.store.postgres.link import Connection
-from tasks_server.store.postgres.rows import Loaded, attempt_row, load_task, metadata_for, pack, storable
+from tasks_server.store.postgres.rows import Loaded, attempt_row, day_of, load_task, metadata_for, pack, storable
 from tasks_server.store.postgres.statements import sql
+from tasks_server.store.postgres.submitting import Lanes
 from tasks_server.store.sealing import Sealer, spec_context
-
-
-class Lanes(Protocol):
-    """Who knows the handles of lanes."""
-
-    def handle(self, connection: Connection, owner: int, name: str) -> int:
-        """The lane's handle; makes the lane on its first use."""
-        ...
 
 
 class Steerings:
@@ -27,8 +20,9 @@ class Steerings:
     order of their tasks' ids, so that two batches seldom wait for each other in a circle.
     """
 
-    def __init__(self, lanes: Lanes, sealer: Sealer) -> None:
+    def __init__(self, lanes: Lanes, days: Days, sealer: Sealer) -> None:
         self._lanes = lanes
+        self._days = days
         self._sealer = sealer
 
     def change(
@@ -89,6 +83,7 @@ class Steerings:
             connection.execute(sql("request_change"), {"task": loaded.ref, "spec": sealed})
         if change.attempt is not None:
             row = attempt_row(loaded.ref, loaded.owner, task.id, change.attempt, self._sealer)
+            self._days.ensure(connection, [day_of(change.attempt.ended_at)])
             connection.execute(sql("attempt_insert"), {"rows": pack([row])})
         if change.event is not None:
             write_event(connection, loaded.ref, change.event)

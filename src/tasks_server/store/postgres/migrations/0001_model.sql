@@ -80,9 +80,9 @@ CREATE TABLE task (
     autovacuum_analyze_scale_factor = 0.05,
     autovacuum_vacuum_cost_limit = 2000
 );
-CREATE INDEX task_waiting ON task (due_at) WHERE state IN ('scheduled', 'retryable');
-CREATE INDEX task_waiting_owner ON task (owner, due_at) WHERE state IN ('scheduled', 'retryable');
-CREATE INDEX task_available ON task (owner, lane, urgency, target, due_at) WHERE state = 'available';
+CREATE INDEX task_waiting ON task (due_at, seq) WHERE state IN ('scheduled', 'retryable');
+CREATE INDEX task_waiting_owner ON task (owner, due_at, seq) WHERE state IN ('scheduled', 'retryable');
+CREATE INDEX task_available ON task (owner, lane, urgency, target, due_at, seq) WHERE state = 'available';
 CREATE INDEX task_running ON task (lease_until) WHERE state = 'running';
 CREATE INDEX task_expiring ON task (expire_at)
     WHERE expire_at IS NOT NULL AND state IN ('scheduled', 'available', 'retryable', 'paused');
@@ -169,6 +169,8 @@ CREATE TABLE node (
     pid integer NOT NULL,
     role text NOT NULL,
     version text NOT NULL,
+    realm text NOT NULL,                    -- the machine (since its start) and the space in which the pid counts
+    born bigint NOT NULL,                   -- when the process began, as that machine counts: a pid comes again
     started_at bigint NOT NULL,
     seen_at bigint NOT NULL
 );

@@ -1,0 +1,124 @@
+"""Promotes and claims: what is due stands in line, the engine chooses from the groups, and takes what nobody else is
+taking. Three statements, each of them a transaction by itself; the first two in one round trip.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from tasks_server.clock import Clock
+from tasks_server.domain.errors import Corrupt
+from tasks_server.store.ports import Choose, Claim, Claimed, Look, Quota
+from tasks_server.store.postgres.heads import Heads, Waiting
+from tasks_server.store.postgres.link import Connection, one
+from tasks_server.store.postgres.rows import pack
+from tasks_server.store.postgres.statements import sql
+from tasks_server.store.sealing import Sealer, spec_context
+
+_PROMOTE_MAX: Final = 500
+"""Tasks promoted by one look: a few ms of work, so that a look stays short in a burst."""
+_SHARED_OWNERS_MAX: Final = 256
+_SHARED_EACH_MAX: Final = 64
+NODE_SHIFT: Final = 32
+_SERIAL_MASK: Final = (1 << NODE_SHIFT) - 1
+
+
+class Claims:
+    """The batch function that claims. `number` gives this process's number among the nodes."""
+
+    def __init__(self, number: Callable[[Connection], int], sealer: Sealer, clock: Clock) -> None:
+        self._number = number
+        self._sealer = sealer
+        self._heads = Heads(clock)
+        self._waiting = Waiting(clock)
+        self._serial = itertools.count(1)
+        self._shared_after = -1
+        self._untold: list[int] = []
+
+    def claim(self, connection: Connection, items: Sequence[tuple[Look, Choose]]) -> Sequence[Claimed]:
+        """Each item is one look."""
+        if self._untold:
+            connection.execute(sql("unclaim"), {"leases": self._untold})
+            self._untold.clear()
+        return [self._look(connection, look, choose) for look, choose in items]
+
+    def open(self, claimed: Claimed) -> Claimed:
+        """The same with the specs opened. A damaged one is left empty, which nobody can send: the task fails by
+        itself and the others of the look are not held up.
+        """
+        for claim in claimed.claims:
+            try:
+                claim.spec = self._sealer.open(claim.spec, spec_context(claim.id))
+            except Corrupt:
+                claim.spec = b""
+        return claimed
+
+    def _look(self, connection: Connection, look: Look, choose: Choose) -> Claimed:
+        promoted, next_due_at = self._promote(connection, look)
+        seen = self._heads.look(connection, look)
+        quotas = [quota for quota in choose(seen.groups) if quota.count > 0] if seen.groups else []
+        claims = self._take(connection, quotas, look) if quotas else []
+        wanted = sum(quota.count for quota in quotas)
+        return Claimed(
+            claims,
+            next_due_at,
+            promoted,
+            seen.resume,
+            seen.groups_resume,
+            more=seen.groups_resume is not None
+            or seen.resume is not None
+            or promoted >= _PROMOTE_MAX
+            or len(claims) == wanted > 0,
+        )
+
+    def _promote(self, connection: Connection, look: Look) -> tuple[int, int | None]:
+        """The earliest due tasks go in line; when there are more than one look takes, owners share the next ones."""
+        begun = self._waiting.begin(look.now)
+        parameters = {"horizon": look.horizon, "due_at": begun[0], "seq": begun[1], "count_max": _PROMOTE_MAX}
+        count, due_at, seq, next_due_at, groups = one(connection, sql("promote"), parameters)
+        self._waiting.end(begun, None if due_at is None else (due_at, seq))
+        if groups:
+            self._heads.joined(groups)
+        if count == _PROMOTE_MAX:
+            count += self._share(connection, look.horizon)
+        return count, next_due_at
+
+    def _share(self, connection: Connection, horizon: int) -> int:
+        """Some due tasks of each of many owners go in line, too: a burst of one is no wait for others."""
+        parameters = {
+            "owner": self._shared_after,
+            "owners_max": _SHARED_OWNERS_MAX,
+            "each_max": _SHARED_EACH_MAX,
+            "horizon": horizon,
+        }
+        count, owners, last = one(connection, sql("promote_share"), parameters)
+        self._shared_after = last if owners == _SHARED_OWNERS_MAX else -1
+        return int(count)
+
+    def _take(self, connection: Connection, quotas: Sequence[Quota], look: Look) -> list[Claim]:
+        lease = (self._number(connection) << NODE_SHIFT) | (next(self._serial) & _SERIAL_MASK)
+        parameters: dict[str, Any] = {
+            "groups": pack([(*_fields(quota.group), *self._heads.where(quota.group), quota.count) for quota in quotas]),
+            "lease": lease,
+            "lease_until": look.lease_until,
+            "now": look.now,
+        }
+        try:
+            rows = connection.execute(sql("claim"), parameters, binary=True).fetchall()
+        except Exception:
+            self._untold.append(lease)  # taken, maybe, and nobody knows: given back before the next look
+            raise
+        rows.sort(key=lambda row: (row[14], row[7], row[0]))
+        return [
+            Claim(
+                row[0], lease, row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], row[9], row[10], row[11],
+                row[12], row[13],
+            )
+            for row in rows
+        ]  # fmt: skip
+
+
+def _fields(group: msgspec.Struct) -> tuple[Any, ...]:
+    return msgspec.structs.astuple(group)

@@ -1,0 +1,161 @@
+"""Which groups have available tasks, and where in the index each begins: seen with each look or, when that has become
+slow, remembered and asked for by name.
+
+While some session elsewhere in the database holds an old snapshot, nothing that was claimed since can be removed from
+the index of available tasks, and whoever walks it from its beginning walks over all of that. A claim must not: a
+million dead entries cost half a second. So the whole index is seen only as often as takes a small share of the time;
+in between, known groups are asked for from where they began the last time, and new ones are found by the new tasks.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from tasks_server.clock import Clock
+from tasks_server.domain import limits
+from tasks_server.store.ports import Group, Line, Look
+from tasks_server.store.postgres.link import Connection, one
+from tasks_server.store.postgres.rows import pack
+from tasks_server.store.postgres.statements import sql
+
+Place = tuple[int, int]
+"""A due_at and a handle: where in its group's order a task stands."""
+FIRST: Final[Place] = (0, 0)
+_SLOW_SECONDS: Final = 0.005
+_SHARE: Final = 20
+"""Seeing everything may take one part of so many of the time."""
+_REMEMBERED_MAX: Final = 4_096
+_MARGIN_MS: Final = 1_000
+"""A task may be committed this much later than its due time says, and still be seen by a look that does not see all."""
+_NEW_SECONDS: Final = 0.2
+"""How long ago the last task that counts as known must have had its number drawn: others may be committed after it."""
+_LOOK_BACK: Final = 10_000
+_FROM_THE_FIRST: Final = (limits.URGENCY_FORCED - 1, "")
+
+
+class Seen(msgspec.Struct):
+    """The groups that one look shows, and where the next one goes on."""
+
+    groups: list[Group]
+    resume: Line | None = None
+    groups_resume: tuple[int, str] | None = None
+
+
+class Heads:
+    """The memory of one process. `where` gives the place at which a group begins."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._places: dict[Group, Place] = {}
+        self._see_all_at = 0.0
+        self._numbers: deque[tuple[float, int]] = deque()
+
+    def where(self, group: Group) -> Place:
+        return self._places.get(group, FIRST)
+
+    def joined(self, rows: Iterable[Sequence[Any]]) -> None:
+        """Groups that tasks have joined by our own doing."""
+        for row in rows:
+            place = (row[4], row[5])
+            group = Group(*row[:4])
+            self._places[group] = min(place, self._places.get(group, place))
+
+    def look(self, connection: Connection, look: Look) -> Seen:
+        """The groups that have available tasks, all of them or those that are known."""
+        first_page = look.after is None and look.groups_after == _FROM_THE_FIRST
+        began = self._clock.monotonic()
+        if first_page and began < self._see_all_at:
+            return self._known(connection, look)
+        seen = self._all(connection, look, first_page)
+        ended = self._clock.monotonic()
+        slow = ended - began > _SLOW_SECONDS
+        self._see_all_at = ended + _SHARE * (ended - began) if slow and seen.resume is None else 0.0
+        if not slow:
+            self._numbers.clear()
+        return seen
+
+    def _all(self, connection: Connection, look: Look, first_page: bool) -> Seen:
+        after = look.after or Line(-1, -1)
+        urgency, target = look.groups_after
+        parameters = {
+            "owner": after.owner,
+            "lane": after.lane,
+            "lines_max": look.lines_max,
+            "groups_max": look.groups_max,
+            "urgency": urgency,
+            "target": target,
+        }
+        rows = connection.execute(sql("groups_find"), parameters, binary=True).fetchall()
+        if first_page or len(self._places) > _REMEMBERED_MAX:
+            self._places.clear()
+        groups = []
+        shown: dict[Line, list[tuple[int, str]]] = {}
+        for row in rows:
+            group = Group(*row[:4])
+            groups.append(group)
+            self._places[group] = (row[4], row[5])
+            shown.setdefault(Line(group.owner, group.lane), []).append((group.urgency, group.target))
+        lines = rows[0][6] if rows else 0
+        resume = max(shown, key=lambda line: (line.owner, line.lane)) if lines >= look.lines_max else None
+        # Lines with more groups than were shown go on after the last one; of several, after the one that is least far.
+        cut = [max(found) for found in shown.values() if len(found) >= look.groups_max]
+        return Seen(_without(groups, look), resume, min(cut, default=None))
+
+    def _known(self, connection: Connection, look: Look) -> Seen:
+        now = self._clock.monotonic()
+        number = self._number_before(connection, now)
+        with connection.pipeline():
+            fresh = connection.execute(sql("groups_new"), {"seq": number}, binary=True)
+            last = connection.execute(sql("task_last"))
+            self.joined(fresh.fetchall())
+            self._numbers.append((now, (last.fetchone() or (0,))[0]))
+        floor = (look.now - _MARGIN_MS, 0)
+        asked = [
+            (group.owner, group.lane, group.urgency, group.target, *min(place, floor))
+            for group, place in self._places.items()
+        ]
+        rows = connection.execute(sql("heads_find"), {"groups": pack(asked)}, binary=True).fetchall()
+        self._places = {Group(*row[:4]): (row[4], row[5]) for row in rows}
+        return Seen(_without(list(self._places), look))
+
+    def _number_before(self, connection: Connection, now: float) -> int:
+        """The last handle that was given a little while ago."""
+        if not self._numbers:
+            (number,) = one(connection, sql("task_last"))
+            return max(0, int(number) - _LOOK_BACK)
+        while len(self._numbers) > 1 and self._numbers[1][0] < now - _NEW_SECONDS:
+            self._numbers.popleft()
+        return int(self._numbers[0][1])
+
+
+class Waiting:
+    """From where on waiting tasks are promoted, for the same reason."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._place = FIRST
+        self._began = 0.0
+        self._from_first_at = 0.0
+
+    def begin(self, now: int) -> Place:
+        """From where to promote, at this instant."""
+        self._began = self._clock.monotonic()
+        if self._began >= self._from_first_at:
+            self._place = FIRST
+        return min(self._place, (now - _MARGIN_MS, 0))
+
+    def end(self, begun: Place, last: Place | None) -> None:
+        """The last that was promoted, if any was."""
+        ended = self._clock.monotonic()
+        if begun == FIRST:
+            slow = ended - self._began > _SLOW_SECONDS
+            self._from_first_at = ended + _SHARE * (ended - self._began) if slow else 0.0
+        if last is not None:
+            self._place = last
+
+
+def _without(groups: list[Group], look: Look) -> list[Group]:
+    excluded = look.targets_excluded
+    return [group for group in groups if group.target not in excluded] if excluded else groups

@@ -1,0 +1,50 @@
+"""Background duties of the adapter: expire and prune. Each call is a bounded piece of work."""
+
+from collections.abc import Sequence
+
+from tasks_server.domain import lifecycle
+from tasks_server.domain.attempt import Event
+from tasks_server.domain.task import FINAL, State
+from tasks_server.store.ports import Change
+from tasks_server.store.postgres.days import Days
+from tasks_server.store.postgres.link import Connection, one
+from tasks_server.store.postgres.rows import day_of, load_task
+from tasks_server.store.postgres.statements import sql
+from tasks_server.store.postgres.steering import Steerings
+from tasks_server.store.sealing import Sealer
+
+
+class Maintenance:
+    """The batch functions of the duties."""
+
+    def __init__(self, steerings: Steerings, days: Days, sealer: Sealer) -> None:
+        self._steerings = steerings
+        self._days = days
+        self._sealer = sealer
+
+    def expire(self, connection: Connection, items: Sequence[tuple[int, int]]) -> Sequence[int]:
+        """Each item is the instant and how many at most. For each, how many expired."""
+        return [self._expire(connection, now, limit) for now, limit in items]
+
+    def _expire(self, connection: Connection, now: int, limit: int) -> int:
+        parameters = {"now": now, "count_max": limit}
+        with connection.transaction():  # what was found stays locked until it is written
+            ids = [task_id for (task_id,) in connection.execute(sql("expired_find"), parameters)]
+            for task_id in ids:
+                loaded = load_task(connection, self._sealer, None, task_id, response=False, lock=True)
+                if loaded is not None and loaded.task.state not in FINAL | {State.RUNNING}:
+                    task = lifecycle.expire(loaded.task, now)
+                    self._steerings.write(connection, loaded, Change(task, Event(now, "expired", task.error)))
+        return len(ids)
+
+    def prune(self, connection: Connection, items: Sequence[tuple[int, int, int]]) -> Sequence[int]:
+        """Each item is until when history goes, the instant, and how many rows at most. How many went."""
+        return [self._prune(connection, before, now, limit) for before, now, limit in items]
+
+    def _prune(self, connection: Connection, before: int, now: int, limit: int) -> int:
+        (tasks,) = one(connection, sql("tasks_prune"), {"before": before, "count_max": limit})
+        days = self._days.drop_before(connection, day_of(before))
+        connection.execute(sql("idempotency_prune"), {"now": now, "count_max": limit})
+        if not tasks:
+            connection.execute(sql("owners_prune"), {"count_max": limit})
+        return int(tasks) + days

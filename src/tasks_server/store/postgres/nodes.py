@@ -1,0 +1,114 @@
+"""Our process among those that work on the database: its number, its heartbeat, and who is known to be dead."""
+
+import os
+import socket
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from tasks_server import __version__
+from tasks_server.clock import Clock
+from tasks_server.store.postgres.link import Connection, Link, one
+from tasks_server.store.postgres.statements import sql
+
+BEAT_SECONDS: Final = 5.0
+_FORGOTTEN_MS: Final = 3_600_000
+
+
+class RollCall(msgspec.Struct, frozen=True):
+    """The nodes that are there, and those that are not any more (None: not known, there was no roll call before)."""
+
+    alive: set[int]
+    gone: set[int] | None
+
+
+class Nodes:
+    """A process takes a number when it first needs one. Leases carry it.
+
+    Whoever dies on another machine is missed when its leases end. Of those on this machine, the kernel tells at
+    once.
+    """
+
+    def __init__(self, link: Link, clock: Clock, role: str) -> None:
+        self._link = link
+        self._clock = clock
+        self.joined = False
+        """Whether a heartbeat goes."""
+        self._number = 0
+        self._joining = threading.Lock()
+        self._present: set[int] | None = None
+        self._self: dict[str, Any] = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "role": role,
+            "version": __version__,
+            "realm": _realm(),
+            "born": _born(os.getpid()) or 0,
+        }
+
+    def number(self, connection: Connection) -> int:
+        """Our number, taken at the first call."""
+        with self._joining:
+            if not self._number:
+                (self._number,) = one(connection, sql("node_insert"), self._self | {"now": self._clock.now()})
+        return self._number
+
+    def beat(self, connection: Connection, items: Sequence[None]) -> Sequence[None]:
+        """Each item asks for the same: we are alive; and what time the database tells."""
+        self._link.sample(connection)
+        parameters = self._self | {"number": self.number(connection), "now": self._clock.now()}
+        connection.execute(sql("node_seen"), parameters)
+        connection.execute(sql("nodes_prune"), {"before": self._clock.now() - _FORGOTTEN_MS})
+        return [None] * len(items)
+
+    def leave(self, connection: Connection, items: Sequence[None]) -> Sequence[None]:
+        """We are no more."""
+        if self._number:
+            self.bury(connection, [self._number])
+            self._number = 0
+        self.joined = False
+        return [None] * len(items)
+
+    def roll_call(self, connection: Connection) -> "RollCall":
+        """Who is there, and who has gone since the last roll call that `answered` confirmed. Nodes on this machine
+        whose process has ended without leaving are struck off.
+        """
+        self.number(connection)
+        rows = connection.execute(sql("nodes_list")).fetchall()
+        realm = self._self["realm"]
+        dead = [number for number, pid, born, where in rows if realm and where == realm and _born(pid) != born]
+        if dead:
+            self.bury(connection, dead)
+        alive = {number for number, *_ in rows}.difference(dead)
+        return RollCall(alive, None if self._present is None else self._present - alive)
+
+    def answered(self, call: "RollCall") -> None:
+        """What those who have gone had in work is given back."""
+        self._present = call.alive
+
+    @staticmethod
+    def bury(connection: Connection, numbers: Sequence[int]) -> None:
+        """Forgets nodes; nothing runs under their leases any more."""
+        connection.execute(sql("nodes_delete"), {"numbers": list(numbers)})
+
+
+def _realm() -> str:
+    """Within which a process id means one process: this machine since its start, this namespace. Empty: unknown."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return ""
+
+
+def _born(pid: int) -> int | None:
+    """When a process began, in clock ticks since the machine started (proc(5), field 22); None: there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    state, *rest = stat.rpartition(")")[2].split()
+    return None if state in "ZX" else int(rest[18])

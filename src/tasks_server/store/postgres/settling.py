@@ -1,0 +1,103 @@
+"""Records what came of attempts, where the lease still holds; extends leases; rescues what dead workers held. Each
+batch is one statement.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from tasks_server.domain.attempt import OutcomeKind
+from tasks_server.store.ports import Report
+from tasks_server.store.postgres.days import Days
+from tasks_server.store.postgres.link import Connection, one
+from tasks_server.store.postgres.nodes import Nodes
+from tasks_server.store.postgres.rows import attempt_row, day_of, pack
+from tasks_server.store.postgres.statements import sql
+from tasks_server.store.sealing import Sealer
+
+Lease = tuple[int, int]
+
+_LOST: Final = "the worker died or lost its lease; what the target saw is unknown"
+_EVER: Final = 2**62
+_FLOOR_MS: Final = 120_000
+"""No lease is as old as this when the last rescue found none that was over: dead entries before are not walked."""
+
+
+class Settlements:
+    """The batch functions that settle, extend and rescue."""
+
+    def __init__(self, nodes: Nodes, days: Days, sealer: Sealer) -> None:
+        self._nodes = nodes
+        self._days = days
+        self._sealer = sealer
+        self._rescued_until = 0
+
+    def settle(self, connection: Connection, items: Sequence[Sequence[Report]]) -> Sequence[set[int]]:
+        """Each item is a batch of reports. For each, the handles of those whose lease was lost."""
+        reports: dict[Lease, Report] = {}
+        for item in items:
+            for report in item:  # a lease ends with the first report under it
+                reports.setdefault((report.ref, report.lease), report)
+        self._ensure_days(connection, reports.values())
+        rows = pack([self._row(report) for report in reports.values()])
+        recorded = connection.execute(sql("settle"), {"rows": rows}, binary=True)
+        standing = {id(reports[ref, lease]) for ref, lease in recorded}
+        return [{report.ref for report in item if id(report) not in standing} for item in items]
+
+    def extend(self, connection: Connection, items: Sequence[tuple[Sequence[Lease], int]]) -> Sequence[set[int]]:
+        """Each item is some leases and until when they shall hold. For each, the handles of the lost ones."""
+        answers = []
+        for leases, lease_until in items:
+            parameters = {"rows": pack(leases), "lease_until": lease_until}
+            held = set(connection.execute(sql("leases_extend"), parameters).fetchall())
+            answers.append({lease[0] for lease in leases if lease not in held})
+        return answers
+
+    @staticmethod
+    def held(connection: Connection, items: Sequence[Sequence[Lease]]) -> Sequence[set[int]]:
+        """Each item is some leases. For each, the handles of those that hold."""
+        return [{ref for (ref,) in connection.execute(sql("leases_find"), {"rows": pack(item)})} for item in items]
+
+    def rescue(self, connection: Connection, items: Sequence[tuple[int, int]]) -> Sequence[int]:
+        """Each item is the instant and how many to rescue at most. For each, how many were."""
+        return [self._rescue(connection, now, limit) for now, limit in items]
+
+    def _rescue(self, connection: Connection, now: int, limit: int) -> int:
+        self._days.ensure(connection, [day_of(now)])
+        call = self._nodes.roll_call(connection)
+        some_gone = call.gone is None or bool(call.gone)
+        parameters = {
+            "now": now,
+            "floor": 0 if some_gone else min(self._rescued_until, now) - _FLOOR_MS,
+            "until": _EVER if some_gone else now,
+            "gone": list(call.gone or ()),
+            "all": call.gone is None,
+            "alive": list(call.alive),
+            "count_max": limit,
+            "day": day_of(now),
+            "outcome": OutcomeKind.LOST.value,
+            "error": _LOST,
+        }
+        (count,) = one(connection, sql("rescue"), parameters)
+        if count < limit:
+            self._rescued_until = now
+            self._nodes.answered(call)
+        return int(count)
+
+    def _ensure_days(self, connection: Connection, reports: Iterable[Report]) -> None:
+        self._days.ensure(connection, {day_of(report.attempt.ended_at) for report in reports if report.attempt})
+
+    def _row(self, report: Report) -> tuple[Any, ...]:
+        settlement, attempt = report.settlement, report.attempt
+        return (
+            report.ref,
+            report.lease,
+            settlement.state,
+            settlement.due_at,
+            None if settlement.ended_at else settlement.due_at,  # final: lists go on to show when the last try began
+            settlement.failures,
+            settlement.repeats,
+            settlement.ended_at,
+            settlement.status_code,
+            settlement.error,
+            attempt_row(report.ref, 0, report.task_id, attempt, self._sealer) if attempt else None,
+        )

@@ -1,0 +1,39 @@
+-- Which groups have available tasks, and which is the first of each. Each step seeks to the head of the next
+-- line or group in the index, so that the cost is that of the groups found, however many tasks stand behind each head.
+WITH RECURSIVE line AS (
+    (
+        SELECT owner, lane, 1 AS n FROM task
+        WHERE state = 'available' AND (owner, lane) > (%(owner)s, %(lane)s) ORDER BY owner, lane LIMIT 1
+    )
+    UNION ALL
+    SELECT x.owner, x.lane, a.n + 1 FROM line AS a CROSS JOIN LATERAL (
+        SELECT t.owner, t.lane FROM task AS t
+        WHERE t.state = 'available' AND (t.owner, t.lane) > (a.owner, a.lane) ORDER BY t.owner, t.lane LIMIT 1
+    ) AS x
+    WHERE a.n < %(lines_max)s
+), head AS (
+    SELECT l.owner, l.lane, x.urgency, x.target, x.due_at, x.seq, 1 AS n
+    FROM line AS l CROSS JOIN LATERAL (
+        (
+            SELECT 0 AS choice, t.urgency, t.target, t.due_at, t.seq FROM task AS t
+            WHERE t.state = 'available' AND t.owner = l.owner AND t.lane = l.lane
+                AND (t.urgency, t.target) > (%(urgency)s::smallint, %(target)s)
+            ORDER BY t.urgency, t.target, t.due_at, t.seq LIMIT 1
+        )
+        UNION ALL (
+            SELECT 1, t.urgency, t.target, t.due_at, t.seq FROM task AS t
+            WHERE t.state = 'available' AND t.owner = l.owner AND t.lane = l.lane
+            ORDER BY t.urgency, t.target, t.due_at, t.seq LIMIT 1
+        )
+        ORDER BY choice LIMIT 1
+    ) AS x
+    UNION ALL
+    SELECT h.owner, h.lane, x.urgency, x.target, x.due_at, x.seq, h.n + 1 FROM head AS h CROSS JOIN LATERAL (
+        SELECT t.urgency, t.target, t.due_at, t.seq FROM task AS t
+        WHERE t.state = 'available' AND t.owner = h.owner AND t.lane = h.lane
+            AND (t.urgency, t.target) > (h.urgency, h.target)
+        ORDER BY t.urgency, t.target, t.due_at, t.seq LIMIT 1
+    ) AS x
+    WHERE h.n < %(groups_max)s
+)
+SELECT owner, lane, urgency, target, due_at, seq, (SELECT count(*) FROM line) FROM head

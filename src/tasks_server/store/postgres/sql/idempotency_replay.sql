@@ -1,0 +1,5 @@
+-- What the key of an owner was used for, as far as that is still remembered.
+SELECT i.digest, i.task
+FROM owner AS o
+JOIN idempotency AS i ON i.owner = o.seq AND i.key = %(key)s
+WHERE o.id = %(owner)s AND o.deleted_at IS NULL AND i.expires_at > %(now)s

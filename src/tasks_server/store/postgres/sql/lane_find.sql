@@ -1,0 +1,1 @@
+SELECT seq FROM lane WHERE owner = %(owner)s AND name = %(name)s

@@ -1,0 +1,1 @@
+DELETE FROM node WHERE number = ANY(%(numbers)s)

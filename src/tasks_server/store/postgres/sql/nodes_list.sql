@@ -1,0 +1,1 @@
+SELECT number, pid, born, realm FROM node

@@ -1,0 +1,16 @@
+-- Removes deleted owners that have no tasks left, with what is left of them.
+WITH gone AS MATERIALIZED (
+    SELECT seq FROM owner
+    WHERE deleted_at IS NOT NULL AND NOT EXISTS (SELECT FROM task WHERE task.owner = owner.seq)
+    LIMIT %(count_max)s
+    FOR UPDATE SKIP LOCKED
+), counters AS (
+    DELETE FROM counter AS c USING gone WHERE c.owner = gone.seq
+), changes AS (
+    DELETE FROM counter_change AS c USING gone WHERE c.owner = gone.seq
+), lanes AS (
+    DELETE FROM lane AS l USING gone WHERE l.owner = gone.seq
+), keys AS (
+    DELETE FROM idempotency AS i USING gone WHERE i.owner = gone.seq
+)
+DELETE FROM owner AS o USING gone WHERE o.seq = gone.seq

@@ -1,0 +1,1 @@
+SELECT id FROM request WHERE id IN (SELECT jsonb_array_elements_text(%(ids)s::jsonb))

@@ -1,0 +1,202 @@
+"""Takes tasks in: many requests, one transaction of two round trips (what there is room for; what is stored)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from psycopg.pq import TransactionStatus
+
+from tasks_server.domain import limits
+from tasks_server.domain.task import NewTask, Task, urgency
+from tasks_server.store.ports import Duplicate, InsertAnswer, Inserted, QueueFull, UnknownOwner
+from tasks_server.store.postgres.changes import OWNER_LOCK, Changes
+from tasks_server.store.postgres.folding import Folded
+from tasks_server.store.postgres.link import Connection, one
+from tasks_server.store.postgres.rows import load_task, metadata_for, pack
+from tasks_server.store.postgres.statements import sql
+from tasks_server.store.sealing import Sealer
+
+_INSERTED = Inserted()
+
+
+class Lanes:
+    """The handles of lanes by owner and name. They never change, so they are remembered."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, str], int] = {}
+
+    def handle(self, connection: Connection, owner: int, name: str) -> int:
+        """The lane's handle; makes the lane on its first use."""
+        lane = self._known.get((owner, name))
+        if lane is None:
+            names = {"owner": owner, "name": name}
+            row = connection.execute(sql("lane_find"), names).fetchone()
+            (lane,) = row or one(connection, sql("lane_insert"), names)
+            if connection.info.transaction_status == TransactionStatus.IDLE:  # else it may be undone yet
+                self._known[owner, name] = lane
+        return lane
+
+
+class _Room(msgspec.Struct):
+    """How many tasks an owner may have in its queue, and how many there are."""
+
+    limit: int
+    used: int
+
+
+class Submissions:
+    """The batch function that inserts."""
+
+    def __init__(self, lanes: Lanes, sealer: Sealer, folded: Folded) -> None:
+        self._lanes = lanes
+        self._sealer = sealer
+        self._folded = folded
+        self._owners: dict[str, int] = {}
+
+    def insert(self, connection: Connection, items: Sequence[Sequence[NewTask]]) -> Sequence[InsertAnswer]:
+        """Each item is a request with one task or more, of one owner, their specs sealed; all of it or none."""
+        handles = self._handles(connection, {item[0].owner for item in items})
+        lanes = {
+            (handle, task.lane): self._lanes.handle(connection, handle, task.lane)
+            for item in items
+            if (handle := handles.get(item[0].owner)) is not None
+            for task in item
+        }
+        if not handles:
+            return [UnknownOwner()] * len(items)
+        with connection.pipeline(), connection.transaction():
+            connection.execute(sql("owners_lock"), {"class": OWNER_LOCK, "owners": pack(sorted(handles.values()))})
+            rooms, known = self._facts(connection, handles, items)
+            stored = _Stored(known)
+            answers: list[InsertAnswer] = []
+            for item in items:
+                owner = handles.get(item[0].owner)
+                room = rooms.get(owner) if owner is not None else None
+                if owner is None or room is None:
+                    answers.append(UnknownOwner())
+                    continue
+                answer = self._admit(connection, stored, owner, room, item)
+                answers.append(answer)
+                if answer is _INSERTED:
+                    room.used += len(item)
+                    stored.add(owner, item, lanes)
+            stored.write(connection)
+        return answers
+
+    def stored(self, connection: Connection, items: Sequence[Sequence[NewTask]]) -> Sequence[InsertAnswer | None]:
+        """Which of the items were stored, when the connection was lost before it could be said."""
+        ids = pack([item[0].id for item in items])
+        found = {row[0] for row in connection.execute(sql("tasks_stored"), {"ids": ids})}
+        return [_INSERTED if item[0].id in found else None for item in items]
+
+    def replay(
+        self, connection: Connection, items: Sequence[tuple[str, str, bytes, int]]
+    ) -> Sequence[Duplicate | None]:
+        """Each item is an owner, an idempotency key, the digest of a request under it, and the instant."""
+        answers = []
+        for owner, key, digest, now in items:
+            names = {"owner": owner, "key": key, "now": now}
+            row = connection.execute(sql("idempotency_replay"), names).fetchone()
+            loaded = load_task(connection, self._sealer, owner, row[1]) if row else None
+            answers.append(Duplicate(loaded.task, row[0] == digest) if row and loaded else None)
+        return answers
+
+    def _handles(self, connection: Connection, owners: set[str]) -> dict[str, int]:
+        """The owners' handles. They never change; that an owner was deleted is seen with its room."""
+        unknown = owners - self._owners.keys()
+        if unknown:
+            self._owners.update(connection.execute(sql("owner_handles"), {"ids": pack(list(unknown))}).fetchall())
+        return {owner: self._owners[owner] for owner in owners if owner in self._owners}
+
+    def _facts(
+        self, connection: Connection, handles: dict[str, int], items: Sequence[Sequence[NewTask]]
+    ) -> tuple[dict[int, _Room], dict[tuple[int, str], tuple[bytes, str]]]:
+        """Each owner's room, and what the idempotency keys of the items were used for."""
+        owners = {"owners": pack(list(handles.values())), "folded": self._folded.until}
+        asked = connection.execute(sql("owner_rooms"), owners)
+        keyed = [item[0] for item in items if item[0].idempotency_key is not None and item[0].owner in handles]
+        known: dict[tuple[int, str], tuple[bytes, str]] = {}
+        if keyed:
+            keys = pack([(handles[task.owner], task.idempotency_key) for task in keyed])
+            now = min(task.created_at for task in keyed)
+            for owner, key, digest, task in connection.execute(sql("idempotency_find"), {"keys": keys, "now": now}):
+                known[owner, key] = (digest, task)
+        return {owner: _Room(limit, used) for owner, limit, used in asked}, known
+
+    def _admit(
+        self, connection: Connection, stored: "_Stored", owner: int, room: _Room, item: Sequence[NewTask]
+    ) -> InsertAnswer:
+        task = item[0]
+        if task.idempotency_key is not None:
+            fresh = stored.fresh.get((owner, task.idempotency_key))
+            if fresh is not None:
+                return Duplicate(_as_task(fresh), fresh.idempotency_digest == task.idempotency_digest)
+            known = stored.known.get((owner, task.idempotency_key))
+            loaded = load_task(connection, self._sealer, task.owner, known[1]) if known else None
+            if known and loaded:  # else it was deleted since: its key may be used again
+                return Duplicate(loaded.task, known[0] == task.idempotency_digest)
+        if room.used + len(item) > room.limit:
+            return QueueFull(room.limit)
+        return _INSERTED
+
+
+class _Stored:
+    """What one transaction stores, and which idempotency keys are known: those in the store, those of this very one."""
+
+    def __init__(self, known: dict[tuple[int, str], tuple[bytes, str]]) -> None:
+        self.known = known
+        self.fresh: dict[tuple[int, str], NewTask] = {}
+        self._rows: list[Any] = []
+        self._keys: list[Any] = []
+        self._changes = Changes()
+
+    def add(self, owner: int, item: Sequence[NewTask], lanes: dict[tuple[int, str], int]) -> None:
+        """An item that was admitted."""
+        for task in item:
+            lane = lanes[owner, task.lane]
+            self._changes.enter(owner, lane, task.state)
+            self._rows.append(_row(owner, lane, task))
+            if task.idempotency_key is not None:
+                self.fresh[owner, task.idempotency_key] = task
+                digest = (task.idempotency_digest or b"").hex()
+                expires_at = task.created_at + limits.IDEMPOTENCY_KEPT_MS
+                self._keys.append((owner, task.idempotency_key, digest, task.id, expires_at))
+
+    def write(self, connection: Connection) -> None:
+        """Stores it all in one statement."""
+        if self._rows:
+            parameters = {"rows": pack(self._rows), "keys": pack(self._keys), "changes": self._changes.rows()}
+            connection.execute(sql("task_insert"), parameters)
+
+
+def _row(owner: int, lane: int, task: NewTask) -> tuple[Any, ...]:
+    return (
+        task.id,
+        owner,
+        lane,
+        task.state,
+        urgency(task.priority),
+        task.priority,
+        task.created_at,
+        task.due_at,
+        task.expire_at,
+        task.target,
+        metadata_for(task.metadata),
+        task.spec.hex(),
+    )
+
+
+def _as_task(new: NewTask) -> Task:
+    return Task(
+        id=new.id,
+        owner=new.owner,
+        lane=new.lane,
+        state=new.state,
+        priority=new.priority,
+        created_at=new.created_at,
+        due_at=new.due_at,
+        execution_at=new.due_at,
+        expire_at=new.expire_at,
+        target=new.target,
+        metadata=new.metadata,
+    )
