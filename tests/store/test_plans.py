@@ -57,6 +57,7 @@ SCANS_ALLOWED: Final = {
     ("keys_used", "attempt"): "the operator asks, and everything is the question",
     ("keys_used", "signing_secret"): "the operator asks, and everything is the question",
     ("signing_missing", "owner"): "owners are few; once, when the database is opened",
+    ("owner_any", "owner"): "ends at the first one",
 }
 SORTS_ALLOWED: Final = {
     "owner_keys_list": "an owner has two keys at most",
