@@ -65,3 +65,18 @@ async def test_a_task_cannot_be_edited_to_a_refused_address(api: Api) -> None:
 async def test_what_may_be_called_is_taken(api: Api, url: str) -> None:
     client, _ = await api.owner()
     assert (await client.post("/v1/queues/register", json=body(url))).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"dnsServer": ["8.8.8.8", "10.0.0.1"]}, "config.dnsServer.1"),
+        ({"dohUrl": "https://127.1/dns-query"}, "config.dohUrl"),
+        ({"proxy": {"protocol": "http", "host": "\uff11\uff10.1"}}, "config.proxy.host"),
+    ],
+)
+async def test_servers_on_the_way_are_judged(api: Api, options: dict[str, object], field: str) -> None:
+    client, _ = await api.owner()
+    answer = await client.post("/v1/queues/register", json=body("http://8.8.8.8/", config=options))
+    assert answer.status_code == 400
+    assert [fault["field"] for fault in answer.json()["errors"]] == [field]

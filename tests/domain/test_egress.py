@@ -186,14 +186,6 @@ def test_urls() -> None:
     assert PUBLIC.refusal("no address") == "no IP address"
 
 
-def test_resolvers_are_given_by_address_where_anything_is_refused() -> None:
-    assert PUBLIC.refusal_of_resolver("https://9.9.9.9/dns-query") is None
-    assert OPEN.refusal_of_resolver("https://dns.test/dns-query") is None
-    for egress in (PRIVATE, PUBLIC, Egress.parse("open", "", "10.0.0.0/8")):
-        assert "wants the address" in (egress.refusal_of_resolver("https://dns.test/dns-query") or "")
-    assert "loopback" in (PUBLIC.refusal_of_resolver("https://127.1/dns-query") or "")
-
-
 def test_a_request_is_judged_wherever_it_names_an_address() -> None:
     faults: list[Fault] = []
     resolve = [Resolve("a.test", 80, ["8.8.8.8", "10.0.0.1"])]
@@ -202,6 +194,27 @@ def test_a_request_is_judged_wherever_it_names_an_address() -> None:
     assert [fault.field for fault in faults] == ["httpRequest.url", "config.proxy.host", "config.resolve.0.address.1"]
     assert faults[0].message == "leads to a loopback address, which the egress policy (public) refuses"
     assert [fault.given for fault in faults] == ["[::1]:80", "0x7f.1", "10.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("config", "field"),
+    [
+        (TaskConfig(dns_server=["8.8.8.8", "::ffff:10.0.0.1"]), "config.dnsServer.1"),
+        (TaskConfig(doh_url="https://127.1/dns-query"), "config.dohUrl"),
+        (TaskConfig(doh_url="https://metadata.goog/dns-query"), "config.dohUrl"),
+    ],
+)
+def test_name_servers_are_judged(config: TaskConfig, field: str) -> None:
+    faults: list[Fault] = []
+    rules_egress.judge_egress("shop.test:80", config, PUBLIC, faults)
+    assert [fault.field for fault in faults] == [field]
+
+
+def test_name_servers_may_be_public_or_names() -> None:
+    faults: list[Fault] = []
+    for config in (TaskConfig(dns_server=["8.8.8.8"]), TaskConfig(doh_url="https://dns.test/dns-query")):
+        rules_egress.judge_egress("shop.test:80", config, PUBLIC, faults)
+    assert faults == []
 
 
 @pytest.mark.parametrize(

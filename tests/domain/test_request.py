@@ -21,6 +21,7 @@ DEFAULTS = {
     "lane": "default", "httpVersion": "1.1", "userAgent": None, "location": True, "redirectAttempts": 8,
     "traceResponseData": True, "locationTrusted": None, "refererUrl": None, "keepAliveDuration": None,
     "ipVersion": None, "proto": None, "protoRedirect": None, "resolve": None, "tlsVersion": None,
+    "dnsServer": None, "dohUrl": None, "dohInsecure": False,
     "tlsMaxVersion": None, "insecure": False, "certStatus": False, "ca": None, "cert": None, "certType": "PEM",
     "key": None, "keyType": "PEM", "sessionId": True, "hsts": None, "proxy": None, "proxyHttpVersion": None,
     "proxyAuthBasic": None, "proxyAuthDigest": None, "proxyAuthNtlm": None, "proxyHeaders": None,

@@ -55,6 +55,8 @@ def faults(request: dict[str, Any], config: dict[str, Any]) -> list[str]:
         ({}, {"hsts": True}),
         ({}, {"hsts": base64.b64encode(b'# comment\n.shop.test "20301231 00:00:00"\n').decode()}),
         ({}, {"resolve": [{"host": "a.test", "port": 443, "address": ["::1", "127.0.0.1"]}]}),
+        ({}, {"dnsServer": ["9.9.9.9", "2620:fe::fe", "10.0.0.1", "1.1.1.1"]}),
+        ({}, {"dohUrl": "https://dns.test/dns-query", "dohInsecure": True}),
         ({}, {"tlsVersion": "1.2", "tlsMaxVersion": "1.2"}),
         ({}, {"cert": CERT, "key": "client.key", "ca": "ca.pem"}),
         ({}, {"cert": {**CERT, "password": "secret"}, "certType": "P12"}),
@@ -123,6 +125,18 @@ def test_what_is_accepted(request_fields: dict[str, Any], config: dict[str, Any]
         ({}, {"resolve": [{"host": "a", "port": 1, "address": ["x"]}]},
          ["config.resolve.0.address.0"]),
         ({}, {"resolve": [{"host": "a b", "port": 1, "address": ["::1"]}]}, ["config.resolve.0.host"]),
+        ({}, {"resolve": [{"host": "℀.test", "port": 1, "address": ["::1"]}]}, ["config.resolve.0.host"]),
+        ({}, {"proxy": {"protocol": "http", "host": "a／b.test"}}, ["config.proxy.host"]),  # noqa: RUF001
+        ({}, {"refererUrl": "http://℀.test/"}, ["config.refererUrl"]),
+        ({}, {"dnsServer": ["9.9.9.9", "dns.test", "fe80::1%lo", "127.1"]},
+         ["config.dnsServer.1", "config.dnsServer.2", "config.dnsServer.3"]),
+        ({}, {"dnsServer": ["9.9.9.9"] * 5}, ["config.dnsServer"]),
+        ({}, {"dnsServer": []}, ["config.dnsServer"]),
+        ({}, {"dohUrl": "http://dns.test/dns-query"}, ["config.dohUrl"]),
+        ({}, {"dohUrl": "https://℀.test/dns-query"}, ["config.dohUrl"]),
+        ({}, {"dohUrl": "dns.test"}, ["config.dohUrl"]),
+        ({}, {"dohUrl": "https://dns.test/", "dnsServer": ["9.9.9.9"]}, ["config.dohUrl"]),
+        ({}, {"dohInsecure": True}, ["config.dohInsecure"]),
         ({}, {"resolve": [{"host": "a", "port": 0, "address": []}]},
          ["config.resolve.0.address", "config.resolve.0.port"]),
         ({}, {"tlsVersion": "1.3", "tlsMaxVersion": "1.2"}, ["config.tlsMaxVersion"]),
@@ -192,3 +206,24 @@ def test_what_fetch_allows_is_said() -> None:
         validation.read(raw, NOW, UTC)
     (fault,) = refused.value.faults
     assert (fault.field, fault.given, fault.allowed) == ("config.mode", "navigate", ["cors", "no-cors", "same-origin"])
+
+
+def test_hosts_in_other_scripts_are_settled_once() -> None:
+    raw = {
+        "httpRequest": {"url": "https://BÜCHER.test/ü", "method": "GET"},
+        "config": {
+            "proxy": {"protocol": "http", "host": "pröxy.test"},
+            "resolve": [{"host": "straße.test", "port": 443, "address": ["::1"]}],
+            "dohUrl": "https://１２７。1/dns-query",  # noqa: RUF001
+            "refererUrl": "http://中文.test/",
+        },
+    }
+    spec = decode_spec(validation.read(raw, NOW, UTC).spec)
+    config = spec.config
+    assert config.proxy is not None
+    assert config.resolve is not None
+    assert spec.request.url == "https://xn--bcher-kva.test/%C3%BC"
+    assert config.proxy.host == "xn--prxy-6qa.test"
+    assert config.resolve[0].host == "xn--strae-oqa.test"
+    assert config.doh_url == "https://127.1/dns-query"
+    assert config.referer_url == "http://xn--fiq228c.test/"

@@ -38,6 +38,24 @@ def test_names_and_paths_beyond_ascii_are_encoded() -> None:
 
 
 @pytest.mark.parametrize(
+    ("host", "target"),
+    [
+        ("B\u00dcCHER.example", "xn--bcher-kva.example:80"),
+        ("stra\u00dfe.example", "xn--strae-oqa.example:80"),
+        ("\u4e2d\u6587.example\u3002", "xn--fiq228c.example.:80"),
+        ("\uff11\uff12\uff17.\uff10.0\u30021", "127.0.0.1:80"),
+        ("\u2460\u2461\u2466\uff611", "127.1:80"),
+        ("0\uff587f.1", "0x7f.1:80"),
+        ("\u24db\uff4fcalhost", "localhost:80"),
+        ("loc\u200balhost", "localhost:80"),
+    ],
+)
+def test_hosts_in_other_scripts(host: str, target: str) -> None:
+    """What looks like digits, dots or letters becomes them, so that the address it is gets judged."""
+    assert read_url(f"http://{host}/") == (f"http://{target[:-3]}/", target)
+
+
+@pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("example.com/x", "must be absolute"),
@@ -67,9 +85,16 @@ def test_names_and_paths_beyond_ascii_are_encoded() -> None:
         ("http://[::1/", "IPv6"),
         ("http://[fe80::1%25eth0]/", "IPv6"),
         ("http://[::1]80/", "between"),
-        ("http://straße.example/", "xn--"),
-        ("http://\uff11\uff12\uff17.0.0.1/", "xn--"),
-        ("http://℀.example/", "xn--"),
+        ("http://℀.example/", "into ASCII"),
+        ("http://a\uff0fb.example/", "into ASCII"),
+        ("http://a\uff20b.example/", "into ASCII"),
+        ("http://a\uff1a80.example/", "into ASCII"),
+        ("http://\u200d.example/", "into ASCII"),
+        ("http://\u0301a.example/", "into ASCII"),
+        ("http://xn--a.bücher.example/", "into ASCII"),
+        ("http://ü..example/", "valid name"),
+        ("http://\u00ad/", "valid name"),
+        (f"http://{'ü' * 63}.example/", "into ASCII"),
         (f"http://example.com/{'ü' * 400}", "longer than"),
     ],
 )

@@ -16,7 +16,6 @@ from pydantic_core import PydanticUndefined
 from tasks_server import exit_codes
 from tasks_server.api.problems import CODES
 from tasks_server.cli.main import app
-from tasks_server.domain import validation
 from tasks_server.domain.errors import TasksServerError
 from tasks_server.domain.lifecycle import TRANSITIONS, EventKind
 from tasks_server.domain.task import FINAL, State
@@ -167,12 +166,6 @@ def exit_codes_table() -> str:
     return "\n".join(lines)
 
 
-def missing_options() -> str:
-    """Options of the contract that this version refuses."""
-    names = sorted(validation.REQUEST_NOT_OFFERED | validation.CONFIG_NOT_OFFERED)
-    return ", ".join(f"`{name}`" for name in names) + "."
-
-
 MADE: dict[str, dict[str, Callable[[], str]]] = {
     "docs/settings.md": {"settings": settings_table, "planned": planned_table},
     "docs/errors.md": {"codes": errors_table, "classes": error_classes_table},
@@ -180,7 +173,6 @@ MADE: dict[str, dict[str, Callable[[], str]]] = {
     "docs/request-options.md": {
         "request": partial(options_table, "httpRequest"),
         "connection": partial(options_table, "config"),
-        "missing": missing_options,
     },
     "docs/ARCHITECTURE.md": {"diagram": transitions_diagram, "transitions": transitions_table},
 }

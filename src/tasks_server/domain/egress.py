@@ -168,17 +168,6 @@ class Egress:
         except ValueError:
             return "a URL whose host cannot be told surely"
 
-    def refusal_of_resolver(self, url: str) -> str | None:
-        """Why a DNS-over-HTTPS server may not be asked. Its connection is out of reach of the check at connect time,
-        so that where any address is refused the URL has to name one, not a name.
-        """
-        refusal = self.refusal_of_url(url)
-        if refusal is not None or (self.policy is Policy.OPEN and self.deny == Rules()):
-            return refusal
-        if literal(urls.read_url(url)[1].rpartition(":")[0]) is None:
-            return "given by name; this server's egress policy wants the address of the resolver in the URL"
-        return None
-
 
 def _plain(host: str) -> str:
     return host.rstrip(".").lower()

@@ -197,6 +197,26 @@ class ConnectionOptions(msgspec.Struct, rename="camel", forbid_unknown_fields=Tr
         Annotated[list[Resolve], Meta(min_length=1, max_length=4)] | None,
         told("Addresses of hosts, used instead of those that the name service has.", "RESOLVE"),
     ] = None
+    dns_server: Annotated[
+        Annotated[list[Ip], Meta(min_length=1, max_length=4)] | None,
+        told(
+            "The DNS servers that look up every name of this task (target, redirects, proxy) instead of the system's, "
+            "in turn: by UDP, and by TCP where an answer is too long.",
+            "RESOLVE, with names looked up by the server itself",
+        ),
+    ] = None
+    doh_url: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=limits.URL_LENGTH_MAX)] | None,
+        told(
+            "The server of DNS over HTTPS (RFC 8484) that looks up every name of this task; its own name is looked "
+            "up by the system. Trusts `ca`, where that is given.",
+            "RESOLVE, with names looked up by the server itself",
+        ),
+    ] = None
+    doh_insecure: Annotated[
+        bool,
+        told("Takes any certificate of the server of `dohUrl`.", "SSL_VERIFYPEER, SSL_VERIFYHOST of that call"),
+    ] = False
     tls_version: Annotated[TlsVersion | None, told("The lowest version of TLS to accept.", "SSLVERSION")] = None
     tls_max_version: Annotated[TlsVersion | None, told("The highest version of TLS to accept.", "SSLVERSION")] = None
     insecure: Annotated[

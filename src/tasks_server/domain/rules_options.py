@@ -40,6 +40,7 @@ def judge_options(request: HttpRequest, config: TaskConfig, faults: list[Fault])
     _judge_target(request, config, faults)
     _judge_tls(config, faults)
     _judge_resolve(config, faults)
+    _judge_name_servers(config, faults)
     _judge_proxy(config, faults)
     rules_fetch.judge_fetch(request, config, faults)
 
@@ -205,14 +206,8 @@ def _judge_target(request: HttpRequest, config: TaskConfig, faults: list[Fault])
         return
     if _named(request, "referer"):
         faults.append(Fault("config.refererUrl", "cannot be given together with a Referer header"))
-    if referer == REFERER_AUTO:
-        if request.transport != "curl":
-            faults.append(Fault("config.refererUrl", "can be AUTO with transport curl only", allowed="a URL"))
-        return
-    try:
-        urls.read_url(referer)
-    except ValueError as error:
-        faults.append(Fault("config.refererUrl", str(error), None, f"{urls.FORMS}, or AUTO"))
+    if referer == REFERER_AUTO and request.transport != "curl":
+        faults.append(Fault("config.refererUrl", "can be AUTO with transport curl only", allowed="a URL"))
 
 
 def _literal(url: str) -> int | None:
@@ -253,6 +248,20 @@ def _judge_resolve(config: TaskConfig, faults: list[Fault]) -> None:
             faults.append(Fault(f"{field}.host", "is not a host name in ASCII", shapes.shown(entry.host)))
         for place, address in enumerate(entry.address):
             _judge_ip(f"{field}.address.{place}", address, faults)
+
+
+def _judge_name_servers(config: TaskConfig, faults: list[Fault]) -> None:
+    for index, address in enumerate(config.dns_server or ()):
+        _judge_ip(f"config.dnsServer.{index}", address, faults)
+    url = config.doh_url
+    if url is None:
+        if config.doh_insecure:
+            faults.append(Fault("config.dohInsecure", "has no meaning without dohUrl"))
+        return
+    if config.dns_server is not None:
+        faults.append(Fault("config.dohUrl", "cannot be given together with dnsServer", allowed="one of both"))
+    if url.partition(":")[0].lower() != "https" and urls.is_url(url):
+        faults.append(Fault("config.dohUrl", "must be https", allowed="an https URL"))
 
 
 def _judge_ip(field: str, text: str, faults: list[Fault]) -> None:

@@ -6,6 +6,7 @@ from typing import Final
 from urllib.parse import quote
 
 from tasks_server.domain import limits
+from tasks_server.domain.hosts import ascii_host
 
 # What nearly every URL looks like; the rest goes the long way, which ends in the same text or in a fault.
 _PLAIN: Final = re.compile(
@@ -17,8 +18,6 @@ _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORE
 _FORBIDDEN: Final = re.compile(r"[\x00-\x20\x7f\u0080-\u00a0\u2028\u2029]")
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 _HOST_LENGTH_MAX: Final = 253
-# IDNA 2003 and 2008 disagree on these; which host is meant is for the caller to say.
-_IDN_DISPUTED: Final = frozenset("\u00df\u03c2\u200c\u200d")
 _PRINTABLE: Final = "".join(map(chr, range(0x21, 0x7F)))
 
 FORMS: Final = f"an absolute http or https URL of at most {limits.URL_LENGTH_MAX} characters"
@@ -52,6 +51,15 @@ def origin(url: str) -> tuple[str, str]:
     """
     text, target = read_url(url)
     return text.partition(":")[0].lower(), target
+
+
+def is_url(text: str) -> bool:
+    """Whether `read_url` takes it."""
+    try:
+        read_url(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _read_slowly(text: str) -> tuple[str, str]:
@@ -102,15 +110,7 @@ def _port(digits: str) -> int:
 
 def _host(name: str) -> str:
     """The host in ASCII. Numbers and dots pass as names do: what they resolve to is judged when it is called."""
-    if not name.isascii():
-        try:
-            encoded = name.encode("idna").decode("ascii")
-            agreed = not _IDN_DISPUTED.intersection(name) and encoded.encode().decode("idna") == name.lower()
-        except UnicodeError:
-            agreed = False
-        if not agreed:
-            raise ValueError("has a host that cannot be turned into ASCII surely; give it as xn--...")
-        name = encoded
+    name = ascii_host(name)
     labels = name.removesuffix(".").split(".")
     if len(name) > _HOST_LENGTH_MAX or not all(_LABEL.fullmatch(label) for label in labels):
         raise ValueError("has a host that is no valid name")

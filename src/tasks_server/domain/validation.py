@@ -12,7 +12,17 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from tasks_server.domain import dates, durations, lifecycle, limits, rules, rules_egress, rules_options, shapes
+from tasks_server.domain import (
+    dates,
+    durations,
+    lifecycle,
+    limits,
+    rules,
+    rules_egress,
+    rules_hosts,
+    rules_options,
+    shapes,
+)
 from tasks_server.domain.abilities import ALL, Abilities, judge_features, judge_paths
 from tasks_server.domain.egress import OPEN, Egress
 from tasks_server.domain.errors import Fault, InvalidRequest
@@ -27,11 +37,7 @@ DURATIONS: Final = frozenset({"executionDelay", "retryInterval", "retryMaxInterv
 RESCHEDULING: Final = frozenset({"executionDelay", "executeAt"})
 
 REQUEST_NOT_OFFERED: Final = frozenset[str]()
-CONFIG_NOT_OFFERED: Final = frozenset(
-    {
-        *("dohInsecure", "dohUrl", "dnsServer"),
-    }
-)
+CONFIG_NOT_OFFERED: Final = frozenset[str]()
 """Options of the full contract that this version refuses, rather than accepts and ignores."""
 
 
@@ -73,8 +79,10 @@ def judge(registration: Registration, now: int, egress: Egress = OPEN, abilities
     request, config = registration.http_request, registration.config or _DEFAULT_CONFIG
     target = rules.judge_request(request, faults)
     rules.judge_config(config, faults)
-    rules_egress.judge_egress(target, config, egress, faults)
     special = is_special(request, config)
+    if special:
+        rules_hosts.settle_hosts(config, faults)
+    rules_egress.judge_egress(target, config, egress, faults)
     if special:
         rules_options.judge_options(request, config, faults)
         judge_paths(config, abilities, faults)
@@ -194,8 +202,11 @@ def _read_registration(
     broken: list[Fault] = []
     target = rules.judge_request(request, broken) if request is not None else ""
     rules.judge_config(config, broken)
+    special = request is not None and is_special(request, config)
+    if special:
+        rules_hosts.settle_hosts(config, broken)
     rules_egress.judge_egress(target, config, egress, broken)
-    if request is not None and is_special(request, config):
+    if request is not None and special:
         rules_options.judge_options(request, config, broken)
         judge_paths(config, abilities, broken)
     if request is not None and abilities.lacking:

@@ -89,6 +89,16 @@ _WHOLE = [
         "http://loc\u200balhost:{port}/",
         "http://ℓocalhost:{port}/",
     ),
+    *("http://①⑥⑨。②⑤④。①⑥⑨。②⑤④:{port}/", "http://２１３０７０６４３３:{port}/", "http://0ｘ7f。1:{port}/"),
+    *("http://⑯⑨｡254｡⑯⑨｡254:{port}/", "http://⁰ₓ7f.1:{port}/", "http://０:{port}/", "http://１２７．１。:{port}/"),
+    *(
+        "http://ｍetadata。google。internal:{port}/",
+        "http://ｍｅｔａｄａｔａ.goog:{port}/",
+        "http://127.0.0.1。:{port}/",
+    ),
+    *("http://1\u00ad2\u00ad7.0.0.1:{port}/", "http://127\u200b.0.0.1:{port}/", "http://127.0.0.\u20601:{port}/"),
+    *("http://127.0.0.1／@public.test:{port}/", "http://public.test＠127.0.0.1:{port}/", "http://ａ.localhoſt:{port}/"),
+    *("http://［::1］:{port}/", "http://[::１]:{port}/", "http://127․0․0․1:{port}/", "http://127.0.0.1：{port}/"),
     # Zones, broken brackets, other schemes.
     *("http://[::1%25lo]:{port}/", "http://[::1%lo]:{port}/", "http://[fe80::1%25eth0]:{port}/", "http://[::1:{port}/"),
     *("http://::1:{port}/", "http://[::1]x:{port}/", "http://[127.0.0.1]:{port}/", "http://[::ffff:127.1]:{port}/"),

@@ -15,6 +15,7 @@ from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.domain.egress import OPEN, Egress
 from tasks_server.engine.calls import Call, Caller, Done
 from tasks_server.engine.http.certificates import ca_file
+from tasks_server.engine.http.names import DNS_PORT
 from tasks_server.engine.http.transfers import IDLE_SECONDS, Transfers
 
 _LOOK_SECONDS: Final = 1.0
@@ -39,7 +40,8 @@ class HttpClient(Caller):
     """Makes HTTP calls through libcurl. It keeps at most `connections_max` idle connections and refuses answers of
     more than `response_max_bytes`. A connection that was idle for longer than `idle_seconds` is not used again; after
     as long without any call, all are closed. `authorities` is a PEM file to trust instead of the system's. Certificates
-    that tasks name by path lie below `certificates_dir`. `egress` says what may be called.
+    that tasks name by path lie below `certificates_dir`. `egress` says what may be called. DNS servers that tasks name
+    listen on `dns_port`.
 
     Should the thread die by a fault of ours, every call it had ends as INTERRUPTED, `send` raises from then on, and
     the fault goes to `threading.excepthook`.
@@ -56,6 +58,7 @@ class HttpClient(Caller):
         idle_seconds: int = IDLE_SECONDS,
         certificates_dir: Path | None = None,
         egress: Egress = OPEN,
+        dns_port: int = DNS_PORT,
     ) -> None:
         self._clock = clock
         self._transfers = Transfers(
@@ -67,6 +70,7 @@ class HttpClient(Caller):
             idle_seconds=idle_seconds,
             certificates_dir=certificates_dir,
             egress=egress,
+            dns_port=dns_port,
         )
         self._thread: threading.Thread | None = None
         self._on_done: OnDone = _nobody

@@ -4,6 +4,7 @@ from tasks_server.domain.options import REFERER_AUTO
 from tasks_server.engine.calls import Call
 from tasks_server.engine.http.conversation import Ask, Conversation, opening
 from tasks_server.engine.http.fetching import fetch, is_fetch
+from tasks_server.engine.http.names import servers_of
 from tasks_server.engine.http.ntlm import AtProxy, AtTarget, Play
 from tasks_server.engine.http.proxy import proxy_host, proxy_lines
 from tasks_server.engine.http.redirects import follow
@@ -15,7 +16,8 @@ def conversation_of(call: Call, agent_line: bytes) -> tuple[Conversation, bool] 
     """
     request, config = call.request, call.config
     speaks_ntlm = needs_ntlm(call)
-    if not speaks_ntlm and not is_fetch(config):
+    # Where a redirect leads, libcurl would look up by the system.
+    if not speaks_ntlm and not is_fetch(config) and servers_of(config) is None:
         return None
     play: Play = _alone
     if config.proxy_auth_ntlm is not None:

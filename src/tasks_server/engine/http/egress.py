@@ -14,6 +14,7 @@ from typing import Any, Final
 import pycurl
 
 from tasks_server.domain import limits
+from tasks_server.domain.addresses import literal
 from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.domain.egress import Egress
 from tasks_server.domain.urls import read_url
@@ -36,11 +37,13 @@ class _Lent(socket.socket):
 
 
 class Gate:
-    """Gives one handle its sockets. `headers` is the list that the handle's header lines go to."""
+    """Gives one handle its sockets. `headers` is the list that the handle's header lines go to. Where `expected` is
+    set (after `begin`), connections go to those addresses only.
+    """
 
     __slots__ = (
         *("_allowed", "_egress", "_headers", "_lines", "_refused"),
-        *("os_errno", "proxy_host", "trusts_names", "url"),
+        *("expected", "os_errno", "proxy_host", "trusts_names", "url"),
     )
 
     def __init__(self, egress: Egress, headers: list[bytes]) -> None:
@@ -56,6 +59,7 @@ class Gate:
             f"[{proxy_host}]" if proxy_host and ":" in proxy_host and "[" not in proxy_host else proxy_host
         )
         self.trusts_names = trusts_names
+        self.expected: frozenset[str] | None = None
         self.os_errno = 0
         self._refused: str | None = None
         self._allowed = False
@@ -102,6 +106,8 @@ class Gate:
                 return reason
         host = _host(url) if url is not None else None
         where = self.proxy_host or host
+        if self.expected is not None and str(literal(address.addr[0])) not in self.expected:
+            return f"{where or 'the target'} was looked up by other servers than its task names"
         refusal = self._egress.refusal(address.addr[0], where if self.trusts_names else None)
         return None if refusal is None else f"{where or 'the target of a redirect'} is {refusal}"
 

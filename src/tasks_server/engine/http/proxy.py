@@ -30,8 +30,12 @@ def set_names(curl: "pycurl.Curl", config: TaskConfig) -> None:
     if config.ip_version is not None:
         curl.setopt(pycurl.IPRESOLVE, _IP_VERSIONS[config.ip_version])
     if config.resolve is not None:
-        lines = [f"{one.host}:{one.port}:{','.join(map(_bracketed, one.address))}" for one in config.resolve]
-        curl.setopt(pycurl.RESOLVE, lines)
+        curl.setopt(pycurl.RESOLVE, given_lines(config))
+
+
+def given_lines(config: TaskConfig) -> list[str]:
+    """The addresses of `resolve`, as libcurl wants them."""
+    return [f"{one.host}:{one.port}:{','.join(map(bracketed, one.address))}" for one in config.resolve or ()]
 
 
 def _set_proxy(curl: "pycurl.Curl", config: TaskConfig, proxy: Proxy) -> None:
@@ -61,9 +65,10 @@ def proxy_lines(config: TaskConfig) -> list[bytes]:
 
 def proxy_host(proxy: Proxy) -> str:
     """The `host:port` of a proxy."""
-    host = proxy.host if proxy.host.startswith("[") else _bracketed(proxy.host)
+    host = proxy.host if proxy.host.startswith("[") else bracketed(proxy.host)
     return f"{host}:{proxy.port or (443 if proxy.protocol == 'https' else 1_080)}"
 
 
-def _bracketed(host: str) -> str:
+def bracketed(host: str) -> str:
+    """The host as URLs have it: IPv6 addresses in brackets."""
     return f"[{host}]" if ":" in host else host

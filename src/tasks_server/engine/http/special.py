@@ -27,8 +27,8 @@ _encode: Final = msgspec.msgpack.Encoder(order="deterministic").encode
 
 # What makes a connection another one. The rest of the options is about requests on it.
 _OF_CONNECTIONS: Final = (
-    "http_version",
-    *("ip_version", "resolve", "tls_version", "tls_max_version", "insecure", "cert_status", "ca", "cert", "cert_type"),
+    *("http_version", "ip_version", "resolve", "dns_server", "doh_url", "doh_insecure"),
+    *("tls_version", "tls_max_version", "insecure", "cert_status", "ca", "cert", "cert_type"),
     *("key", "key_type", "session_id", "proxy", "proxy_http_version", "proxy_auth_basic", "proxy_auth_digest"),
     *("proxy_headers", "proxy_insecure", "ha_proxy_protocol", "ha_proxy_client_ip"),
 )

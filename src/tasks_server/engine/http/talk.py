@@ -14,13 +14,15 @@ from tasks_server.engine.calls import Call
 from tasks_server.engine.http.conversation import Answer, Ask, Conversation, Ended
 from tasks_server.engine.http.egress import Gate, blocked
 from tasks_server.engine.http.identities import new_share
+from tasks_server.engine.http.names import Addresses, Wanted, expected_addresses, resolve_lines
 from tasks_server.engine.http.options import Shapes
-from tasks_server.engine.http.proxy import proxy_host, proxy_lines
+from tasks_server.engine.http.proxy import given_lines, proxy_host, proxy_lines
 from tasks_server.engine.http.special import SCHEMES, put_credentials, take_credentials, take_traces
 from tasks_server.engine.http.tunnel import Tunnel
 
 FINAL: Final = frozenset({pycurl.E_OPERATION_TIMEDOUT, pycurl.E_FILESIZE_EXCEEDED})
 """Codes that end a call whatever its conversation might want."""
+_ADDRESSES_LAST_SECONDS: Final = 60
 
 _LET_THROUGH: Final = 200
 
@@ -102,6 +104,25 @@ class Talk:
             raise Ended(blocked(refusal))
         self._put(self.ask)
 
+    @property
+    def seconds_left(self) -> float:
+        """How much of the call's timeout is left; never less than a millisecond."""
+        return max(self._deadline - self._monotonic(), 0.001)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the call's timeout is over."""
+        return self._monotonic() >= self._deadline
+
+    def know(self, wanted: list[Wanted], addresses: Addresses) -> None:
+        """Tells the handle, which is in no transfer, the addresses of the names that the present ask wants."""
+        setopt = self.curl.setopt
+        setopt(pycurl.RESOLVE, [*given_lines(self._call.config), *resolve_lines(wanted, addresses)])
+        # They have to last for all of this call.
+        setopt(pycurl.DNS_CACHE_TIMEOUT, self._call.timeout_ms // 1_000 + _ADDRESSES_LAST_SECONDS)
+        setopt(pycurl.TIMEOUT_MS, max(1, int(self.seconds_left * 1_000)))
+        self._gate.expected = expected_addresses(wanted, addresses)
+
     def close(self) -> None:
         """Ends the conversation and closes its handles and connections."""
         self._conversation.close()
@@ -115,7 +136,7 @@ class Talk:
 
     def _put(self, ask: Ask) -> None:
         self._gate.begin(ask.url, self._gate.proxy_host, trusts_names=self._gate.trusts_names)
-        timeout_ms = max(1, int((self._deadline - self._monotonic()) * 1_000))
+        timeout_ms = max(1, int(self.seconds_left * 1_000))
         if ask.way == "connect":
             self._tunnel = self._tunnel or self._new_tunnel()
             self._tunnel.put(ask, timeout_ms)

@@ -30,6 +30,7 @@ from tasks_server.engine.http.errors import Circumstances, Unsendable, failed, u
 from tasks_server.engine.http.fetching import without_credentials
 from tasks_server.engine.http.identities import Identities
 from tasks_server.engine.http.loading import Loading
+from tasks_server.engine.http.names import DNS_PORT, LookedUp, Names, servers_of, wanted_names
 from tasks_server.engine.http.options import Loaded, constant_options, load, shapes
 from tasks_server.engine.http.proxy import proxy_host
 from tasks_server.engine.http.responses import answered
@@ -81,6 +82,7 @@ class Transfers:
         idle_seconds: int,
         certificates_dir: Path | None = None,
         egress: Egress = OPEN,
+        dns_port: int = DNS_PORT,
     ) -> None:
         self._clock = clock
         self._egress = egress
@@ -92,6 +94,7 @@ class Transfers:
         self._connections_max = connections_max
         self._constant = constant_options(ca_file=ca_file, idle_seconds=idle_seconds)
         self._shapes = shapes(response_max_bytes)
+        self._names = Names(egress=egress, wake=self.wake, monotonic=clock.monotonic, port=dns_port)
         self._idle_seconds = idle_seconds
         self._idle: list[Handle] = []
         self._by_curl: dict[pycurl.Curl, Handle] = {}
@@ -113,8 +116,8 @@ class Transfers:
 
     @property
     def tokens(self) -> list[int]:
-        """The calls under way."""
-        return [*self._by_token, *self._loading.waiting]
+        """The calls under way, but for those of our own."""
+        return [token for token in (*self._by_token, *self._loading.waiting) if token > 0]
 
     def wake(self) -> None:
         """Ends the wait of a `turn` on another thread. Does nothing once closed."""
@@ -138,7 +141,8 @@ class Transfers:
             handle.gate.begin(call.request.url)
             if call.special:
                 self._specialize(handle, call)
-            self._multi.add_handle(handle.curl)
+            if handle.talk is None or not self._looks_up(handle.talk, call):
+                self._multi.add_handle(handle.curl)
         except Exception as error:  # whatever goes wrong ends that call alone
             self._discard(handle)
             self._ended.append(Done(call.token, unsendable(_plain(error)), started_at, started_at))
@@ -167,6 +171,8 @@ class Transfers:
         if self._loading.waiting:
             for call in self._loading.take_ready():
                 self.begin(call)
+        if self._names.is_used:
+            self._go_on_with_names()
         multi = self._multi
         libcurl_ms = multi.timeout()
         if libcurl_ms == 0:
@@ -186,11 +192,12 @@ class Transfers:
     def take_ended(self) -> list[Done]:
         """The calls that have ended and were not yet told of."""
         ended, self._ended = self._ended, []
-        return ended
+        return self._names.keep_own(ended) if self._names.is_used else ended
 
     def close(self) -> None:
         """Drops every call and closes every connection and descriptor."""
-        self.drop(self.tokens)
+        self._names.close()
+        self.drop([*self._by_token, *self._loading.waiting])
         self._loading.close()
         self._identities.close_idle()
         self._multi.close()
@@ -202,6 +209,45 @@ class Transfers:
         with self._wake_lock:
             self._closed = True
             os.close(self._wake_fd)
+
+    # Names that are looked up at servers of the task's own
+
+    def _looks_up(self, talk: Talk, call: Call) -> bool:
+        """Whether the present ask has to wait until names are looked up, which then is under way."""
+        servers = servers_of(call.config)
+        # What goes through an open tunnel needs no name.
+        wanted = [] if servers is None or talk.ask.way == "tunnel" else wanted_names(call.config, talk.ask.url)
+        if servers is None or not wanted:
+            return False
+        talk.is_added = False
+        self._names.begin(call.token, servers, wanted, talk.seconds_left)
+        return True
+
+    def _go_on_with_names(self) -> None:
+        """Takes in what was looked up, and makes the calls that looking up needs."""
+        for call in self._names.take_calls():
+            self.begin(call)
+        self.drop(self._names.take_dropped())
+        for known in self._names.take_news():
+            handle = self._by_token.get(known.token)
+            if handle is not None and handle.talk is not None and not handle.talk.is_added:
+                self._go_on_with(handle, handle.talk, known)
+
+    def _go_on_with(self, handle: Handle, talk: Talk, known: LookedUp) -> None:
+        call, outcome = handle.call, known.failure
+        assert call is not None
+        try:
+            if outcome is None:
+                talk.know(known.wanted, known.addresses)
+                self._multi.add_handle(handle.curl)
+                talk.is_added = True
+                return
+            if talk.is_late:
+                outcome = self._failed(handle, call, pycurl.E_OPERATION_TIMEDOUT, "")
+        except Exception as error:  # whatever goes wrong ends that call alone
+            outcome = unsendable(_plain(error))
+        self._ended.append(Done(call.token, outcome, handle.started_at, self._clock.now()))
+        self._release(handle)
 
     # Waiting
 
@@ -290,8 +336,9 @@ class Transfers:
             handle.body.clear()
             talk.go_on()
             self._rename(handle, talk.curl)
-            self._multi.add_handle(handle.curl)
-            talk.is_added = True
+            if not self._looks_up(talk, call):
+                self._multi.add_handle(handle.curl)
+                talk.is_added = True
         except Ended as end:
             return end.outcome
         except Broken as end:
@@ -336,11 +383,14 @@ class Transfers:
     def _release(self, handle: Handle) -> None:
         """Takes a handle out of its transfer and keeps it for the next one."""
         assert handle.call is not None
-        del self._by_token[handle.call.token]
+        token = handle.call.token
+        del self._by_token[token]
         special = handle.call.special
         handle.call = None
         if handle.talk is None or handle.talk.is_added:
             self._multi.remove_handle(handle.curl)
+        else:
+            self._names.forget(token)
         handle.headers.clear()
         handle.body.clear()
         if len(self._idle) < self._connections_max and not special:
@@ -395,7 +445,8 @@ class Transfers:
         """Tells the gate what this call brings along that leads elsewhere than its URL says."""
         config = call.config
         proxy = config.proxy.host if config.proxy is not None else None
-        handle.gate.begin(call.request.url, proxy, trusts_names=config.resolve is None)
+        trusts_names = config.resolve is None and servers_of(config) is None
+        handle.gate.begin(call.request.url, proxy, trusts_names=trusts_names)
         if proxy is not None:
             handle.curl.setopt(pycurl.PREREQFUNCTION, handle.gate.before_request)
 
