@@ -14,7 +14,6 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -89,10 +88,11 @@ async def serve_api(plan: Plan, channel: Channel, told: Telemetry) -> None:
     from tasks_server.serving import HttpServer
 
     _tell_of_strays(told)
-    store = wiring.build_store(Path(plan.database), plan.cipher_keys, key_file=plan.key_file)
+    clock = wiring.build_clock(plan.database, "late")
+    store = wiring.build_store(plan.database, plan.cipher_keys, clock, key_file=plan.key_file, role="api")
     await store.open()
     try:
-        server = HttpServer(wiring.build_api(plan, store, told), plan.listen_fd)
+        server = HttpServer(wiring.build_api(plan, store, clock, told), plan.listen_fd)
         asked = asyncio.Event()
         _on_stop(asked.set)
         server.start()
@@ -109,10 +109,13 @@ async def serve_api(plan: Plan, channel: Channel, told: Telemetry) -> None:
 async def serve_engine(plan: Plan, channel: Channel, told: Telemetry) -> None:
     """Executes tasks until it is asked to stop; then winds down in order."""
     _tell_of_strays(told)
-    store = wiring.build_store(Path(plan.database), plan.cipher_keys, durable=False, key_file=plan.key_file)
+    clock = wiring.build_clock(plan.database, "early")
+    store = wiring.build_store(
+        plan.database, plan.cipher_keys, clock, durable=False, key_file=plan.key_file, role="engine"
+    )
     await store.open()
     try:
-        engine = wiring.build_engine(plan, store, told)
+        engine = wiring.build_engine(plan, store, clock, told)
         _on_stop(engine.stop)
         running = asyncio.create_task(engine.run())
         channel.tell(Ready())

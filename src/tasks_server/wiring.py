@@ -8,19 +8,21 @@ import contextlib
 import os
 import random
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from tasks_server import __version__
-from tasks_server.clock import SystemClock
+from tasks_server.clock import Clock, DatabaseClock, SystemClock
 from tasks_server.domain import limits
 from tasks_server.domain.abilities import Abilities
 from tasks_server.domain.egress import Egress
+from tasks_server.domain.errors import StoreError
+from tasks_server.store.postgres.address import is_postgres, shown
 from tasks_server.telemetry import Format, Level, Telemetry
 
 if TYPE_CHECKING:
@@ -29,7 +31,12 @@ if TYPE_CHECKING:
     from tasks_server.service.tasks import TaskService
     from tasks_server.settings import Settings
     from tasks_server.settings.places import Places
-    from tasks_server.store.ports import Resealing, Store
+    from tasks_server.store.migrate import Migration
+    from tasks_server.store.ports import Clustering, Resealing, Store
+    from tasks_server.store.postgres.link import Connection
+
+
+_T = TypeVar("_T")
 
 
 class LogPlan(msgspec.Struct, frozen=True):
@@ -87,7 +94,7 @@ class EnginePlan(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What a process that serves has to know."""
+    """What a process that serves has to know. `database`: a path, or the URL of one on PostgreSQL."""
 
     database: str
     cipher_keys: list[bytes]
@@ -132,7 +139,7 @@ def abilities_plan(settings: "Settings") -> AbilitiesPlan:
 def plan(settings: "Settings", where: "Places", keys: list[bytes], listen_fd: int, loopback: bool) -> Plan:
     """What the processes have to know. `loopback`: only this machine can reach the server."""
     return Plan(
-        database=str(where.database),
+        database=where.locator,
         cipher_keys=keys,
         key_file=str(where.key_file) if where.key_file else None,
         grace_seconds=settings.grace_seconds,
@@ -159,27 +166,53 @@ def plan(settings: "Settings", where: "Places", keys: list[bytes], listen_fd: in
     )
 
 
-def build_store(database: Path, keys: list[bytes], *, durable: bool = True, key_file: str | None = None) -> "Store":
+def build_clock(database: str, bound: Literal["early", "late"]) -> Clock:
+    """The time by which tasks are due. Processes on one machine share its clock, those on PostgreSQL the database's:
+    `early` for who runs tasks, `late` for who takes them in.
+    """
+    return DatabaseClock(bound) if is_postgres(database) else SystemClock()
+
+
+def build_store(
+    database: str,
+    keys: list[bytes],
+    clock: Clock,
+    *,
+    durable: bool = True,
+    key_file: str | None = None,
+    role: Literal["api", "engine", "command line"] = "command line",
+) -> "Store":
     """The store, not open yet. Not `durable`: commits survive a crash of the process, but maybe not a power cut.
-    Changes of the `key_file` take effect while the store is open.
+    Changes of the `key_file` take effect while the store is open. A clock of `build_clock` learns the time from it.
     """
     from tasks_server.store.keys import follower
     from tasks_server.store.sealing import Sealer
+
+    sealer = Sealer(*keys, source=follower(Path(key_file)) if key_file else None)
+    if is_postgres(database):
+        from tasks_server.store.postgres.store import PostgresStore
+
+        return PostgresStore(database, sealer, clock, durable=durable, role=role)
     from tasks_server.store.sqlite.store import SqliteStore
 
-    source = follower(Path(key_file)) if key_file else None
-    return SqliteStore(database, Sealer(*keys, source=source), SystemClock(), durable=durable)
+    return SqliteStore(Path(database), sealer, clock, durable=durable)
 
 
 def has_owners(where: "Places") -> bool:
     """Whether the store has an owner, asked without opening it. One that is not there yet has none."""
-    from tasks_server.store.sqlite.owning import has_owners
+    if where.database is not None:
+        from tasks_server.store.sqlite.owning import has_owners
 
-    return has_owners(where.database)
+        return has_owners(where.database)
+    from tasks_server.store.postgres.owning import Ownings
+
+    with contextlib.suppress(StoreError):
+        return bool(_at_database(where.locator, lambda connection: Ownings.page(connection, [("", 1)])[0]))
+    return False
 
 
-def build_api(plan: Plan, store: "Store", told: Telemetry) -> Any:
-    """The ASGI application, over an open store."""
+def build_api(plan: Plan, store: "Store", clock: Clock, told: Telemetry) -> Any:
+    """The ASGI application, over an open store with this clock."""
     from tasks_server.api.app import ApiConfig, create_app
 
     chosen = plan.api
@@ -195,11 +228,11 @@ def build_api(plan: Plan, store: "Store", told: Telemetry) -> Any:
         egress=plan.egress.build(),
         abilities=plan.abilities.build(),
     )
-    return create_app(store, clock=SystemClock(), telemetry=told, config=config)
+    return create_app(store, clock=clock, telemetry=told, config=config)
 
 
-def build_engine(plan: Plan, store: "Store", told: Telemetry) -> "Engine":
-    """The engine, over an open store."""
+def build_engine(plan: Plan, store: "Store", clock: Clock, told: Telemetry) -> "Engine":
+    """The engine, over an open store with this clock."""
     from tasks_server.engine.http.client import HttpClient
     from tasks_server.engine.loop import Engine, EngineConfig
 
@@ -210,7 +243,6 @@ def build_engine(plan: Plan, store: "Store", told: Telemetry) -> "Engine":
         retention_ms=chosen.retention_ms,
         grace_seconds=plan.grace_seconds,
     )
-    clock = SystemClock()
     caller = HttpClient(
         clock=clock,
         user_agent=f"Tasks-Server/{__version__}",
@@ -228,6 +260,8 @@ class Services(msgspec.Struct):
     owners: "OwnerService"
     tasks: "TaskService"
     sealed: "Resealing"
+    cluster: "Clustering"
+    clock: Clock
 
 
 @contextlib.asynccontextmanager
@@ -236,10 +270,10 @@ async def services(settings: "Settings", where: "Places", keys: list[bytes]) -> 
     from tasks_server.service.owners import OwnerService
     from tasks_server.service.tasks import TaskService
 
-    store = build_store(where.database, keys)
+    clock = build_clock(where.locator, "late")
+    store = build_store(where.locator, keys, clock)
     await store.open()
     try:
-        clock = SystemClock()
         yield Services(
             OwnerService(store, clock),
             TaskService(
@@ -250,6 +284,54 @@ async def services(settings: "Settings", where: "Places", keys: list[bytes]) -> 
                 abilities=abilities_plan(settings).build(),
             ),
             store,
+            store,
+            clock,
         )
     finally:
         await store.close()
+
+
+# The schema of PostgreSQL
+
+
+def pending_migrations(url: str) -> "list[Migration]":
+    """What `upgrade_database` would have to apply, of both kinds. Raises `StoreError`."""
+    from tasks_server.store.postgres import schema
+
+    return _at_database(url, schema.preview)
+
+
+def is_made(url: str) -> bool:
+    """Whether the database holds our tables already. Raises `StoreError`."""
+    from tasks_server.store.postgres import schema
+
+    return _at_database(url, schema.is_made)
+
+
+def upgrade_database(url: str, *, post: bool) -> list[str]:
+    """The names of the migrations that were applied. Raises `StoreError`, or `Refused` when something else must come
+    first.
+    """
+    from tasks_server.store.postgres import schema
+
+    return _at_database(url, lambda connection: schema.upgrade(connection, post=post))
+
+
+def prove_key(url: str, keys: list[bytes]) -> None:
+    """From now on, the database opens with this key alone. Raises `Corrupt` when it has another one."""
+    from tasks_server.store.postgres import schema
+    from tasks_server.store.sealing import Sealer
+
+    _at_database(url, lambda connection: schema.verify(connection, Sealer(*keys), shown(url)))
+
+
+def _at_database(url: str, work: "Callable[[Connection], _T]") -> _T:
+    """What `work` gives on a connection of its own."""
+    from tasks_server.store.postgres.link import Link, translate
+
+    link = Link(url, SystemClock())
+    with contextlib.closing(link.connect()) as connection:
+        try:
+            return work(connection)
+        except Exception as error:
+            raise translate(error, link.where) from error

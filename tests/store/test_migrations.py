@@ -7,48 +7,87 @@ import pytest
 
 from tasks_server.clock import ManualClock
 from tasks_server.domain.errors import SchemaOutOfDate
-from tasks_server.store.migrate import Migration, load, pending
+from tasks_server.store.migrate import Applied, Migration, load, needed, pending
 from tasks_server.store.sqlite.store import SqliteStore
 
 from .adapters import ADAPTERS, query
 
 FILE = ADAPTERS["sqlite-file"]
 ONE, TWO = Migration(1, "0001_one", "SELECT 1", "aa"), Migration(2, "0002_two", "SELECT 2", "bb")
+POST = Migration(3, "0003_less.post", "SELECT 3", "cc", after="1.2.0")
+
+
+def applied(*migrations: Migration) -> dict[int, Applied]:
+    """What a database remembers of these."""
+    return {step.number: Applied(step.name, step.checksum) for step in migrations}
 
 
 def test_what_is_not_applied_is_pending_in_order() -> None:
     assert pending([ONE, TWO], {}) == [ONE, TWO]
-    assert pending([ONE, TWO], {1: "aa"}) == [TWO]
-    assert pending([ONE, TWO], {1: "aa", 2: "bb"}) == []
+    assert pending([ONE, TWO], applied(ONE)) == [TWO]
+    assert pending([ONE, TWO], applied(ONE, TWO)) == []
 
 
 def test_a_database_from_the_future_is_refused() -> None:
     with pytest.raises(SchemaOutOfDate, match="has schema version 3, this program knows 2"):
-        pending([ONE, TWO], {1: "aa", 2: "bb", 3: "cc"})
+        pending([ONE, TWO], applied(ONE, TWO, POST))
 
 
-def test_a_migration_that_was_changed_since_is_refused() -> None:
+def test_the_release_before_lives_with_what_expands_and_not_with_what_contracts() -> None:
+    assert pending([ONE], applied(ONE, TWO), newer_may_expand=True) == []
+    with pytest.raises(SchemaOutOfDate, match="has schema version 3, this program knows 1"):
+        pending([ONE], applied(ONE, TWO, POST), newer_may_expand=True)
+    with pytest.raises(SchemaOutOfDate, match="has schema version 2, this program knows 1"):
+        pending([ONE], applied(ONE, TWO))
+
+
+def test_what_contracts_may_be_missing() -> None:
+    missing = pending([ONE, TWO, POST], applied(ONE))
+    assert missing == [TWO, POST]
+    assert needed(missing) == [TWO]
+
+
+@pytest.mark.parametrize("newer_may_expand", [False, True])
+def test_a_migration_that_was_changed_since_is_refused(newer_may_expand: bool) -> None:
     with pytest.raises(SchemaOutOfDate, match="0001_one was applied to this database with other content"):
-        pending([ONE, TWO], {1: "zz"})
+        pending([ONE, TWO], {1: Applied("0001_one", "zz")}, newer_may_expand=newer_may_expand)
 
 
-def test_ours_are_numbered_without_a_gap_and_have_their_checksums() -> None:
-    found = load("tasks_server.store.sqlite.migrations")
+@pytest.mark.parametrize("adapter", ["sqlite", "postgres"])
+def test_ours_are_numbered_without_a_gap_and_have_their_checksums(adapter: str) -> None:
+    found = load(f"tasks_server.store.{adapter}.migrations")
     assert [migration.number for migration in found] == list(range(1, len(found) + 1))
     for migration in found:
         assert migration.checksum == hashlib.sha256(migration.sql.encode()).hexdigest()
         assert migration.name.startswith(f"{migration.number:04}_")
 
 
-def test_a_gap_is_a_fault_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "gappy"
+def made_package(folder: Path, name: str, files: dict[str, str]) -> str:
+    """A package with these SQL files."""
+    package = folder / name
     package.mkdir()
     (package / "__init__.py").touch()
-    (package / "0001_one.sql").write_text("SELECT 1")
-    (package / "0003_three.sql").write_text("SELECT 3")
+    for file, text in files.items():
+        (package / f"{file}.sql").write_text(text)
+    return name
+
+
+def test_a_gap_is_a_fault_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ValueError, match="not numbered"):
-        load("gappy")
+        load(made_package(tmp_path, "gappy", {"0001_one": "SELECT 1", "0003_three": "SELECT 3"}))
+
+
+def test_what_contracts_says_after_which_version_and_nothing_else_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    right = {"0001_one": "SELECT 1", "0002_two.post": "-- after 1.2.3\nSELECT 2"}
+    assert [step.after for step in load(made_package(tmp_path, "right", right))] == [None, "1.2.3"]
+    with pytest.raises(ValueError, match=r"0002_two\.post\.sql: a migration that contracts"):
+        load(made_package(tmp_path, "silent", right | {"0002_two.post": "SELECT 2"}))
+    with pytest.raises(ValueError, match=r"0001_one\.sql: a migration that contracts"):
+        load(made_package(tmp_path, "wrong", right | {"0001_one": "-- after 1.2.3\nSELECT 1"}))
 
 
 async def schema_of(store: SqliteStore) -> list[tuple]:

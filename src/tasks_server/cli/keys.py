@@ -37,6 +37,7 @@ def rotate(config: Config = None, data_dir: DataDir = None, json: Json = False) 
     """Make a new cipher key, and seal everything anew with it. A running server goes on meanwhile."""
     opened = load(config, data_dir, create=False)
     path = _key_file(opened)
+    _refuse_on_many_machines(opened)
     with_services(_used, config, data_dir)  # the database opens with the keys that there are
     change_keys(path, lambda keys: [secrets.token_bytes(KEY_BYTES), *keys])
     _reseal(config, data_dir, json)
@@ -45,14 +46,20 @@ def rotate(config: Config = None, data_dir: DataDir = None, json: Json = False) 
 @app.command("reseal")
 def reseal(
     restarted: Annotated[
-        bool, typer.Option("--restarted", help="With CIPHER_KEY: every server was started anew with these keys.")
+        bool,
+        typer.Option(
+            "--restarted", help="With CIPHER_KEY or on PostgreSQL: every server was started anew with these keys."
+        ),
     ] = False,
     config: Config = None,
     data_dir: DataDir = None,
     json: Json = False,
 ) -> None:
     """Seal everything anew that is sealed with an old key: goes on with a `rotate` that was broken off."""
-    if load(config, data_dir, create=False).where.key_file is None and not restarted:
+    opened = load(config, data_dir, create=False)
+    if not restarted:
+        _refuse_on_many_machines(opened)
+    if opened.where.key_file is None and not restarted:
         raise Refused(
             "the key comes from CIPHER_KEY: put the new key in front of the old one, separated by a comma, start every "
             "server anew, then say so by --restarted; a server without the new key could not read its tasks"
@@ -92,6 +99,16 @@ def _key_file(opened: Opened) -> Path:
             "comma between, start every server anew, then run `tasks-server keys reseal --restarted`"
         )
     return opened.where.key_file
+
+
+def _refuse_on_many_machines(opened: Opened) -> None:
+    """The key file of this machine is not that of the others."""
+    if opened.where.url is not None:
+        raise Refused(
+            "other machines may work on this database, and one without the new key could not read its tasks: add the "
+            "new key behind the old one on every machine, start every server anew, put it in front on every machine, "
+            "start every server anew, then run `tasks-server keys reseal --restarted`"
+        )
 
 
 def _reseal(config: Path | None, data_dir: Path | None, json: bool) -> None:

@@ -79,7 +79,7 @@ def _banner(settings: Settings, where: Places, url: str) -> str:
     if url:
         page = f"   (to read and try: {url}/docs)" if settings.swagger_ui else ""
         lines.append(f"  API       {url}{page}")
-    lines.append(f"  Database  {where.database}")
+    lines.append(f"  Database  {where.shown}")
     if where.key_file:
         lines.append(f"  Key file  {where.key_file}   (keep a copy: what is stored cannot be read without it)")
     program = sys.argv[0] if "/" in sys.argv[0] else "tasks-server"

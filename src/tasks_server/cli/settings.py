@@ -20,7 +20,7 @@ def show(config: Config = None, data_dir: DataDir = None, json: Json = False) ->
     where = places(resolved.settings)
     effective = {
         "data_dir": where.data_dir,
-        "path_sqlite": where.database,
+        "path_sqlite": where.database,  # none with PostgreSQL
         "cipher_key_file": where.key_file,
         "egress_policy": egress_policy(resolved.settings),
     }

@@ -9,7 +9,6 @@ import typer
 from tasks_server.cli import output
 from tasks_server.cli.options import Config, DataDir, with_services
 from tasks_server.cli.output import Json, task_fields
-from tasks_server.clock import SystemClock
 from tasks_server.domain import validation
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.task import NewTask, Task
@@ -105,7 +104,7 @@ async def _submit(services: Services, owner_name: str, raw: dict[str, Any]) -> t
     zone = services.tasks.zone
     try:
         draft = validation.read(
-            raw, SystemClock().now(), zone, egress=services.tasks.egress, abilities=services.tasks.abilities
+            raw, services.clock.now(), zone, egress=services.tasks.egress, abilities=services.tasks.abilities
         )
     except InvalidRequest as error:
         faults = [msgspec.structs.replace(fault, field=_option_of(fault.field)) for fault in error.faults]

@@ -113,8 +113,7 @@ def _validated(merged: dict[str, Any], origins: dict[str, str], faults: list[str
             name = str(fault["loc"][0])
             text = fault["msg"].removeprefix("Value error, ")
             text = text[0].lower() + text[1:].replace("Input should", "input should")
-            # a refused database URL may carry a password
-            given = "" if is_secret(name) or name == "database_url" else f"; given: {merged[name]!r}"
+            given = "" if is_secret(name) else f"; given: {merged[name]!r}"
             faults.append(f"{_shown(name, origins[name])}: {text}{given}")
         return None
     _agreeing(settings, faults)

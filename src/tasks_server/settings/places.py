@@ -1,5 +1,5 @@
-"""Where things lie on disk by these settings: the data folder, the database, the cipher key; and making the first two
-of them at the first start. Opening the database is the store's affair.
+"""Where things lie by these settings: the data folder, the database, the cipher key; and making what lies on this
+machine at the first start. Opening the database is the store's affair.
 """
 
 import os
@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from pydantic import SecretStr
 
 from tasks_server.domain.errors import Corrupt, SettingsError, Unavailable
 from tasks_server.settings.table import Settings
 from tasks_server.store.keys import create_key_file, parse_keys
+from tasks_server.store.postgres import address
 
 DATABASE_NAME: Final = "tasks.sqlite"
 KEY_NAME: Final = "cipher.key"
@@ -19,26 +21,41 @@ _SQLITE_URL: Final = "sqlite:///"
 
 
 class Places(msgspec.Struct, frozen=True):
-    """The data folder, the database file, the file of the cipher key (None: the key is in the settings)."""
+    """The data folder, the database (a file, or the URL of one that is elsewhere), the file of the cipher key (None:
+    the key is in the settings).
+    """
 
     data_dir: Path
-    database: Path
+    database: Path | None
     key_file: Path | None
+    url: SecretStr | None = None
+
+    @property
+    def locator(self) -> str:
+        """The database for whoever opens it: a path, or a URL with its password."""
+        return self.url.get_secret_value() if self.url else str(self.database)
+
+    @property
+    def shown(self) -> str:
+        """The database for people."""
+        return address.shown(self.url.get_secret_value()) if self.url else str(self.database)
 
 
 def places(settings: Settings) -> Places:
     """The absolute paths that `settings` mean. Touches nothing. Raises `SettingsError` without a home folder."""
     data_dir = (settings.data_dir.expanduser() if settings.data_dir else _default_data_dir()).absolute()
-    database = settings.path_sqlite
-    if settings.database_url:
-        database = Path(settings.database_url.removeprefix(_SQLITE_URL))
+    key_file: Path | None = None
+    if not settings.cipher_key:
+        named = settings.cipher_key_file
+        key_file = named.expanduser().absolute() if named else data_dir / KEY_NAME
+    url = settings.database_url.get_secret_value() if settings.database_url else ""
+    if address.is_postgres(url):
+        return Places(data_dir, None, key_file, settings.database_url)
+    database = Path(url.removeprefix(_SQLITE_URL)) if url else settings.path_sqlite
     database = database.expanduser().absolute() if database else data_dir / DATABASE_NAME
     if database.is_dir():
         database = database / DATABASE_NAME
-    if settings.cipher_key:
-        return Places(data_dir, database, None)
-    key_file = settings.cipher_key_file
-    return Places(data_dir, database, key_file.expanduser().absolute() if key_file else data_dir / KEY_NAME)
+    return Places(data_dir, database, key_file)
 
 
 def _default_data_dir() -> Path:
@@ -53,6 +70,8 @@ def _default_data_dir() -> Path:
 
 def prepare(where: Places) -> None:
     """Makes the folders that are missing, private to the user. Raises `Unavailable` when that cannot be."""
+    if where.database is None:
+        return  # nothing is kept here but the key, and that is not made by just any command
     for folder in (where.data_dir, where.database.parent):
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -66,7 +85,8 @@ def prepare(where: Places) -> None:
 
 
 def cipher_keys(settings: Settings, where: Places, warnings: list[str], create: bool) -> list[bytes]:
-    """The cipher keys, that to encrypt with first. With `create`, a new database gets a new key in a private file.
+    """The cipher keys, that to encrypt with first. With `create`, a new database gets a new key in a private file;
+    one on PostgreSQL is new only when `tasks-server db upgrade` finds it so (`create_key`).
 
     Raises `SettingsError` for a key in no known form, `Corrupt` when a database is there but its key is gone, and
     `Unavailable` when the key file cannot be read or made.
@@ -74,7 +94,7 @@ def cipher_keys(settings: Settings, where: Places, warnings: list[str], create: 
     if settings.cipher_key:
         return parse_keys(settings.cipher_key.get_secret_value(), "CIPHER_KEY")
     assert where.key_file is not None  # `places` says so
-    if create and not where.key_file.exists():
+    if create and where.database is not None and not where.key_file.exists():
         if where.database.exists() and where.database.stat().st_size > 0:
             raise Corrupt(
                 f"the database {where.database} is there, but its cipher key {where.key_file} is not: "
@@ -84,14 +104,34 @@ def cipher_keys(settings: Settings, where: Places, warnings: list[str], create: 
     try:
         text = where.key_file.read_text("ascii", errors="replace")
     except FileNotFoundError:
-        raise Unavailable(
-            f"there is no cipher key {where.key_file}: is this the data folder of a server? "
-            "It is made by the first `tasks-server serve` or `tasks-server owner create`"
-        ) from None
+        raise Unavailable(f"there is no cipher key {where.key_file}: {_advice(where)}") from None
     except OSError as error:
         raise Unavailable(f"cannot read the cipher key {where.key_file}: {error.strerror}") from error
     _keep_private(where.key_file, warnings)
     return parse_keys(text, str(where.key_file))
+
+
+def _advice(where: Places) -> str:
+    if where.database is None:
+        return (
+            "all machines on one database need the same one, so copy the file from where the first "
+            "`tasks-server db upgrade` made it, or set CIPHER_KEY"
+        )
+    return (
+        "is this the data folder of a server? "
+        "It is made by the first `tasks-server serve` or `tasks-server owner create`"
+    )
+
+
+def create_key(where: Places) -> None:
+    """Makes a key for a new database on PostgreSQL, unless there is one. Raises `Unavailable`."""
+    if where.key_file is None or where.key_file.exists():
+        return
+    try:
+        where.key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(f"cannot make the folder {where.key_file.parent}: {error.strerror}") from error
+    create_key_file(where.key_file)
 
 
 def _keep_private(path: Path, warnings: list[str]) -> None:

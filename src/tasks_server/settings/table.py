@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tasks_server.domain import egress, limits
+from tasks_server.store.postgres import address
 
 ENV_PREFIX: Final = "TASKS_SERVER_"
 CONFIG_ENV: Final = "TASKS_SERVER_CONFIG"
@@ -71,10 +72,10 @@ class Settings(BaseSettings):
     path_sqlite: Path | None = _setting(
         None, "The SQLite database file. Default: `tasks.sqlite` in the data folder.", short=True
     )
-    database_url: str | None = _setting(
+    database_url: SecretStr | None = _setting(
         None,
-        "Another way to name the database: `sqlite:////absolute/path` or `sqlite:///relative/path`. "
-        "This version serves SQLite only.",
+        "The database on PostgreSQL, `postgresql://user:password@host:port/name` ([PostgreSQL](postgresql.md)); "
+        "or another way to name a SQLite file: `sqlite:////absolute/path`, `sqlite:///relative/path`.",
         short=True,
     )
     cipher_key: SecretStr | None = _setting(
@@ -211,13 +212,16 @@ class Settings(BaseSettings):
 
     @field_validator("database_url")
     @classmethod
-    def _sqlite_only(cls, value: str | None) -> str | None:
-        if value is None or (value.startswith("sqlite:///") and len(value) > len("sqlite:///")):
-            return value
-        scheme = value.split(":", 1)[0].lower()
-        if scheme.startswith("postgres"):
-            raise ValueError("this version serves SQLite only, not PostgreSQL; use sqlite:///path, or leave it out")
-        raise ValueError("must be sqlite:///relative/path or sqlite:////absolute/path")
+    def _known_database(cls, value: SecretStr | None) -> SecretStr | None:
+        url = value.get_secret_value() if value else ""
+        if address.is_postgres(url):
+            address.check(url)
+        elif value and not (url.startswith("sqlite:///") and len(url) > len("sqlite:///")):
+            raise ValueError(
+                "must be postgresql://USER:PASSWORD@HOST:PORT/DATABASE, "
+                "sqlite:///relative/path or sqlite:////absolute/path"
+            )
+        return value
 
     @classmethod
     def settings_customise_sources(

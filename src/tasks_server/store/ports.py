@@ -414,8 +414,43 @@ class Waking(Protocol):
         ...
 
 
+# Nodes
+
+
+class Node(msgspec.Struct, frozen=True):
+    """A process that works on the store. None: this adapter does not know. Instants by the store's clock."""
+
+    number: int
+    host: str
+    pid: int | None
+    role: str
+    version: str | None
+    started_at: int | None
+    seen_at: int | None
+    alive: bool
+
+
+class Clustering(Protocol):
+    """Asked by the operator."""
+
+    async def nodes(self) -> list[Node]:
+        """The processes that work on the store, by number; those that died a while ago may be among them."""
+        ...
+
+
 class Store(
-    Submitting, Steering, Reading, Owning, Claiming, SigningKeys, Settling, Maintaining, Resealing, Waking, Protocol
+    Submitting,
+    Steering,
+    Reading,
+    Owning,
+    Claiming,
+    SigningKeys,
+    Settling,
+    Maintaining,
+    Resealing,
+    Waking,
+    Clustering,
+    Protocol,
 ):
     """All that an adapter offers."""
 

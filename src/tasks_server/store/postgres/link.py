@@ -4,7 +4,6 @@ import random
 import select
 import threading
 from typing import Any, Final, LiteralString
-from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import errors
@@ -12,6 +11,7 @@ from psycopg.rows import TupleRow
 
 from tasks_server.clock import Clock, DatabaseClock
 from tasks_server.domain.errors import Busy, Corrupt, SchemaOutOfDate, StoreError, Unavailable
+from tasks_server.store.postgres.address import shown
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -55,8 +55,7 @@ class Link:
     @property
     def where(self) -> str:
         """The database for messages, without credentials."""
-        parts = urlsplit(self._url)
-        return f"postgresql://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
+        return shown(self._url)
 
     def connect(self) -> Connection:
         """A connection, in autocommit mode. Raises `Unavailable`; at once while the database recovers."""

@@ -1,11 +1,14 @@
-"""The schema of the database: making and upgrading it (which an operator asks for), and whether it is the one that
-this program needs (which every start asks).
+"""The schema of the database: making and upgrading it (which an operator asks for), and whether it is one that this
+program can work with (which every start asks).
 """
 
+import itertools
 from typing import Any, Final
 
-from tasks_server.domain.errors import SchemaOutOfDate
+from tasks_server.domain.errors import Refused, SchemaOutOfDate
 from tasks_server.store import migrate
+from tasks_server.store.migrate import Applied, Migration
+from tasks_server.store.postgres import roster
 from tasks_server.store.postgres.link import Connection, one
 from tasks_server.store.sealing import Sealer
 
@@ -15,9 +18,11 @@ _UPGRADE_LOCK: Final = 0x7461736B
 """Advisory: two upgrades at once follow each other."""
 
 
-def upgrade(connection: Connection) -> list[str]:
-    """Applies what is missing, all of it or nothing. The names of what was applied."""
-    done = []
+def upgrade(connection: Connection, *, post: bool = False) -> list[str]:
+    """Applies what is missing, all of it or nothing. The names of what was applied. Of a database that is in use:
+    what expands, or with `post` what contracts, up to the first of the other kind. Raises `Refused` when that
+    comes first, or when a node needs what is to be taken away.
+    """
     with connection.transaction():
         connection.execute("SET LOCAL statement_timeout = 0")
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_UPGRADE_LOCK,))
@@ -25,19 +30,32 @@ def upgrade(connection: Connection) -> list[str]:
             "CREATE TABLE IF NOT EXISTS migration "
             "(number integer PRIMARY KEY, name text NOT NULL, checksum text NOT NULL)"
         )
-        for step in migrate.pending(migrate.load(_MIGRATIONS), _applied(connection)):
+        steps = _next(connection, post=post)
+        for step in steps:
             connection.execute(step.sql.encode())
             connection.execute("INSERT INTO migration VALUES (%s, %s, %s)", (step.number, step.name, step.checksum))
-            done.append(step.name)
-    return done
+    return [step.name for step in steps]
+
+
+def is_made(connection: Connection) -> bool:
+    """Whether any migration was ever applied."""
+    (there,) = one(connection, "SELECT to_regclass('migration') IS NOT NULL")
+    return bool(there) and bool(_applied(connection))
+
+
+def preview(connection: Connection) -> list[Migration]:
+    """What is missing, of both kinds. Changes nothing."""
+    return _pending(connection)
 
 
 def verify(connection: Connection, sealer: Sealer, where: str) -> None:
-    """Raises `SchemaOutOfDate` when the schema is not the one that this program needs, `Corrupt` under another key."""
-    (there,) = one(connection, "SELECT to_regclass('migration') IS NOT NULL")
-    pending: list[Any] = migrate.pending(migrate.load(_MIGRATIONS), _applied(connection) if there else {})
-    if pending:
-        has = f"lacks {len(pending)} migrations" if there else "holds no tables of Tasks Server yet"
+    """Raises `SchemaOutOfDate` when this program cannot work with the schema, `Corrupt` under another key."""
+    missing = migrate.needed(_pending(connection))
+    if missing:
+        if not is_made(connection):
+            has = "holds no tables of Tasks Server yet"
+        else:
+            has = f"lacks {len(missing)} migration{'s' if len(missing) > 1 else ''} of this version"
         raise SchemaOutOfDate(f"{where}: the database {has}: run `tasks-server db upgrade`")
     _prove_key(connection, sealer)
 
@@ -47,8 +65,47 @@ def reseal_canary(connection: Connection, sealer: Sealer) -> None:
     connection.execute("UPDATE meta SET value = %s WHERE name = 'canary'", (sealer.seal(_CANARY, b"canary"),))
 
 
-def _applied(connection: Connection) -> dict[int, str]:
-    return dict(connection.execute("SELECT number, checksum FROM migration").fetchall())
+def _next(connection: Connection, *, post: bool) -> list[Migration]:
+    steps = _pending(connection)
+    if not is_made(connection):
+        return steps  # nobody works with it yet
+    turn = list(itertools.takewhile(lambda step: (step.after is not None) == post, steps))
+    if not turn and any((step.after is not None) == post for step in steps):
+        raise _out_of_turn(steps[0])
+    for step in turn:
+        if step.after is not None:
+            _refuse_older(connection, step, step.after)
+    return turn
+
+
+def _out_of_turn(first: Migration) -> Refused:
+    """What stands before a migration is applied before it."""
+    if first.after is None:
+        return Refused(f"{first.name} comes first: run `tasks-server db upgrade`")
+    return Refused(
+        f"{first.name} comes first: once every node runs version {first.after} or newer, "
+        "run `tasks-server db upgrade --post`, then this again"
+    )
+
+
+def _refuse_older(connection: Connection, step: Migration, after: str) -> None:
+    """Nobody may be left who needs what this migration takes away."""
+    wanted = migrate.version_key(after)
+    alive = [node for node in roster.read(connection) if node.alive]
+    older = [node for node in alive if migrate.version_key(node.version or "") < wanted]
+    if older:
+        named = ", ".join(f"{node.host} (pid {node.pid}) with {node.version}" for node in older)
+        raise Refused(f"{step.name} needs every node to run version {after} or newer; older are: {named}")
+
+
+def _pending(connection: Connection) -> list[Migration]:
+    applied = _applied(connection) if is_made(connection) else {}
+    return migrate.pending(migrate.load(_MIGRATIONS), applied, newer_may_expand=True)
+
+
+def _applied(connection: Connection) -> dict[int, Applied]:
+    rows: list[Any] = connection.execute("SELECT number, name, checksum FROM migration").fetchall()
+    return {number: Applied(name, checksum) for number, name, checksum in rows}
 
 
 def _prove_key(connection: Connection, sealer: Sealer) -> None:

@@ -27,7 +27,8 @@ def prepare(connection: apsw.Connection, sealer: Sealer) -> None:
         if connection.pragma("application_id") != APPLICATION_ID:
             connection.pragma("application_id", APPLICATION_ID)
         connection.execute(_BOOKS)
-        applied = {row[0]: row[1] for row in connection.execute("SELECT number, checksum FROM migration")}
+        rows = connection.execute("SELECT number, name, checksum FROM migration")
+        applied = {number: migrate.Applied(name, checksum) for number, name, checksum in rows}
         for step in migrate.pending(migrate.load(_MIGRATIONS), applied):
             connection.execute(step.sql)
             connection.execute("INSERT INTO migration VALUES (?, ?, ?)", (step.number, step.name, step.checksum))

@@ -1,6 +1,7 @@
 """The SQLite adapter: one file, many processes on one machine. This is its door; the rooms behind it do the work."""
 
 import asyncio
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +26,7 @@ from tasks_server.store.ports import (
     InsertAnswer,
     Inserted,
     Look,
+    Node,
     Report,
     Resealed,
     TaskPage,
@@ -289,6 +291,14 @@ class SqliteStore:
 
     async def wait(self, timeout_seconds: float) -> Hints:
         return await self._nodes.wait(timeout_seconds)
+
+    # Nodes
+
+    async def nodes(self) -> list[Node]:
+        """Those that claim tasks. The kernel tells that they live, and nothing else of them."""
+        host = socket.gethostname()
+        living = await asyncio.to_thread(self._nodes.alive)
+        return [Node(number, host, None, "engine", None, None, None, True) for number in sorted(living - {0})]
 
     # Inside
 

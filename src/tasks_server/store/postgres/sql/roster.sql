@@ -1,0 +1,6 @@
+-- Heartbeats are told in the database's time, so that is what they are compared with.
+SELECT
+    number, host, pid, role, version, started_at, seen_at,
+    seen_at > extract(epoch FROM clock_timestamp()) * 1000 - %(alive_ms)s
+FROM node
+ORDER BY number
