@@ -5,10 +5,11 @@ import stat
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from tasks_server.domain.errors import Corrupt, SettingsError, Unavailable
 from tasks_server.settings import Settings
-from tasks_server.settings.places import cipher_keys, parse_keys, places, prepare
+from tasks_server.settings.places import cipher_keys, create_key, parse_keys, places, prepare
 
 KEY = "0123456789abcdef" * 4
 
@@ -32,8 +33,38 @@ def test_the_database_may_be_named_in_three_ways(monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     assert places(Settings(path_sqlite=Path("a.sqlite"))).database == tmp_path / "a.sqlite"
     assert places(Settings(path_sqlite=tmp_path)).database == tmp_path / "tasks.sqlite"
-    assert places(Settings(database_url="sqlite:///b.sqlite")).database == tmp_path / "b.sqlite"
-    assert places(Settings(database_url="sqlite:////c/d.sqlite")).database == Path("/c/d.sqlite")
+    assert places(Settings(database_url=SecretStr("sqlite:///b.sqlite"))).database == tmp_path / "b.sqlite"
+    assert places(Settings(database_url=SecretStr("sqlite:////c/d.sqlite"))).database == Path("/c/d.sqlite")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me:s3cret@db.example:5433/tasks?sslpassword=s3cret", "postgresql://db.example:5433/tasks"),
+        ("postgres://me:s3cret@one,two:5433/tasks?target_session_attrs=any", "postgresql://one,two:5433/tasks"),
+        ("postgresql://me@[::1]:5432/tasks", "postgresql://[::1]:5432/tasks"),
+        ("postgresql:///tasks?host=/run/postgresql", "postgresql:///run/postgresql/tasks"),
+        ("postgresql://", "postgresql://"),
+    ],
+)
+def test_a_database_elsewhere_is_shown_without_its_password(tmp_path: Path, url: str, shown: str) -> None:
+    where = places(Settings(data_dir=tmp_path / "x", database_url=SecretStr(url)))
+    assert (where.database, where.locator, where.shown) == (None, url, shown)
+    assert "s3cret" not in repr(where)
+    prepare(where)
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_key_of_a_database_elsewhere_is_made_for_a_new_one_only(tmp_path: Path) -> None:
+    where = places(Settings(data_dir=tmp_path / "x", database_url=SecretStr("postgresql://db/tasks")))
+    with pytest.raises(Unavailable, match=r"all machines on one database need the same one.*or set CIPHER_KEY"):
+        cipher_keys(Settings(), where, [], create=True)
+    create_key(where)
+    keys = cipher_keys(Settings(), where, [], create=False)
+    create_key(where)
+    assert cipher_keys(Settings(), where, [], create=False) == keys
+    create_key(places(Settings(data_dir=tmp_path / "y", cipher_key=SecretStr(KEY))))
+    assert not (tmp_path / "y").exists()
 
 
 def test_the_first_start_makes_a_private_folder_and_key(tmp_path: Path) -> None:
