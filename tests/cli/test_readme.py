@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import DEADLINE_SECONDS, Serve
+from tests.postgres.databases import Databases
 from tests.tidy.documents import ROOT
 
 pytestmark = pytest.mark.process
@@ -31,6 +32,28 @@ def test_the_first_task(serve: Serve, tmp_path: Path) -> None:
     assert '"state": "SUCCESS"' in ended.stdout
     assert '"statusCode": 200' in ended.stdout
     assert '"event": "attempt_success"' in ended.stdout
+
+
+def test_many_machines(databases: Databases, tmp_path: Path) -> None:
+    (block,) = blocks("Many machines")
+    url = re.search(r"postgresql://\S+", block)
+    assert url
+    serve = re.search(r".*/tasks-server serve.*\n", block)
+    assert serve
+    script = block.replace(url[0], databases.bare()).replace(serve[0], "").replace(".venv/bin/", "")
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    ended = subprocess.run(
+        ["sh", "-euc", script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "Applied 0001_model." in ended.stdout
+    assert "No process works on the database." in ended.stdout
 
 
 def test_the_command_line(serve: Serve, tmp_path: Path) -> None:
