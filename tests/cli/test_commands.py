@@ -1,12 +1,15 @@
 """The commands for owners and tasks, on a database without a server."""
 
+import asyncio
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tasks_server import __version__
+from tasks_server.store.sqlite.nodes import Nodes
 from tests.cli.conftest import Cli, Result
 
 UNKNOWN = "0" * 24
@@ -296,3 +299,23 @@ def test_states_are_shown_in_the_words_of_the_api(cli: Cli, shop: dict[str, str]
     assert refused.code == 2
     assert "--state: is no state" in refused.err
     assert "RUNNING, PAUSED, SUCCESS, ERROR, REVOKED, scheduled" in refused.err
+
+
+def test_nodes_of_sqlite_are_its_engines(cli: Cli, data_dir: Path) -> None:
+    assert cli("owner", "create", "first-shop").code == 0
+    assert cli("nodes").out == "No process works on the database.\n"
+    engine = Nodes(data_dir / "tasks.sqlite")
+
+    with asyncio.Runner() as runner:
+
+        async def join() -> None:
+            engine.open()
+            engine.join()
+
+        runner.run(join())
+        found = cli("nodes", "--json").json()
+        engine.close()
+    assert isinstance(found, list)
+    (node,) = found
+    assert (node["role"], node["alive"], node["host"]) == ("engine", True, socket.gethostname())
+    assert cli("nodes", "--json").json() == []

@@ -240,9 +240,3 @@ def test_another_key(serve: Serve) -> None:
     assert status == 3
     assert said.count("tasks-server: ") == 1
     assert "aaaa" not in said
-
-
-def test_postgres() -> None:
-    status, said = serve_in_vain(DATABASE_URL="postgresql://localhost/tasks")
-    assert status == 2
-    assert "this version serves SQLite only" in said

@@ -3,7 +3,6 @@ to look behind it where no port does.
 """
 
 import asyncio
-import importlib.util
 from collections import Counter
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -15,6 +14,7 @@ import pytest
 
 from tasks_server.clock import Clock
 from tasks_server.store.ports import Store
+from tasks_server.store.postgres.store import PostgresStore
 from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite.store import SqliteStore
 from tests.postgres.databases import Databases
@@ -142,8 +142,6 @@ class Postgres:
         self._urls: WeakKeyDictionary[Store, str] = WeakKeyDictionary()
 
     def make(self, folder: Path, clock: Clock, *masters: bytes) -> Store:
-        from tasks_server.store.postgres.store import PostgresStore
-
         url = Databases.lend(folder, self._through)
         if url is None:
             pytest.skip("PgBouncer is not installed (Debian: apt-get install pgbouncer)")
@@ -221,6 +219,6 @@ def _counts(rows: list[tuple]) -> Counts:
 ADAPTERS: Final[dict[str, Adapter]] = {
     "sqlite-memory": SqliteMemory(),
     "sqlite-file": Sqlite(),
+    "postgres": Postgres(POSTGRES),
+    "pgbouncer": Postgres(PGBOUNCER),
 }
-if importlib.util.find_spec("tasks_server.store.postgres.store"):
-    ADAPTERS |= {"postgres": Postgres(POSTGRES), "pgbouncer": Postgres(PGBOUNCER)}

@@ -27,12 +27,13 @@ from tasks_server.store.ports import (
     InsertAnswer,
     Inserted,
     Look,
+    Node,
     Report,
     Resealed,
     TaskPage,
     TaskQuery,
 )
-from tasks_server.store.postgres import schema
+from tasks_server.store.postgres import roster, schema
 from tasks_server.store.postgres.claiming import Claims
 from tasks_server.store.postgres.days import Days
 from tasks_server.store.postgres.folding import Folded
@@ -52,6 +53,8 @@ from tasks_server.store.sealing import Sealer, spec_context
 
 _HINT_AHEAD_MS: Final = 60_000
 """Engines look by themselves at least this often, so that only tasks due sooner are worth a hint."""
+COMMAND_LINE: Final = "command line"
+"""The role of those who come and go; others are nodes as long as they are open."""
 FOLLOW_SECONDS: Final = 2.0
 """How soon a process seals with a key that was put into the key file."""
 
@@ -65,10 +68,11 @@ class PostgresStore:
     """
 
     def __init__(
-        self, url: str, sealer: Sealer, clock: Clock, *, durable: bool = True, role: str = "command line"
+        self, url: str, sealer: Sealer, clock: Clock, *, durable: bool = True, role: str = COMMAND_LINE
     ) -> None:
         self._sealer = sealer
         self._clock = clock
+        self._serves = role != COMMAND_LINE
         self._link = Link(url, clock, durable=durable)
         self._lanes = Lanes()
         self._nodes = Nodes(self._link, clock, role)
@@ -96,6 +100,8 @@ class PostgresStore:
         except BaseException:
             await self.close()
             raise
+        if self._serves:
+            self._join()
         if self._sealer.follows:
             self._tasks.append(asyncio.create_task(self._follow_keys(), name="keys"))
 
@@ -294,6 +300,12 @@ class PostgresStore:
         self._join()
         return await self._hinting.wait(timeout_seconds)
 
+    # Nodes
+
+    async def nodes(self) -> list[Node]:
+        found: list[Node] = await self._do("read", self._roster, None)
+        return found
+
     # Inside
 
     async def _follow_keys(self) -> None:
@@ -319,6 +331,10 @@ class PostgresStore:
         schema.verify(connection, self._sealer, self._link.where)
         fill_in(connection, self._sealer)
         return [None] * len(items)
+
+    @staticmethod
+    def _roster(connection: Connection, items: Sequence[None]) -> Sequence[list[Node]]:
+        return [roster.read(connection)] * len(items)
 
     def _do(self, kind: str, batch: Batch, item: Any, rows: int = 1) -> "asyncio.Future[Any]":
         """Asks a batch function to do something, on the connection for that kind of work."""
