@@ -129,6 +129,14 @@ class Databases:
         self._bare.append(name)
         return named(self._url(), name)
 
+    def keep(self) -> str:
+        """The URL of a database without any table, until it is thrown away."""
+        return named(self._url(), self._create())
+
+    def throw_away(self, url: str) -> None:
+        """Removes a database of `keep`."""
+        self._drop(urlsplit(url).path.removeprefix("/"))
+
     def take_back(self) -> None:
         """The test is over. Fails when it left connections open."""
         left: list[str] = []
