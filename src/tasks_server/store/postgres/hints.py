@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import os
 import secrets
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -151,12 +153,18 @@ class _Ear(threading.Thread):
         self._link = link
         self._tell = tell
         self._ending = threading.Event()
+        self._lock = threading.Lock()
+        self._connection: Connection | None = None
         self.hears = False
         """Whether notifications come through, as was tried out."""
 
     def end(self) -> None:
-        """Ends the thread and its connection."""
+        """Ends the thread and its connection, whatever it waits for."""
         self._ending.set()
+        with self._lock, contextlib.suppress(psycopg.Error, OSError):
+            if self._connection is not None:
+                with socket.socket(fileno=os.dup(self._connection.fileno())) as line:
+                    line.shutdown(socket.SHUT_RDWR)
         self.join()
 
     def run(self) -> None:
@@ -168,7 +176,11 @@ class _Ear(threading.Thread):
 
     def _listen(self) -> None:
         connection = self._link.connect()
+        with self._lock:
+            self._connection = connection
         try:
+            if self._ending.is_set():
+                return
             connection.execute(f"LISTEN {CHANNEL}")
             if not self._comes_through(connection):
                 self._ending.wait(60 * _AGAIN_SECONDS)
@@ -179,7 +191,9 @@ class _Ear(threading.Thread):
                 for notification in connection.notifies(timeout=_HEAR_SECONDS):
                     self._tell(notification.payload)
         finally:
-            connection.close()
+            with self._lock:
+                self._connection = None
+                connection.close()
 
     def _comes_through(self, connection: Connection) -> bool:
         """Whether what another connection says is heard on this one: a pooler may stand in between."""
