@@ -1,0 +1,244 @@
+"""The door of every adapter: the methods of the ports, each handed to the room behind that does it, as work of one
+kind. Where and how that kind of work is done, the adapter says.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+
+from msgspec.structs import replace
+
+from tasks_server.clock import Clock
+from tasks_server.domain import limits
+from tasks_server.domain.attempt import Attempt, Event
+from tasks_server.domain.errors import RequestError
+from tasks_server.domain.owner import Owner, OwnerKey
+from tasks_server.domain.signing import Signing, SigningSecret
+from tasks_server.domain.task import NewTask, Task
+from tasks_server.store.batching import Batch
+from tasks_server.store.ports import (
+    Choose,
+    Claimed,
+    Decide,
+    DecideSigning,
+    Duplicate,
+    InsertAnswer,
+    Inserted,
+    Look,
+    Report,
+    Resealed,
+    TaskPage,
+    TaskQuery,
+)
+from tasks_server.store.sealing import Sealer, spec_context
+
+Kind = Literal["submit", "steer", "read", "claim", "settle", "duty"]
+"""Work that may share a connection and a transaction: tasks taken in; changes by hand; reading; claims; outcomes;
+background duties."""
+_HINT_AHEAD_MS: Final = 60_000
+"""Engines look by themselves at least this often, so that only tasks due sooner are worth a hint."""
+FOLLOW_SECONDS: Final = 2.0
+"""How soon a process seals with a key that was put into the key file."""
+
+
+class Door(ABC):
+    """What an adapter's store derives from. It sets the rooms (whose classes bear the same names in every adapter),
+    the sealer and the clock.
+    """
+
+    _sealer: Sealer
+    _clock: Clock
+    _submissions: Any
+    _steerings: Any
+    _listings: Any
+    _ownings: Any
+    _signings: Any
+    _claims: Any
+    _settlements: Any
+    _maintenance: Any
+    _resealings: Any
+
+    @abstractmethod
+    def _do(self, kind: Kind, batch: Batch, item: Any, rows: int = 1) -> "asyncio.Future[Any]":
+        """Asks a batch function to do an item of about so many rows. Raises `Unavailable` when it is not open."""
+
+    @abstractmethod
+    def _join(self) -> None:
+        """From the first work on, this process is one of the nodes. Called before every such work."""
+
+    @abstractmethod
+    def hint_work(self, at: int) -> None: ...
+
+    # Submitting
+
+    async def insert(self, task: NewTask) -> InsertAnswer:
+        return await self.insert_batch((task,))
+
+    async def insert_batch(self, tasks: Sequence[NewTask]) -> InsertAnswer:
+        seal = self._sealer.seal
+        soonest = tasks[0].due_at
+        sealed = []
+        for task in tasks:
+            sealed.append(replace(task, spec=seal(task.spec, spec_context(task.id))))
+            soonest = min(soonest, task.due_at)
+        answer: InsertAnswer = await self._do("submit", self._submissions.insert, sealed, len(sealed))
+        if isinstance(answer, Inserted) and soonest <= tasks[0].created_at + _HINT_AHEAD_MS:
+            self.hint_work(soonest)
+        return answer
+
+    async def replay(self, owner: str, key: str, digest: bytes, now: int) -> Duplicate | None:
+        found: Duplicate | None = await self._do("read", self._submissions.replay, (owner, key, digest, now))
+        return found
+
+    # Steering
+
+    async def change(self, owner: str | None, task_id: str, decide: Decide) -> Task | None:
+        answer: Task | RequestError | None = await self._do("steer", self._steerings.change, (owner, task_id, decide))
+        if isinstance(answer, RequestError):
+            raise answer
+        return answer
+
+    async def delete(self, owner: str | None, task_id: str) -> bool:
+        done: bool = await self._do("steer", self._steerings.delete, (owner, task_id))
+        return done
+
+    # Reading
+
+    async def task(self, owner: str | None, task_id: str) -> Task | None:
+        found: Task | None = await self._do("read", self._listings.task, (owner, task_id))
+        return found
+
+    async def spec(self, owner: str | None, task_id: str) -> bytes | None:
+        found: bytes | None = await self._do("read", self._listings.spec, (owner, task_id))
+        return found
+
+    async def tasks(self, query: TaskQuery) -> TaskPage:
+        page: TaskPage = await self._do("read", self._listings.tasks, query)
+        return page
+
+    async def attempts(self, owner: str | None, task_id: str) -> list[Attempt]:
+        found: list[Attempt] = await self._do("read", self._listings.attempts, (owner, task_id))
+        return found
+
+    async def events(self, owner: str | None, task_id: str) -> list[Event]:
+        found: list[Event] = await self._do("read", self._listings.events, (owner, task_id))
+        return found
+
+    # Owning
+
+    async def create_owner(self, owner: Owner, key: OwnerKey, digest: bytes, secret: SigningSecret) -> bool:
+        created: bool = await self._do("steer", self._ownings.create, (owner, key, digest, secret))
+        return created
+
+    async def owner(self, owner_id: str) -> Owner | None:
+        found: Owner | None = await self._do("read", self._ownings.by_id, owner_id)
+        return found
+
+    async def owner_by_name(self, name: str) -> Owner | None:
+        found: Owner | None = await self._do("read", self._ownings.by_name, name)
+        return found
+
+    async def owner_by_key(self, digest: bytes) -> Owner | None:
+        found: Owner | None = await self._do("read", self._ownings.by_key, digest)
+        return found
+
+    async def owners(self, after: str = "", limit: int = limits.PAGE_SIZE_MAX) -> list[Owner]:
+        found: list[Owner] = await self._do("read", self._ownings.page, (after, limit))
+        return found
+
+    async def set_limit(self, owner_id: str, tasks_in_queue_max: int) -> bool:
+        done: bool = await self._do("steer", self._ownings.set_limit, (owner_id, tasks_in_queue_max))
+        return done
+
+    async def delete_owner(self, owner_id: str) -> bool | None:
+        done: bool | None = await self._do("steer", self._ownings.delete, owner_id)
+        return done
+
+    async def add_key(self, owner_id: str, key: OwnerKey, digest: bytes, keys_max: int) -> bool:
+        done: bool = await self._do("steer", self._ownings.add_key, (owner_id, key, digest, keys_max))
+        return done
+
+    async def keys(self, owner_id: str) -> list[OwnerKey]:
+        found: list[OwnerKey] = await self._do("read", self._ownings.keys, owner_id)
+        return found
+
+    async def remove_key(self, owner_id: str, key_id: str) -> bool | None:
+        done: bool | None = await self._do("steer", self._ownings.remove_key, (owner_id, key_id))
+        return done
+
+    async def signing(self, owner_id: str) -> Signing | None:
+        found: Signing | None = await self._do("read", self._signings.of_owner, owner_id)
+        return found
+
+    async def change_signing(self, owner_id: str, decide: DecideSigning) -> Signing | None:
+        answer: Signing | RequestError | None = await self._do("steer", self._signings.change, (owner_id, decide))
+        if isinstance(answer, RequestError):
+            raise answer
+        return answer
+
+    async def signing_keys(self, owners: Sequence[int]) -> dict[int, Signing]:
+        found: dict[int, Signing] = await self._do("read", self._signings.of_handles, owners)
+        return found
+
+    # Claiming and settling
+
+    async def claim(self, look: Look, choose: Choose) -> Claimed:
+        self._join()
+        claimed: Claimed = await self._do("claim", self._claims.claim, (look, choose))
+        self._claims.open(claimed)
+        return claimed
+
+    async def settle(self, reports: Sequence[Report]) -> set[int]:
+        lost: set[int] = await self._do("settle", self._settlements.settle, reports, len(reports))
+        again = [report.settlement.due_at for report in reports if not report.settlement.ended_at]
+        if again:  # retries, repeats and what was given back: whoever sleeps may have to wake for them
+            self.hint_work(min(again))
+        return lost
+
+    async def extend(self, leases: Sequence[tuple[int, int]], lease_until: int) -> set[int]:
+        lost: set[int] = await self._do("settle", self._settlements.extend, (leases, lease_until))
+        return lost
+
+    async def held(self, leases: Sequence[tuple[int, int]]) -> set[int]:
+        held: set[int] = await self._do("read", self._settlements.held, leases)
+        return held
+
+    # Maintaining
+
+    async def rescue(self, now: int, limit: int) -> int:
+        self._join()
+        count: int = await self._do("duty", self._settlements.rescue, (now, limit))
+        if count:
+            self.hint_work(now)
+        return count
+
+    async def expire(self, now: int, limit: int) -> int:
+        count: int = await self._do("duty", self._maintenance.expire, (now, limit))
+        return count
+
+    async def prune(self, before: int, limit: int) -> int:
+        count: int = await self._do("duty", self._maintenance.prune, (before, self._clock.now(), limit))
+        return count
+
+    # Changing keys
+
+    async def reseal(self, after: tuple[int, int, int], limit: int) -> Resealed:
+        done: Resealed = await self._do("steer", self._resealings.step, (after, limit), limit)
+        return done
+
+    async def keys_used(self) -> dict[bytes, int]:
+        found: dict[bytes, int] = await self._do("read", self._resealings.used, None)
+        return found
+
+    # Waking
+
+    # Nodes
+
+    # Inside
+
+    async def _follow_keys(self) -> None:
+        """Takes over a changed key, so that nothing is sealed with an old one for long."""
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            self._sealer.refresh()
