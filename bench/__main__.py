@@ -6,10 +6,11 @@ import subprocess
 import sys
 from typing import Final
 
-from bench import report, table
+from bench import databases, report, table
 from bench.processes import needed
 from bench.report import ROOT, say
 
+_POSTGRES: Final = ("--store", "postgres")
 BENCHMARKS: Final[dict[str, list[str]]] = {
     "whole_path": ["whole_path"],
     "whole_path_batch": ["whole_path", "--batch", "100"],
@@ -24,9 +25,22 @@ BENCHMARKS: Final[dict[str, list[str]]] = {
     "idle": ["idle"],
     "startup": ["startup"],
     "fairness": ["fairness"],
+    "whole_path_postgres": ["whole_path", *_POSTGRES],
+    "whole_path_batch_postgres": ["whole_path", "--batch", "100", *_POSTGRES],
+    "drain_postgres": ["drain", *_POSTGRES],
+    "drain_engine_postgres": ["drain", "--by", "engine", *_POSTGRES],
+    "register_postgres": ["register", *_POSTGRES],
+    "lateness_postgres": ["lateness", *_POSTGRES],
+    "idle_postgres": ["idle", "--seconds", "10", "--tasks", "200000", *_POSTGRES],
+    "claim_backlog_postgres": ["claim_backlog", *_POSTGRES],
 }
 _SECONDS_MAX: Final = 900
 _STOP_SECONDS_MAX: Final = 60
+
+
+def _on(words: list[str]) -> str:
+    """On which kind of database a benchmark runs."""
+    return "postgres" if "postgres" in words else "sqlite"
 
 
 def _run(name: str, quick: bool) -> bool:
@@ -46,20 +60,22 @@ def _run(name: str, quick: bool) -> bool:
 
 def main() -> int:
     parser = report.parser(__doc__)
-    parser.add_argument("--only", nargs="+", choices=list(BENCHMARKS), help="which benchmarks (default: all)")
+    parser.add_argument("--only", nargs="+", choices=list(BENCHMARKS), help="which benchmarks (default: all on SQLite)")
     parser.add_argument("--list", action="store_true", help="name them and end")
+    databases.choose(parser)
     arguments = parser.parse_args()
+    names = arguments.only or [name for name, words in BENCHMARKS.items() if _on(words) == arguments.store]
     if arguments.list:
         print("\n".join(f"python -m bench.{' '.join(words)}" for words in BENCHMARKS.values()))
         return 0
     needed("wrk", "wrk")
     needed("nginx", "nginx-light")
     failed = []
-    for name in arguments.only or BENCHMARKS:
+    for name in names:
         say(name)
         if not _run(name, arguments.quick):
             failed.append(name)
-    print(table.budgets(quick=arguments.quick, only=arguments.only))
+    print(table.budgets(quick=arguments.quick, only=names))
     if failed:
         print(f"These failed, or found that a promise was broken: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0

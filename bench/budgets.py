@@ -55,6 +55,7 @@ class Budget(msgspec.Struct, frozen=True):
 
 _PER_SECOND: Final = "tasks/s"
 _IN_AND_OUT: Final = "in_and_out_per_second"
+_TIMES_10K: Final = "times 10 thousand"
 _IDLE_GROWTH: Final = "more memory with one million scheduled tasks"
 
 BUDGETS: Final = [
@@ -90,4 +91,21 @@ BUDGETS: Final = [
     Budget("the same, to the same target", "fairness", "owners.same_target.late_ms.max", "under", 100, "ms"),
     Budget("task beside 200 to a slow target", "fairness", "slow_target.during.late_ms.max", "under", None, "ms"),
     Budget("the same before they are due", "fairness", "slow_target.before.late_ms.max", "under", None, "ms"),
+    Budget("PostgreSQL: whole path, one a request", "whole_path_postgres", _IN_AND_OUT, "at least", 3_000, _PER_SECOND),
+    Budget("whole path, batches of 100", "whole_path_batch_postgres", _IN_AND_OUT, "at least", 5_000, _PER_SECOND),
+    Budget("drain of tasks due at one instant", "drain_postgres", "final_per_second", "at least", 6_000, _PER_SECOND),
+    Budget("drain, engine started late", "drain_engine_postgres", "final_per_second", "at least", 6_000, _PER_SECOND),
+    Budget("lateness p50 at 300 tasks/s", "lateness_postgres", "late_ms.p50", "at most", None, "ms"),
+    Budget("lateness p99 at 300 tasks/s", "lateness_postgres", "late_ms.p99", "under", 25, "ms"),
+    Budget("early deliveries", "lateness_postgres", "early", "at most", 0, "tasks"),
+    Budget("register p99, 64 connections", "register_postgres", "single.latency_ms.p99", "under", None, "ms"),
+    Budget("register, 64 connections", "register_postgres", "single.per_second", "at least", None, _PER_SECOND),
+    Budget("batch register", "register_postgres", "batch.per_second", "at least", None, _PER_SECOND),
+    Budget("claim, 1 million waiting", "claim_backlog_postgres", "ratios.waiting_1m", "under", 1.2, _TIMES_10K),
+    Budget("claim, 10 million waiting", "claim_backlog_postgres", "ratios.waiting_10m", "under", 1.2, _TIMES_10K),
+    Budget("claim, full target", "claim_backlog_postgres", "ratios.full_target", "under", 1.2, _TIMES_10K),
+    Budget("claim, full owner", "claim_backlog_postgres", "ratios.full_owner", "under", 1.2, _TIMES_10K),
+    Budget("claim, 10 000 owners", "claim_backlog_postgres", "ratios.owners_10k", "under", None, "times one"),
+    Budget("idle", "idle_postgres", "fresh.cpu_percent", "under", 1, "% of a core"),
+    Budget("idle, scheduled tasks there", "idle_postgres", "scheduled.cpu_percent", "under", 1, "% of a core"),
 ]

@@ -15,9 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from bench import report
+from bench import databases, report
+from bench.databases import Database, Postgres
 from bench.report import Report, say, spread
-from bench.rows import Filler
+from bench.rows import Filler, Filling, PostgresFiller
 from tasks_server.clock import SystemClock
 from tasks_server.domain import ids, limits
 from tasks_server.domain.owner import Owner, OwnerKey
@@ -25,7 +26,8 @@ from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec, encod
 from tasks_server.domain.signing import SigningSecret
 from tasks_server.domain.task import NewTask, State
 from tasks_server.engine.shares import Held, Slots, share
-from tasks_server.store.ports import Group, Line, Look, Quota
+from tasks_server.store.ports import Group, Line, Look, Quota, Store
+from tasks_server.store.postgres.store import PostgresStore
 from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite.store import SqliteStore
 
@@ -40,9 +42,14 @@ _CLOCK: Final = SystemClock()
 class Case:
     """One database: `claims` times 64 tasks of the owner `worker` to claim, beside whatever makes the case."""
 
-    def __init__(self, path: Path, claims: int) -> None:
-        self.store = SqliteStore(path, Sealer(bytes(32)), _CLOCK, durable=False)
-        self._path = path
+    def __init__(self, place: Path | Postgres, claims: int) -> None:
+        sealer = Sealer(bytes(32))
+        self.store: Store
+        if isinstance(place, Postgres):
+            self.store = PostgresStore(place.url, sealer, _CLOCK, durable=False)
+        else:
+            self.store = SqliteStore(place, sealer, _CLOCK, durable=False)
+        self._place = place
         self._claims = claims
         self._excluded: frozenset[str] = frozenset()
         self._held = Held(0, {}, {})
@@ -69,7 +76,8 @@ class Case:
                 await asyncio.gather(*(self.store.insert(task) for task in tasks))
         await self._owner(_BUSY)
         await self.store.close()
-        with Filler(self._path) as filler:
+        with self._filler() as filler:
+            busy = filler.owner(_BUSY)
             if waiting:
                 filler.add(waiting, "scheduled", owner=_BUSY, now=now)
             if full_target:
@@ -79,8 +87,19 @@ class Case:
                 filler.add(full_owner, "available", owner=_BUSY, now=now, target="busy.example:80")
         await self.store.open()
         if full_owner:
-            (busy,) = await self.store._read(_seq_of, _BUSY)
             self._held = Held(_CLAIM, {busy: _CLAIM}, {})
+
+    def _filler(self) -> Filling:
+        return PostgresFiller(self._place) if isinstance(self._place, Postgres) else Filler(self._place)
+
+    def size_bytes(self) -> int:
+        """What the database takes on disk."""
+        if not isinstance(self._place, Postgres):
+            return self._place.stat().st_size
+        with self._place.connected() as connection:
+            row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+            assert row is not None
+            return int(row[0])
 
     async def _owner(self, name: str) -> str:
         now = _CLOCK.now()
@@ -105,10 +124,6 @@ class Case:
         return share(groups, slots, self._held)
 
 
-def _seq_of(connection: Any, items: Sequence[str]) -> list[Any]:
-    return [connection.execute("SELECT seq FROM owner WHERE name = ?", (name,)).fetchone() for name in items]
-
-
 def _task(owner: str, now: int) -> NewTask:
     spec = encode_spec(TaskSpec(HttpRequest(f"http://{_FREE}/hook", "POST", data={"order": 17}), TaskConfig()))
     return NewTask(
@@ -124,7 +139,9 @@ def _task(owner: str, now: int) -> NewTask:
     )
 
 
-async def measure(folder: Path, claims: int, chosen: dict[str, dict[str, int]]) -> tuple[dict[str, Any], list[str]]:
+async def measure(
+    folder: Path, database: Database, claims: int, chosen: dict[str, dict[str, int]]
+) -> tuple[dict[str, Any], list[str]]:
     """Fills and times the cases; the results and the faults."""
     faults: list[str] = []
     cases: dict[str, Case] = {}
@@ -132,11 +149,11 @@ async def measure(folder: Path, claims: int, chosen: dict[str, dict[str, int]]) 
     for name, parts in chosen.items():
         say(f"filling {name}")
         began = time.monotonic()
-        path = folder / f"{name}.sqlite"
-        case = cases[name] = Case(path, claims)
+        place = database.another() if isinstance(database, Postgres) else folder / f"{name}.sqlite"
+        case = cases[name] = Case(place, claims)
         await case.fill(**parts)
         results["fill_seconds"][name] = round(time.monotonic() - began, 1)
-        results["database_mb"][name] = round(path.stat().st_size / 1e6)
+        results["database_mb"][name] = round(case.size_bytes() / 1e6)
     say("claiming")
     order = list(cases.values())
     for index in range(claims):
@@ -175,13 +192,19 @@ def _cases(arguments: argparse.Namespace) -> dict[str, dict[str, int]]:
 def main() -> int:
     parser = report.parser(__doc__)
     parser.add_argument("--claims", type=int, help="timed claims a case (default: 400; quick: 100)")
+    databases.choose(parser)
     arguments = parser.parse_args()
     claims = arguments.claims or (100 if arguments.quick else 400)
     cases = _cases(arguments)
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        results, faults = asyncio.run(measure(Path(folder), claims, cases))
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        databases.database(arguments.store) as database,
+    ):
+        results, faults = asyncio.run(measure(Path(folder), database, claims, cases))
+        conditions = database.conditions
     parameters = {"claims": claims, "tasks_a_claim": _CLAIM, "cases": cases}
-    return report.finish(Report("claim_backlog", arguments.quick, parameters, results, faults))
+    name = databases.named("claim_backlog", arguments.store)
+    return report.finish(Report(name, arguments.quick, parameters, results, faults, conditions))
 
 
 if __name__ == "__main__":

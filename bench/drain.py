@@ -16,8 +16,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from bench import load, report
+from bench import databases, load, report
+from bench.databases import Database
 from bench.judging import faults_of
+from bench.processes import Usage
 from bench.report import Report, say
 from bench.server import Account, Server, cost
 from bench.target import Nginx, repeats
@@ -31,15 +33,16 @@ _REGISTER_PER_SECOND_MIN: Final = {"plain": 4_000, "tls": 400, "hosts": 4_000}
 class Drain:
     """One run in `folder`."""
 
-    def __init__(self, folder: Path, count: int, to: To = "plain") -> None:
+    def __init__(self, folder: Path, database: Database, count: int, to: To = "plain") -> None:
         self.folder = folder
+        self.database = database
         self.count = count
         self.to = to
         self.faults: list[str] = []
 
     def by_due(self) -> dict[str, Any]:
         """The engine waits for the instant with everything in its hands."""
-        server = Server(self.folder / "data")
+        server = Server(self.folder / "data", database=self.database)
         account = server.account()
         with self._target() as target, server:
             due_at = time.time() + 2 + self.count / _REGISTER_PER_SECOND_MIN[self.to]
@@ -47,18 +50,19 @@ class Drain:
             if time.time() > due_at:
                 self.faults.append("the registration took too long: the first tasks were due before its end")
             time.sleep(max(0.0, due_at - time.time()))
-            return registered | self._measure(server, target, due_at)
+            return registered | self._measure(server, target, server.usage(), due_at)
 
     def by_engine(self) -> dict[str, Any]:
         """The engine finds the backlog when it starts."""
-        server = Server(self.folder / "data", role="api")
+        server = Server(self.folder / "data", role="api", database=self.database)
         account = server.account()
         with self._target() as target:
             with server:
                 registered = self._register(server, account, self._tasks(target, None))
-            engine = Server(self.folder / "data", role="engine")
+            engine = Server(self.folder / "data", role="engine", database=self.database)
+            before = self.database.usage()
             with engine:
-                return registered | self._measure(engine, target, None)
+                return registered | self._measure(engine, target, before, None)
 
     def _target(self) -> Nginx:
         return Nginx(self.folder / "nginx", tls=self.to == "tls", every_address=self.to == "hosts")
@@ -83,9 +87,9 @@ class Drain:
         seconds = time.monotonic() - began
         return {"registered_per_second": round(self.count / seconds, 1)}
 
-    def _measure(self, server: Server, target: Nginx, due_at: float | None) -> dict[str, Any]:
-        """From `due_at` (None: the first delivery) until the last is recorded."""
-        before, target_before = ({}, 0.0) if due_at is None else (server.usage(), target.cpu_seconds())
+    def _measure(self, server: Server, target: Nginx, before: dict[str, Usage], due_at: float | None) -> dict[str, Any]:
+        """From `due_at` (None: the first delivery) until the last is recorded; what was used since `before`."""
+        target_before = 0.0 if due_at is None else target.cpu_seconds()
         say("draining")
         final_at = server.wait_until_final(120)
         used, target_cpu = server.usage(), target.cpu_seconds() - target_before
@@ -118,16 +122,22 @@ def main() -> int:
     parser.add_argument("--by", choices=["due", "engine"], default="due", help="what sets them off")
     parser.add_argument("--to", choices=get_args(To), default="plain", help="what the target is")
     parser.add_argument("--tasks", type=int, help="how many (default: 100000; quick: 20000)")
+    databases.choose(parser)
     arguments = parser.parse_args()
     count = arguments.tasks or (20_000 if arguments.quick else 100_000)
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        drain = Drain(Path(folder), count, arguments.to)
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        databases.database(arguments.store) as database,
+    ):
+        drain = Drain(Path(folder), database, count, arguments.to)
         results = drain.by_due() if arguments.by == "due" else drain.by_engine()
+        conditions = database.conditions
     name = "drain" if arguments.by == "due" else "drain_engine"
     if arguments.to != "plain":
         name += f"_{arguments.to}"
+    name = databases.named(name, arguments.store)
     parameters = {"by": arguments.by, "to": arguments.to, "tasks": count, "target": "nginx"}
-    return report.finish(Report(name, arguments.quick, parameters, results, drain.faults))
+    return report.finish(Report(name, arguments.quick, parameters, results, drain.faults, conditions))
 
 
 if __name__ == "__main__":

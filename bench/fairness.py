@@ -122,9 +122,8 @@ def owners(folder: Path, count: int) -> tuple[dict[str, Any], list[str]]:
 
 
 def _ids_of(server: Server, owner: str) -> set[str]:
-    with server.reading() as connection:
-        statement = "SELECT t.id FROM task AS t JOIN owner AS o ON o.seq = t.owner WHERE o.name = ?"
-        return {row[0] for row in connection.execute(statement, (owner,))}
+    with server.stored as rows:
+        return rows.ids_of(owner)
 
 
 def slow_target(folder: Path) -> tuple[dict[str, Any], list[str]]:

@@ -11,7 +11,8 @@ def faults_of(server: Server, stored: Collection[str], deliveries: Sequence[Deli
     faults = []
     states = server.states()
     if set(states) - {"completed"}:
-        faults.append(f"not all tasks were completed: {server.stuck()}")
+        with server.stored as rows:
+            faults.append(f"not all tasks were completed: {rows.stuck()}")
     delivered = {delivery.task_id for delivery in deliveries}
     lost, unknown, twice = set(stored) - delivered, delivered - set(stored), repeats(deliveries)
     if lost:
@@ -29,14 +30,12 @@ def faults_of(server: Server, stored: Collection[str], deliveries: Sequence[Deli
 
 
 def _unrecorded(server: Server) -> list[str]:
-    with server.reading() as connection:
-        tasks, attempts = connection.execute(
-            "SELECT (SELECT count(*) FROM task), (SELECT count(*) FROM attempt)"
-        ).fetchone()
-        counted = dict(connection.execute("SELECT state, sum(n) FROM counter GROUP BY state HAVING sum(n)"))
+    with server.stored as rows:
+        tasks, attempts = rows.tasks_and_attempts()
+        counted, states = rows.counted(), rows.states()
     faults = []
     if tasks != attempts:
         faults.append(f"{tasks} tasks have {attempts} recorded attempts")
-    if counted != server.states():
-        faults.append(f"the counters say {counted}, the tasks are {server.states()}")
+    if counted != states:
+        faults.append(f"the counters say {counted}, the tasks are {states}")
     return faults

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import load, report
+from bench import databases, load, report
+from bench.databases import Database
 from bench.judging import faults_of
 from bench.receiver import Receiver
 from bench.report import Report, say, spread
@@ -23,9 +24,9 @@ _WARM_SECONDS = 2.0
 _CONNECTIONS = 16
 
 
-def measure(folder: Path, rate: float, seconds: float) -> tuple[dict[str, Any], list[str]]:
+def measure(folder: Path, database: Database, rate: float, seconds: float) -> tuple[dict[str, Any], list[str]]:
     """One run in `folder`; the results and the faults."""
-    server = Server(folder / "data")
+    server = Server(folder / "data", database=database)
     account = server.account()
     with Receiver(folder / "receiver.log") as target, server:
 
@@ -66,14 +67,21 @@ def measure(folder: Path, rate: float, seconds: float) -> tuple[dict[str, Any], 
 
 def main() -> int:
     parser = report.parser(__doc__)
-    parser.add_argument("--rate", type=float, default=500, help="tasks a second")
+    parser.add_argument("--rate", type=float, help="tasks a second (default: 500; on PostgreSQL 300)")
     parser.add_argument("--seconds", type=float, help="how long (default: 20; quick: 5)")
+    databases.choose(parser)
     arguments = parser.parse_args()
     seconds = arguments.seconds or (5 if arguments.quick else 20)
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        results, faults = measure(Path(folder), arguments.rate, seconds)
-    parameters = {"rate": arguments.rate, "seconds": seconds, "ahead_ms": _AHEAD_MS, "target": "receiver"}
-    return report.finish(Report("lateness", arguments.quick, parameters, results, faults))
+    rate = arguments.rate or (500 if arguments.store == "sqlite" else 300)
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        databases.database(arguments.store) as database,
+    ):
+        results, faults = measure(Path(folder), database, rate, seconds)
+        conditions = database.conditions
+    parameters = {"rate": rate, "seconds": seconds, "ahead_ms": _AHEAD_MS, "target": "receiver"}
+    name = databases.named("lateness", arguments.store)
+    return report.finish(Report(name, arguments.quick, parameters, results, faults, conditions))
 
 
 if __name__ == "__main__":

@@ -56,6 +56,15 @@ def usage(pid: int) -> Usage:
     return Usage(cpu_seconds, sizes.get("Pss", 0), sizes.get("Rss", 0), 1)
 
 
+def reaped_cpu_seconds(pid: int) -> float:
+    """What children of a process took that have ended; nothing when it is gone."""
+    try:
+        fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return (int(fields[13]) + int(fields[14])) * _TICK_SECONDS
+
+
 def command(pid: int) -> list[str]:
     """The command line of a process; empty when it is gone."""
     try:

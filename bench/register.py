@@ -5,7 +5,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench import load, report
+from bench import databases, load, report
+from bench.databases import Database
 from bench.report import Report, say
 from bench.server import Account, Server, cost
 
@@ -15,13 +16,14 @@ _LATER = {"executionDelay": 24 * 3_600_000}
 class Registering:
     """Both measurements on one server in `folder`."""
 
-    def __init__(self, folder: Path, seconds: float) -> None:
+    def __init__(self, folder: Path, database: Database, seconds: float) -> None:
         self.folder = folder
+        self.database = database
         self.seconds = seconds
         self.faults: list[str] = []
 
     def measure(self, connections: int, batch: int, batch_connections: int) -> dict[str, Any]:
-        server = Server(self.folder / "data")
+        server = Server(self.folder / "data", database=self.database)
         account = server.account()
         one = load.task("http://127.0.0.1:9/hook", _LATER)
         many = {"tasks": [one] * batch}
@@ -62,18 +64,24 @@ def main() -> int:
     parser.add_argument("--connections", type=int, default=64, help="for single tasks")
     parser.add_argument("--batch", type=int, default=100, help="tasks in one request of a batch")
     parser.add_argument("--batch-connections", type=int, default=16, help="for batches")
+    databases.choose(parser)
     arguments = parser.parse_args()
     seconds = arguments.seconds or (3 if arguments.quick else 15)
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        registering = Registering(Path(folder), seconds)
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        databases.database(arguments.store) as database,
+    ):
+        registering = Registering(Path(folder), database, seconds)
         results = registering.measure(arguments.connections, arguments.batch, arguments.batch_connections)
+        conditions = database.conditions
     parameters = {
         "seconds": seconds,
         "connections": arguments.connections,
         "batch": arguments.batch,
         "batch_connections": arguments.batch_connections,
     }
-    return report.finish(Report("register", arguments.quick, parameters, results, registering.faults))
+    name = databases.named("register", arguments.store)
+    return report.finish(Report(name, arguments.quick, parameters, results, registering.faults, conditions))
 
 
 if __name__ == "__main__":

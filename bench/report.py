@@ -30,13 +30,16 @@ _LOAD_BEFORE: Final = os.getloadavg()
 
 
 class Report(msgspec.Struct):
-    """One run of one benchmark. `faults`: what may never happen, in words; none is the normal case."""
+    """One run of one benchmark. `faults`: what may never happen, in words; none is the normal case. `database`: what
+    it ran on, its version and settings.
+    """
 
     benchmark: str
     quick: bool
     parameters: dict[str, Any]
     results: dict[str, Any]
     faults: list[str] = []
+    database: dict[str, Any] = {}
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -54,6 +57,7 @@ def finish(report: Report) -> int:
         "quick": report.quick,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
+        "database": report.database,
         "parameters": report.parameters,
         "results": report.results,
         "budgets": [budget.judged(report.results) for budget in BUDGETS if budget.benchmark == report.benchmark],

@@ -1,19 +1,15 @@
-"""The product as a user runs it: `tasks-server serve` on a data folder, found, measured and stopped by its process id.
-
-What it stored is counted in its database file, read-only, after or beside the run.
-"""
+"""The product as a user runs it: `tasks-server serve` on a data folder; found, measured, stopped by its process id."""
 
 import contextlib
 import json
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal
@@ -21,16 +17,16 @@ from typing import Any, Final, Literal
 import msgspec
 
 from bench import processes
+from bench.databases import Database, Sqlite
 from bench.processes import Usage
+from bench.stored import Stored, stored_in
 
 Role = Literal["all", "api", "engine"]
-FINAL: Final = ("completed", "failed", "revoked")
 OWNER: Final = "bench-owner"
 UNLIMITED: Final = 1_000_000_000
 _READY_SECONDS_MAX: Final = 60.0
 _STOP_SECONDS_MAX: Final = 30.0
 _COMMAND: Final = [sys.executable, "-P", "-m", "tasks_server"]
-_IN_QUEUE: Final = "SELECT coalesce(sum(n), 0) FROM counter WHERE state NOT IN ('completed', 'failed', 'revoked')"
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -58,12 +54,20 @@ def environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:
 class Server:
     """A server on `folder`. As a context: started on the way in, stopped in order on the way out."""
 
-    def __init__(self, folder: Path, *, role: Role = "all", settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        role: Role = "all",
+        settings: Mapping[str, str] | None = None,
+        database: Database | None = None,
+    ) -> None:
         self.folder = folder
-        self.database = folder / "tasks.sqlite"
+        self.database = database or Sqlite()
+        self.file = folder / "tasks.sqlite"
         self.port = 0
         self._role = role
-        self._settings = settings
+        self._settings = {**self.database.settings, **(settings or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self._log = folder.with_name(folder.name + ".log")
 
@@ -174,51 +178,33 @@ class Server:
     # Cost
 
     def usage(self) -> dict[str, Usage]:
-        """By kind of process: supervisor, api, engine."""
-        found: dict[str, Usage] = {}
+        """By kind of process: supervisor, api, engine; those of the database."""
+        found = self.database.usage()
         for pid in processes.tree(self.pid):
             found.setdefault(_kind(processes.command(pid)), Usage()).add(processes.usage(pid))
         return found
 
     # What it stored
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
-        """The database, read-only."""
-        connection = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, isolation_level=None)
-        try:
-            yield connection
-        finally:
-            connection.close()
+    @property
+    def stored(self) -> Stored:
+        """What is in its database, read after or beside the run."""
+        return stored_in(self.database, self.file)
 
     def wait_until_final(self, seconds_max: float) -> float | None:
         """When (time.time()) no task was left in queue; None when some were after `seconds_max`."""
-        deadline = time.monotonic() + seconds_max
-        with self.reading() as connection:
-            while connection.execute(_IN_QUEUE).fetchone()[0]:
-                if time.monotonic() > deadline:
-                    return None
-                time.sleep(0.01)
-        return time.time()
+        with self.stored as stored:
+            return stored.wait_until_final(seconds_max)
 
     def states(self) -> dict[str, int]:
         """How many tasks are in which state, counted."""
-        with self.reading() as connection:
-            return dict(connection.execute("SELECT state, count(*) FROM task GROUP BY state").fetchall())
+        with self.stored as stored:
+            return stored.states()
 
     def task_ids(self) -> set[str]:
         """The ids of all tasks."""
-        with self.reading() as connection:
-            return {row[0] for row in connection.execute("SELECT id FROM task")}
-
-    def stuck(self) -> str:
-        """A look at tasks that did not become final, for a report of what went wrong."""
-        with self.reading() as connection:
-            columns = "state, attempt, due_at, lease, lease_until, error"
-            rows = connection.execute(
-                f"SELECT {columns} FROM task WHERE state NOT IN ('completed', 'failed', 'revoked') LIMIT 5"
-            ).fetchall()
-        return f"states {self.states()}; some of the rest ({columns}): {rows}"
+        with self.stored as stored:
+            return stored.task_ids()
 
 
 def _kind(command: list[str]) -> str:

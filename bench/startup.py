@@ -52,7 +52,7 @@ def starts(server: Server, account: Account, samples: int, *, cold: bool = False
     seconds = []
     for _ in range(samples):
         if cold:
-            _forget(server.database)
+            _forget(server.file)
         seconds.append(first_accepted(server, account))
         server.stop()
     return spread(seconds)
@@ -80,8 +80,8 @@ def killed(server: Server, account: Account, folder: Path, samples: int) -> tupl
         pressing.join()
         seconds.append(first_accepted(server, account))
         server.stop()
-    with server.reading() as connection:
-        (sound,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    with server.stored as rows:
+        ((sound,),) = rows.rows("PRAGMA quick_check(1)")
     if sound != "ok":
         faults.append(f"the database is damaged after kill -9: {sound}")
     return spread(seconds), faults
@@ -96,8 +96,8 @@ def fill(server: Server, size_bytes: int) -> int:
     """Brings the database to `size_bytes` with finished and scheduled tasks; how many there are."""
     now = int(time.time() * 1e3)
     count = 0
-    with Filler(server.database) as filler:
-        while server.database.stat().st_size < size_bytes:
+    with Filler(server.file) as filler:
+        while server.file.stat().st_size < size_bytes:
             filler.add(_CHUNK, "completed", owner=OWNER, now=now)
             filler.add(_CHUNK, "scheduled", owner=OWNER, now=now)
             count += 2 * _CHUNK
@@ -119,7 +119,7 @@ def _measure(server: Server, folder: Path, samples: int, size_bytes: int) -> tup
     results: dict[str, Any] = {"empty": starts(server, account, samples)}
     say(f"filling to {size_bytes / 1e9:g} GB")
     count = fill(server, size_bytes)
-    results |= {"large_tasks": count, "large_mb": round(server.database.stat().st_size / 1e6)}
+    results |= {"large_tasks": count, "large_mb": round(server.file.stat().st_size / 1e6)}
     say("large database")
     results["large"] = starts(server, account, samples)
     results["large_cold"] = starts(server, account, samples, cold=True)

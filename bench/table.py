@@ -50,6 +50,7 @@ def conditions(*, quick: bool = False) -> str:
     """When and on what each benchmark ran."""
     lines = ["| benchmark | at | commit | load before | faults |", "|---|---|---|---|---|"]
     machines: dict[str, None] = {}
+    servers: dict[str, None] = {}
     for name, result in results(quick).items():
         machine = result["machine"]
         faults = "; ".join(result["faults"]) or "none"
@@ -60,9 +61,19 @@ def conditions(*, quick: bool = False) -> str:
             f"{machine['system']}, Linux {machine['kernel']}, Python {machine['python']}, SQLite {machine['sqlite']}, "
             f"libcurl {machine['libcurl']}, Tasks Server {machine['tasks_server']}"
         ] = None
+        servers |= dict.fromkeys(_server(result.get("database", {})))
     if not machines:
         return "Nothing was measured yet."
-    return "\n".join([*(f"- {machine}" for machine in machines), "", *lines])
+    return "\n".join([*(f"- {each}" for each in (*machines, *servers)), "", *lines])
+
+
+def _server(database: dict[str, Any]) -> list[str]:
+    """A server of PostgreSQL in words; nothing for another database."""
+    if "postgresql" not in database:
+        return []
+    settings = ", ".join(f"`{name}={value}`" for name, value in database["settings"].items())
+    where = "on the same machine and cores" if database["own"] else "another server"
+    return [f"PostgreSQL {database['postgresql']}, {where}: {settings}"]
 
 
 def costs(*, quick: bool = False) -> str:

@@ -14,7 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench import load, report
+from bench import databases, load, report
+from bench.databases import Database
 from bench.judging import faults_of
 from bench.report import Report, say
 from bench.server import Server, cost
@@ -22,10 +23,10 @@ from bench.target import Nginx, repeats
 
 
 def measure(
-    folder: Path, seconds: float, connections: int, batch: int, in_queue: int
+    folder: Path, database: Database, seconds: float, connections: int, batch: int, in_queue: int
 ) -> tuple[dict[str, Any], list[str]]:
     """One run in `folder`; the results and the faults."""
-    server = Server(folder / "data")
+    server = Server(folder / "data", database=database)
     account = server.account()
     with Nginx(folder / "nginx") as target, server:
         one = load.task(target.url + "/hook")
@@ -75,18 +76,24 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, help="how long the load lasts (default: 15; quick: 4)")
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--batch", type=int, default=1, help="tasks in one request")
+    databases.choose(parser)
     parser.add_argument("--in-queue", type=int, help="how many tasks to keep in queue (default: 0; with --batch: 4000)")
     arguments = parser.parse_args()
     seconds = arguments.seconds or (4 if arguments.quick else 15)
     connections, batch, in_queue = arguments.connections, arguments.batch, arguments.in_queue
     if in_queue is None:
         in_queue = 4_000 if batch > 1 else 0
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        results, faults = measure(Path(folder), seconds, connections, batch, in_queue)
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        databases.database(arguments.store) as database,
+    ):
+        results, faults = measure(Path(folder), database, seconds, connections, batch, in_queue)
+        conditions = database.conditions
     name = "whole_path" if batch == 1 else "whole_path_batch" if in_queue else "whole_path_flood"
+    name = databases.named(name, arguments.store)
     parameters = {"seconds": seconds, "batch": batch, "target": "nginx"}
     parameters |= {"in_queue": in_queue} if in_queue else {"connections": connections}
-    return report.finish(Report(name, arguments.quick, parameters, results, faults))
+    return report.finish(Report(name, arguments.quick, parameters, results, faults, conditions))
 
 
 if __name__ == "__main__":

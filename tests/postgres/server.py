@@ -78,6 +78,11 @@ class Postgres:
         """Its maintenance database."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
 
+    @property
+    def pid(self) -> int | None:
+        """Its first process; None: it does not run."""
+        return self._process.pid if self._process else None
+
     def start(self) -> None:
         """Makes its data at the first start. Returns when it answers."""
         data, log = self._folder / "data", self._folder / "log"
