@@ -21,10 +21,11 @@ def free_port() -> int:
 
 
 class Server:
-    """One installation: a data folder and a port. Starting waits until `/status` answers."""
+    """One installation: a data folder and a port. Starting waits until `/status` answers, or an engine is ready."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, role: str = "all", **settings: str) -> None:
         self.folder = folder
+        self.role = role
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._settings = settings
@@ -37,17 +38,34 @@ class Server:
 
     def start(self) -> float:
         """Starts it; how many seconds passed until it answered."""
-        began = time.monotonic()
+        self.launch()
+        return self.wait_until_ready()
+
+    def launch(self) -> None:
+        """Starts it and waits for nothing."""
+        self._log.touch()
+        self._told = self._log.stat().st_size
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tasks_server", "serve", "--port", str(self.port)],
+                [sys.executable, "-m", "tasks_server", "serve", "--role", self.role, "--port", str(self.port)],
                 env=self.environment(), stdout=log, stderr=log,
             )  # fmt: skip
-        while not self.answers():
+
+    def wait_until_ready(self) -> float:
+        """How many seconds passed."""
+        assert self._process is not None
+        began = time.monotonic()
+        while not (self.is_ready() if self.role == "engine" else self.answers()):
             assert self._process.poll() is None, self._log.read_text()
             assert time.monotonic() < began + 30, self._log.read_text()
             time.sleep(0.005)
         return time.monotonic() - began
+
+    def is_ready(self) -> bool:
+        """Whether it has said so since it was started."""
+        with self._log.open("rb") as log:
+            log.seek(self._told)
+            return b"is ready." in log.read()
 
     def answers(self) -> bool:
         with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/status", timeout=5) as answer:

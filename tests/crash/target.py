@@ -13,6 +13,7 @@ class Target:
     def __init__(self) -> None:
         self.seen: defaultdict[str, list[int]] = defaultdict(list)
         self.early: list[str] = []
+        self.open: set[asyncio.Transport] = set()
         self.port = 0
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -35,6 +36,10 @@ class Target:
         self._ready.set()
         self._loop.run_forever()
         server.close()
+        for transport in list(self.open):
+            transport.abort()
+        self._loop.run_until_complete(server.wait_closed())
+        self._loop.run_until_complete(asyncio.sleep(0))
         for task in asyncio.all_tasks(self._loop):
             task.cancel()
 
@@ -55,6 +60,10 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._target.open.add(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._target.open.discard(self._transport)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data

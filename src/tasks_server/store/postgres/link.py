@@ -128,17 +128,13 @@ def one(connection: Connection, text: LiteralString | bytes, parameters: Any = N
 
 
 def ended(connection: Connection) -> bool:
-    """Whether an idle connection has gone, as far as this side was told: only then is there anything to read."""
+    """Whether an idle connection has gone, as far as this side was told. The database says nothing to one who asks
+    nothing, but that it ends the session; a changed setting, which it tells, too, is worth a new connection.
+    """
     if connection.closed or connection.broken:
         return True
     readable, _, _ = select.select([connection.fileno()], [], [], 0)
-    if not readable:
-        return False
-    try:
-        connection.pgconn.consume_input()
-    except psycopg.Error:
-        return True
-    return bool(connection.pgconn.status != psycopg.pq.ConnStatus.OK)
+    return bool(readable)
 
 
 def translate(error: Exception, where: str) -> Exception:
