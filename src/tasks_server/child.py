@@ -20,7 +20,7 @@ import msgspec
 import uvloop
 
 from tasks_server import exit_codes, wiring
-from tasks_server.domain.errors import Busy, TasksServerError
+from tasks_server.domain.errors import TasksServerError
 from tasks_server.supervisor import Failed, Ready
 from tasks_server.telemetry import Telemetry, Unexpected
 from tasks_server.wiring import Plan
@@ -139,7 +139,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         uvloop.run(_ROLES[role](plan, channel, told))
     except TasksServerError as error:
-        channel.tell(Failed(error.message, exit_codes.of(error), passing=isinstance(error, Busy)))
+        channel.tell(Failed(error.message, exit_codes.of(error)))
         return exit_codes.of(error)
     except Exception as error:
         told.emit(Unexpected.of(f"serve as {role}", error))

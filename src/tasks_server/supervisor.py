@@ -50,11 +50,10 @@ class Ready(msgspec.Struct, tag="ready"):
 
 
 class Failed(msgspec.Struct, tag="failed"):
-    """A child says why it cannot. `passing`: the next try may well succeed."""
+    """A child says why it cannot."""
 
     message: str
     exit_code: int
-    passing: bool = False
 
 
 Message = Ready | Failed
@@ -231,7 +230,7 @@ class Supervisor:
         """Before it was ever ready, a server that cannot start says why and ends; later, it keeps trying."""
         if self._was_ready:
             return False
-        if child.deaths < DEATHS_BEFORE_READY_MAX and (child.failure is None or child.failure.passing):
+        if child.failure is None and child.deaths < DEATHS_BEFORE_READY_MAX:
             return False
         if child.failure is not None:
             message, self._exit_code = child.failure.message, child.failure.exit_code

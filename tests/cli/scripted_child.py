@@ -22,9 +22,6 @@ def main() -> None:
     if role == "refuses":
         channel.sendall(b'{"type":"failed","message":"the store is on fire","exit_code":3}\n')
         sys.exit(3)
-    if role == "busy" and count <= 2:
-        channel.sendall(b'{"type":"failed","message":"busy","exit_code":3,"passing":true}\n')
-        sys.exit(3)
     if role == "crashes" or (role == "crashes-twice" and count <= 2):
         os._exit(9)
     if role == "crashes-later":
