@@ -87,6 +87,14 @@ async def close(connection: Connection, _request: Received) -> None:
     await connection.close()
 
 
+async def stop_listening(server: asyncio.Server) -> None:
+    """Closes a server and all its connections. Closed at once, it would leave those open that it is just taking in."""
+    for each in server.sockets:
+        asyncio.get_running_loop().remove_reader(each.fileno())
+    await close_connections()
+    server.close()
+
+
 async def close_connections() -> None:
     """Closes all that the running loop has open, also connections that are just being taken in."""
 
@@ -172,10 +180,12 @@ class Target:
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stopping.wait()
-        server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await stop_listening(server)
+        while self._tasks:  # those who still answer; what was just taken in may come to it meanwhile
+            tasks = list(self._tasks)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         await close_connections()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -187,6 +197,8 @@ class Target:
         try:
             await self._talk(Connection(self.opened, reader, writer, self))
         except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError, IndexError):  # IndexError: not HTTP/1
+            pass
+        except asyncio.CancelledError:  # the target stops; asyncio would tell of it as of a fault
             pass
         finally:
             self._tasks.discard(task)

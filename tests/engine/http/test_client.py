@@ -281,7 +281,7 @@ def test_a_fault_in_watching_sockets_is_not_swallowed(monkeypatch: pytest.Monkey
             return getattr(self._inner, name)
 
     http = Driver()
-    monkeypatch.setattr(http.client._transfers, "_epoll", Full(http.client._transfers._epoll))
+    monkeypatch.setattr(http.client._transfers._sockets, "_epoll", Full(http.client._transfers._sockets._epoll))
     with http:
         assert http.get(target.url()).kind is OutcomeKind.INTERRUPTED
         assert hooked.wait(DEADLINE_SECONDS)

@@ -11,7 +11,7 @@ from tasks_server.domain.egress import Egress
 from tasks_server.domain.options import AwsSigv4, Cookie, Credentials
 from tasks_server.domain.request import TaskConfig
 from tasks_server.engine.calls import Call
-from tasks_server.engine.http import transfers
+from tasks_server.engine.http import special_calls
 from tasks_server.engine.http.conversation import Answer, Ask, Broken, Conversation, Ended, opening
 from tasks_server.engine.http.redirects import follow
 from tests.engine.http.driver import RESPONSE_MAX_BYTES, Driver, call
@@ -29,7 +29,7 @@ def say(monkeypatch: pytest.MonkeyPatch) -> Say:
         def conversation_of(call: Call, agent_line: bytes) -> tuple[Conversation, bool]:
             return talking(opening(call, agent_line)), private
 
-        monkeypatch.setattr(transfers, "conversation_of", conversation_of)
+        monkeypatch.setattr(special_calls, "conversation_of", conversation_of)
 
     return set_up
 

@@ -96,7 +96,7 @@ def test_a_used_handle_sends_what_a_new_one_would(scripted: Target, seed: int) -
             with Driver() as fresh:
                 expected = seen_by(fresh, scripted, build)
             assert seen_by(used, scripted, build) == expected, f"step {step} of seed {seed}: {build()}"
-        (handle,) = used.client._transfers._by_curl.values()
+        (handle,) = used.client._transfers._handles.by_curl.values()
         assert (handle.headers, handle.body, handle.call) == ([], [], None)
 
 

@@ -69,13 +69,13 @@ def test_garbage_is_told_in_plain_words(http: Driver, secure: Target, target: Ta
 
 def test_identities_are_forgotten_in_the_end(target: Target) -> None:
     with Driver() as http:
-        identities = http.client._transfers._identities
+        identities = http.client._transfers._handles.identities
         for number in range(identities._idle_max + 5):
             resolve = [{"host": f"h{number}.test", "port": target.port, "address": ["127.0.0.1"]}]
             assert ask(http, f"http://h{number}.test:{target.port}/", {"resolve": resolve}).response == b"ok"
         assert len(identities) == identities._idle_max
         target.wait(lambda seen: seen.closed == 5)
-        assert len(http.client._transfers._idle) == 0, "no handle with options of a task is kept"
+        assert len(http.client._transfers._handles.idle) == 0, "no handle with options of a task is kept"
     assert len(identities) == 0
     target.wait(lambda seen: seen.closed == seen.opened)
 
@@ -87,4 +87,4 @@ def test_a_dropped_call_gives_its_identity_back(http: Driver, target: Target) ->
     target.wait(lambda seen: len(seen.received) == 1)
     http.client.abort([dropped.token])
     assert http.get(target.url("/ok"), config=TaskConfig(insecure=True)).response == b"ok"
-    assert not http.client._transfers._identities._busy
+    assert not http.client._transfers._handles.identities._busy

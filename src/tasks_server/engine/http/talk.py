@@ -105,6 +105,11 @@ class Talk:
         self._put(self.ask)
 
     @property
+    def is_private(self) -> bool:
+        """Whether its connections are its own."""
+        return self._share is not None
+
+    @property
     def seconds_left(self) -> float:
         """How much of the call's timeout is left; never less than a millisecond."""
         return max(self._deadline - self._monotonic(), 0.001)

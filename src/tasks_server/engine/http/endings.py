@@ -1,0 +1,56 @@
+"""How a transfer ended, as the outcome of its call: asked of the handle while it still knows."""
+
+import pycurl
+
+from tasks_server.domain.attempt import Outcome
+from tasks_server.engine.calls import Call
+from tasks_server.engine.http.egress import blocked
+from tasks_server.engine.http.errors import Circumstances, Unsendable, failed, unsendable
+from tasks_server.engine.http.handles import Handle
+from tasks_server.engine.http.proxy import proxy_host
+from tasks_server.engine.http.responses import answered
+
+Failure = tuple[int, str]
+"""libcurl's code and its own words."""
+
+
+def outcome_of(handle: Handle, call: Call, failure: Failure | None, now: int, response_max_bytes: int) -> Outcome:
+    """The outcome of a call whose last transfer ended, with a whole answer or (`failure`) without."""
+    if failure is not None:
+        return outcome_of_failure(handle, call, *failure, response_max_bytes)
+    body = b"".join(handle.body) if handle.body and call.config.trace_response_data else None
+    return answered(handle.curl.getinfo(pycurl.RESPONSE_CODE), handle.headers, body, now)
+
+
+def outcome_of_failure(
+    handle: Handle, call: Call, code: int, message: str, response_max_bytes: int, following: int = 0
+) -> Outcome:
+    """The outcome of a call that libcurl gave up. `following` is 1 on the way to where the present ask redirects."""
+    curl, gate, talk = handle.curl, handle.gate, handle.talk
+    if gate.refusal is not None:
+        return blocked(gate.refusal)
+    url = ""
+    if talk is not None:
+        code, url = talk.blame(code)
+    about = Circumstances(
+        url=url or curl.getinfo(pycurl.EFFECTIVE_URL),
+        message=message,
+        os_errno=gate.os_errno or curl.getinfo(pycurl.OS_ERRNO),
+        redirects=curl.getinfo(pycurl.REDIRECT_COUNT) if talk is None else talk.ask.redirects + following,
+        redirects_max=call.config.redirect_attempts,
+        timeout_ms=call.timeout_ms,
+        response_max_bytes=response_max_bytes,
+        proxy=proxy_host(call.config.proxy) if call.config.proxy is not None else "",
+    )
+    return failed(code, about)
+
+
+def outcome_of_fault(error: Exception) -> Outcome:
+    """The outcome of a call that could not be prepared, without values of the request: they may be secret."""
+    if isinstance(error, Unsendable):
+        return unsendable(str(error))
+    if isinstance(error, UnicodeError):
+        return unsendable("it holds text that is not valid Unicode")
+    if isinstance(error, pycurl.error):
+        return unsendable(f"the HTTP library refused it: {error.args[-1]}")
+    return unsendable(f"preparing it failed with {type(error).__name__}")
