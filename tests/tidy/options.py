@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from tasks_server.domain.options import ConnectionOptions, RequestOptions
+from tasks_server.domain.request import HttpRequest, TaskConfig
 from tasks_server.domain.shapes import describe
+from tasks_server.domain.validation import DATES, DURATIONS
 
 ROOT = Path(__file__).parents[2]
-OPTIONS: dict[str, type[msgspec.Struct]] = {"httpRequest": RequestOptions, "config": ConnectionOptions}
+OPTIONS: dict[str, type[msgspec.Struct]] = {"httpRequest": HttpRequest, "config": TaskConfig}
 
 
 def told(wanted: Any) -> tuple[str, str, bool]:
@@ -38,14 +39,23 @@ def seen() -> dict[str, list[str]]:
 
 
 def options_table(place: str) -> str:
-    """Every option of `httpRequest` or `config` that stands in `domain.options`."""
+    """Every field of `httpRequest` or `config`."""
     tests = seen()
     lines = ["| option | takes | default | what it does | libcurl | seen by |", "|---|---|---|---|---|---|"]
     for field in msgspec.structs.fields(OPTIONS[place]):
         meaning, becomes, secret = told(field.type)
         hidden = " Secret: masked wherever it is shown." if secret else ""
-        default = "" if field.default is None else f"`{msgspec.json.encode(field.default).decode()}`"
-        takes = describe(field.type).removesuffix(", or null").replace("|", "\\|")
-        places = "<br>".join(tests.get(field.encode_name, []))
-        lines.append(f"| `{field.encode_name}` | {takes} | {default} | {meaning}{hidden} | {becomes} | {places} |")
+        name = field.encode_name
+        takes = "a date" if name in DATES else describe(field.type).removesuffix(", or null").replace("|", "\\|")
+        takes += ", or text with units" if name in DURATIONS else ""
+        places = "<br>".join(tests.get(name, []))
+        lines.append(f"| `{name}` | {takes} | {_default(field)} | {meaning}{hidden} | {becomes} | {places} |")
     return "\n".join(lines)
+
+
+def _default(field: msgspec.structs.FieldInfo) -> str:
+    """The default as JSON; nothing where that is null or says nothing."""
+    if field.required:
+        return "required"
+    value = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+    return "" if value is None else f"`{msgspec.json.encode(value).decode()}`"

@@ -19,6 +19,8 @@ MULTIPLEXED: Final[frozenset[str]] = frozenset({"2", "2-prior-knowledge", "3"})
 TlsVersion = Literal["1.0", "1.1", "1.2", "1.3"]
 TLS_VERSIONS: Final[tuple[str, ...]] = ("1.0", "1.1", "1.2", "1.3")
 REFERER_AUTO: Final = "AUTO"
+ENGINE: Final = "the engine"
+"""Stands in the table where no option of libcurl's is behind ours."""
 
 Name = Annotated[str, Meta(min_length=1, max_length=limits.NAME_LENGTH_MAX)]
 HostName = Annotated[str, Meta(min_length=1, max_length=253)]

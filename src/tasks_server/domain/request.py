@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from tasks_server.domain import limits
-from tasks_server.domain.options import ConnectionOptions, RequestOptions, option_fields
+from tasks_server.domain.options import ENGINE, ConnectionOptions, RequestOptions, option_fields, told
 from tasks_server.domain.retry import Backoff, RepeatPolicy, RetryPolicy
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
@@ -35,50 +35,135 @@ class FormPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class HttpRequest(RequestOptions, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
     """The call to make. At most one of `data` and `data_base64` is set."""
 
-    url: Annotated[str, Meta(min_length=1, max_length=limits.URL_LENGTH_MAX)]
-    method: Method
-    query: Annotated[dict[Key, Value], Meta(max_length=limits.QUERY_MAX)] | None = None
-    headers: Annotated[dict[Key, Value], Meta(max_length=limits.HEADERS_MAX)] | None = None
-    data: (
-        str | Annotated[list[FormPart], Meta(min_length=1, max_length=limits.FORM_PARTS_MAX)] | dict[str, Any] | None
-    ) = None
-    data_base64: str | None = None
-    transport: Literal["fetch", "curl"] | None = "fetch"
+    url: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=limits.URL_LENGTH_MAX)],
+        told("What is called, by http or https. A bare host counts as its root path; a fragment is not sent.", "URL"),
+    ]
+    method: Annotated[Method, told("The method, in any case.", "HTTPGET, POST, NOBODY, CUSTOMREQUEST")]
+    query: Annotated[
+        Annotated[dict[Key, Value], Meta(max_length=limits.QUERY_MAX)] | None,
+        told("Names and values, form-urlencoded and joined to a query that the URL has.", "URL"),
+    ] = None
+    headers: Annotated[
+        Annotated[dict[Key, Value], Meta(max_length=limits.HEADERS_MAX)] | None,
+        told(
+            "Headers, each in place of the default of that name. Content-Length, those that belong to the connection, "
+            "and `X-Tasks-` are refused. Secret where the name looks so: masked wherever they are shown.",
+            "HTTPHEADER",
+        ),
+    ] = None
+    data: Annotated[
+        str | Annotated[list[FormPart], Meta(min_length=1, max_length=limits.FORM_PARTS_MAX)] | dict[str, Any] | None,
+        told(
+            "What is sent: text as `text/plain`, an array of `name` and `value` as a multipart form, any object as "
+            "JSON, unless a Content-Type header says otherwise. Not with GET, HEAD, DELETE. A leading `@` names no "
+            "file.",
+            "POSTFIELDS",
+        ),
+    ] = None
+    data_base64: Annotated[
+        str | None, told("Bytes to send, in place of `data`, as the Content-Type header says.", "POSTFIELDS")
+    ] = None
+    transport: Annotated[
+        Literal["fetch", "curl"] | None,
+        told(
+            "Whose rules hold for redirects: with `curl` each names the URL before it as its `Referer`; `fetch` does "
+            "so under a `referrerPolicy` and has options of its own (below).",
+            "AUTOREFERER",
+        ),
+    ] = "fetch"
 
 
 class TaskConfig(ConnectionOptions, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
     """When to call, how often to try, and how the call behaves. Instants and durations are milliseconds."""
 
-    execution_delay: Millis = limits.EXECUTION_DELAY_DEFAULT_MS
-    execute_at: int | None = None
-    execute_immediately: bool = False
-    retry: Annotated[int, Meta(ge=0, le=limits.RETRY_MAX)] = 0
-    retry_interval: Annotated[int, Meta(ge=1, le=limits.TEN_YEARS_MS)] = limits.RETRY_INTERVAL_DEFAULT_MS
-    retry_exponential: bool = True
-    retry_backoff: Backoff | None = None
-    retry_max_interval: Annotated[int, Meta(ge=1, le=limits.TEN_YEARS_MS)] = limits.RETRY_INTERVAL_CAP_MS
-    retry_jitter: Annotated[float, Meta(ge=0, le=1)] | None = None
-    retry_at: int | None = None
-    repeat: Annotated[int, Meta(ge=0, le=limits.REPEAT_MAX)] = 0
-    repeat_interval: Annotated[int, Meta(ge=1, le=limits.TEN_YEARS_MS)] = limits.REPEAT_INTERVAL_DEFAULT_MS
-    repeat_exponential: bool = True
-    repeat_at: int | None = None
+    execution_delay: Annotated[
+        Millis, told("How long after its arrival the task is due. It never runs before.", ENGINE)
+    ] = limits.EXECUTION_DELAY_DEFAULT_MS
+    execute_at: Annotated[int | None, told("When the task is due, in place of `executionDelay`.", ENGINE)] = None
+    execute_immediately: Annotated[
+        bool, told("Takes an `executeAt` that is past, and runs the task at once.", ENGINE)
+    ] = False
+    retry: Annotated[
+        Annotated[int, Meta(ge=0, le=limits.RETRY_MAX)],
+        told("How often to try again after the first attempt failed.", ENGINE),
+    ] = 0
+    retry_interval: Annotated[
+        Annotated[int, Meta(ge=1, le=limits.TEN_YEARS_MS)],
+        told("The wait before the first retry, which those before the others are made of.", ENGINE),
+    ] = limits.RETRY_INTERVAL_DEFAULT_MS
+    retry_exponential: Annotated[
+        bool,
+        told("Waits `retryInterval` times the number of the retry; else always `retryInterval`.", ENGINE),
+    ] = True
+    retry_backoff: Annotated[
+        Backoff | None,
+        told(
+            "How the waits grow, in place of `retryExponential`: not, by `retryInterval` each time, or to the double.",
+            ENGINE,
+        ),
+    ] = None
+    retry_max_interval: Annotated[
+        Annotated[int, Meta(ge=1, le=limits.TEN_YEARS_MS)],
+        told("The longest wait before a retry; unless it is given, a longer `retryInterval` counts.", ENGINE),
+    ] = limits.RETRY_INTERVAL_CAP_MS
+    retry_jitter: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        told(
+            "The share of each wait that is left to chance, so that what failed together is not tried again together. "
+            "By default 0.2 with `exponential`, else 0.",
+            ENGINE,
+        ),
+    ] = None
+    retry_at: Annotated[
+        int | None, told("When to try again, once, in place of `retry` and its waits. At least 1 s after due.", ENGINE)
+    ] = None
+    repeat: Annotated[
+        Annotated[int, Meta(ge=0, le=limits.REPEAT_MAX)],
+        told("How often to run again after a success. The task is final when these are used up.", ENGINE),
+    ] = 0
+    repeat_interval: Annotated[
+        Annotated[int, Meta(ge=1, le=limits.TEN_YEARS_MS)], told("The wait before the first repeat.", ENGINE)
+    ] = limits.REPEAT_INTERVAL_DEFAULT_MS
+    repeat_exponential: Annotated[
+        bool,
+        told("Waits `repeatInterval` times the number of the repeat; else always `repeatInterval`.", ENGINE),
+    ] = True
+    repeat_at: Annotated[
+        int | None, told("When to repeat, once, in place of `repeat` and its waits. At least 1 s after due.", ENGINE)
+    ] = None
     ignore_status_code: Annotated[
-        list[Annotated[int, Meta(ge=400, le=599)]], Meta(max_length=limits.IGNORED_STATUS_CODES_MAX)
+        Annotated[list[Annotated[int, Meta(ge=400, le=599)]], Meta(max_length=limits.IGNORED_STATUS_CODES_MAX)],
+        told("Statuses that are not tried again: the task ends as ERROR.", ENGINE),
     ] = msgspec.field(default_factory=list)
-    timeout: Annotated[int, Meta(ge=limits.TIMEOUT_MIN_MS, le=limits.TIMEOUT_MAX_MS)] = limits.TIMEOUT_DEFAULT_MS
-    timeout_at: int | None = None
-    expire_at: int | None = None
-    priority: Annotated[int, Meta(ge=0, le=limits.PRIORITY_MAX)] = 0
-    lane: Annotated[str, Meta(min_length=1, max_length=limits.NAME_LENGTH_MAX, pattern=r"^[a-zA-Z0-9$_.\-\[\]]+$")] = (
-        "default"
-    )
-    user_agent: (
-        Annotated[str, Meta(min_length=limits.USER_AGENT_LENGTH_MIN, max_length=limits.USER_AGENT_LENGTH_MAX)] | None
-    ) = None
-    location: bool = True
-    redirect_attempts: Annotated[int, Meta(ge=0, le=limits.REDIRECTS_MAX)] = limits.REDIRECTS_DEFAULT
-    trace_response_data: bool = True
+    timeout: Annotated[
+        Annotated[int, Meta(ge=limits.TIMEOUT_MIN_MS, le=limits.TIMEOUT_MAX_MS)],
+        told("How long an attempt may take, all of it.", "TIMEOUT_MS"),
+    ] = limits.TIMEOUT_DEFAULT_MS
+    timeout_at: Annotated[
+        int | None,
+        told("When the first attempt is over, in place of `timeout`. At least 1 s after due.", "TIMEOUT_MS"),
+    ] = None
+    expire_at: Annotated[
+        int | None, told("From when on the task is not started any more: it ends as ERROR.", ENGINE)
+    ] = None
+    priority: Annotated[
+        Annotated[int, Meta(ge=0, le=limits.PRIORITY_MAX)],
+        told("Of an owner's due tasks in a lane, those with the highest go first.", ENGINE),
+    ] = 0
+    lane: Annotated[
+        Key, told("The line in which the task waits: when slots are scarce, an owner's lanes share them.", ENGINE)
+    ] = "default"
+    user_agent: Annotated[
+        Annotated[str, Meta(min_length=limits.USER_AGENT_LENGTH_MIN, max_length=limits.USER_AGENT_LENGTH_MAX)] | None,
+        told("The `User-Agent`, whatever a header says. By default `Tasks-Server/` and its version.", "HTTPHEADER"),
+    ] = None
+    location: Annotated[bool, told("Follows redirects; else they are the answer.", "FOLLOWLOCATION")] = True
+    redirect_attempts: Annotated[
+        Annotated[int, Meta(ge=0, le=limits.REDIRECTS_MAX)],
+        told("How many redirects are followed; one more is a failure. 0: none, and they are the answer.", "MAXREDIRS"),
+    ] = limits.REDIRECTS_DEFAULT
+    trace_response_data: Annotated[bool, told("Keeps the body of the answer.", "WRITEFUNCTION")] = True
 
     def retry_policy(self) -> RetryPolicy:
         """The rule by which failures of this task are tried again."""

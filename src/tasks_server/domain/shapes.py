@@ -212,9 +212,9 @@ def _length(low: int | None, high: int | None, one: str, many: str | None = None
 
 def _allowed(wanted: Any) -> Any:
     """The choices where there are some, else the type in words."""
-    origin: Any = get_origin(wanted)
-    if origin is Literal:
-        return list(get_args(wanted))
+    inner: Any = get_args(wanted)[0] if get_origin(wanted) is Annotated else wanted
+    if get_origin(inner) is Literal:
+        return list(get_args(inner))
     members = _members(wanted)
     if len(members) == 1 and isinstance(members[0], inspect.LiteralType):
         return sorted(members[0].values, key=str)

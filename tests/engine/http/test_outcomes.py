@@ -128,6 +128,7 @@ def test_a_body_in_pieces_is_put_together(http: Driver, target: Target) -> None:
     assert http.get(target.url()).response == b"abc"
 
 
+@pytest.mark.option("traceResponseData")
 @pytest.mark.parametrize("trace", [True, False])
 @pytest.mark.parametrize("status", [200, 500])
 def test_the_body_is_kept_only_when_asked_for(http: Driver, target: Target, trace: bool, status: int) -> None:

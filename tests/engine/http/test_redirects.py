@@ -44,6 +44,7 @@ def test_a_chain_keeps_the_method_it_came_to(http: Driver, target: Target) -> No
     ]  # fmt: skip
 
 
+@pytest.mark.option("location", "redirectAttempts")
 @pytest.mark.parametrize("config", [TaskConfig(location=False), TaskConfig(redirect_attempts=0)])
 def test_not_followed_a_redirect_is_the_answer(http: Driver, target: Target, config: TaskConfig) -> None:
     target.scripts["/from"] = redirect(302, "/to")
@@ -57,6 +58,7 @@ def test_a_redirect_without_a_place_is_the_answer(http: Driver, target: Target) 
     assert http.get(target.url("/from")).status_code == 302
 
 
+@pytest.mark.option("redirectAttempts")
 @pytest.mark.parametrize("attempts", [1, 3, 32])
 def test_redirects_are_counted(http: Driver, target: Target, attempts: int) -> None:
     for step in range(attempts + 1):
@@ -121,6 +123,7 @@ def test_a_host_header_of_the_caller_does_not_follow_to_another_host(http: Drive
     assert [received.header("Host") for received in target.received] == ["virtual.example", f"localhost:{target.port}"]
 
 
+@pytest.mark.option("transport")
 @pytest.mark.parametrize(("transport", "sends"), [("curl", True), ("fetch", False), (None, False)])
 def test_curl_names_where_it_comes_from(http: Driver, target: Target, transport: str | None, sends: bool) -> None:
     target.scripts["/from"] = redirect(302, "/to")

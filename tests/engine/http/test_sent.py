@@ -27,6 +27,7 @@ def test_each_method_without_data(http: Driver, target: Target, method: str) -> 
     assert received.header("Transfer-Encoding") is None
 
 
+@pytest.mark.option("method", "data")
 @pytest.mark.parametrize("method", METHODS)
 def test_each_method_with_data(http: Driver, target: Target, method: str) -> None:
     http.get(target.url("/a"), method, data="hello")
@@ -47,6 +48,7 @@ def test_the_plainest_request_byte_for_byte(http: Driver, target: Target) -> Non
     )
 
 
+@pytest.mark.option("url")
 def test_a_bare_host_is_its_root_path(http: Driver, target: Target) -> None:
     http.get(target.url(""))
     assert target.last.path == "/"
@@ -54,6 +56,7 @@ def test_a_bare_host_is_its_root_path(http: Driver, target: Target) -> None:
     assert target.last.path == "/?a=1"
 
 
+@pytest.mark.option("url", "query")
 @pytest.mark.parametrize(
     ("url", "query", "path"),
     [
@@ -86,6 +89,7 @@ def test_empty_text_is_an_empty_body(http: Driver, target: Target) -> None:
     assert target.last.header("Content-Type") == "text/plain; charset=utf-8"
 
 
+@pytest.mark.option("data")
 def test_an_object_is_compact_json(http: Driver, target: Target) -> None:
     data = {"b": [1, 2.5, None, True], "a": {"ü": "x"}, "": 10**30}
     http.get(target.url(), "PATCH", data=data)
@@ -93,6 +97,7 @@ def test_an_object_is_compact_json(http: Driver, target: Target) -> None:
     assert target.last.header("Content-Type") == "application/json"
 
 
+@pytest.mark.option("dataBase64")
 def test_base64_is_raw_bytes(http: Driver, target: Target) -> None:
     raw = bytes(range(256))
     http.get(target.url(), "PUT", data_base64=base64.b64encode(raw).decode())
@@ -115,6 +120,7 @@ def parts_of(target: Target) -> list[tuple[bytes, bytes]]:
     return [tuple(part.removeprefix(b"\r\n").split(b"\r\n\r\n", 1)) for part in parts]  # type: ignore[misc]
 
 
+@pytest.mark.option("data")
 def test_a_form_is_multipart_with_literal_values(http: Driver, target: Target) -> None:
     values = ["@/etc/hostname", "<~/.netrc", "ü\r\n--x\x00", ";type=text/html"]
     http.get(target.url(), "POST", data=[FormPart(f"n{i}", value) for i, value in enumerate(values)])
@@ -147,6 +153,7 @@ def test_a_large_body_waits_for_no_100_continue(http: Driver, target: Target) ->
     assert target.last.header("Expect") is None
 
 
+@pytest.mark.option("headers")
 def test_callers_headers_replace_defaults_in_any_case(http: Driver, target: Target) -> None:
     headers = {
         "uSER-aGENT": "mine/1.0",
@@ -170,6 +177,7 @@ def test_our_headers_stand_against_the_callers(http: Driver, target: Target) -> 
     assert target.last.header("Idempotency-Key") == "ours"
 
 
+@pytest.mark.option("userAgent")
 def test_the_user_agent_option_wins_over_the_header(http: Driver, target: Target) -> None:
     config = TaskConfig(user_agent="option/1.0")
     http.get(target.url(), headers={"user-agent": "header/1.0"}, config=config)
