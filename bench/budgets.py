@@ -55,6 +55,7 @@ class Budget(msgspec.Struct, frozen=True):
 
 _PER_SECOND: Final = "tasks/s"
 _IN_AND_OUT: Final = "in_and_out_per_second"
+_SNAPSHOT: Final = "old_snapshot_postgres"
 _TIMES_10K: Final = "times 10 thousand"
 _IDLE_GROWTH: Final = "more memory with one million scheduled tasks"
 
@@ -106,6 +107,12 @@ BUDGETS: Final = [
     Budget("claim, full target", "claim_backlog_postgres", "ratios.full_target", "under", 1.2, _TIMES_10K),
     Budget("claim, full owner", "claim_backlog_postgres", "ratios.full_owner", "under", 1.2, _TIMES_10K),
     Budget("claim, 10 000 owners", "claim_backlog_postgres", "ratios.owners_10k", "under", None, "times one"),
+    Budget(
+        "claim and settle, nothing to do", "claim_settle_postgres", "per_second_max", "at least", 10_000, _PER_SECOND
+    ),
+    Budget("the same on SQLite", "claim_settle", "per_second_max", "at least", None, _PER_SECOND),
+    Budget("the same, 1 million updates not vacuumed", _SNAPSHOT, "ratios.unvacuumed", "at least", 0.8, "of fresh"),
+    Budget("the same, under an old snapshot", _SNAPSHOT, "ratios.snapshot", "at least", 0.8, "of fresh"),
     Budget("idle", "idle_postgres", "fresh.cpu_percent", "under", 1, "% of a core"),
     Budget("idle, scheduled tasks there", "idle_postgres", "scheduled.cpu_percent", "under", 1, "% of a core"),
 ]

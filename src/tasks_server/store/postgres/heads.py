@@ -136,24 +136,25 @@ class Waiting:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._place = FIRST
+        self._now = 0
         self._began = 0.0
         self._from_first_at = 0.0
 
     def begin(self, now: int) -> Place:
         """From where to promote, at this instant."""
+        self._now = now
         self._began = self._clock.monotonic()
         if self._began >= self._from_first_at:
             self._place = FIRST
         return min(self._place, (now - _MARGIN_MS, 0))
 
     def end(self, begun: Place, last: Place | None) -> None:
-        """The last that was promoted, if any was."""
+        """The last that was promoted; None: nothing was due any more."""
         ended = self._clock.monotonic()
         if begun == FIRST:
             slow = ended - self._began > _SLOW_SECONDS
             self._from_first_at = ended + _SHARE * (ended - self._began) if slow else 0.0
-        if last is not None:
-            self._place = last
+        self._place = (self._now, 0) if last is None else last
 
 
 def _without(groups: list[Group], look: Look) -> list[Group]:
