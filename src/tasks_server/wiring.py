@@ -31,9 +31,12 @@ if TYPE_CHECKING:
     from tasks_server.service.tasks import TaskService
     from tasks_server.settings import Settings
     from tasks_server.settings.places import Places
+    from tasks_server.store.copying.ends import Source, Target
+    from tasks_server.store.copying.transfer import Copied, Step
     from tasks_server.store.migrate import Migration
     from tasks_server.store.ports import Clustering, Resealing, Store
     from tasks_server.store.postgres.link import Connection
+    from tasks_server.store.sealing import Sealer
 
 
 _T = TypeVar("_T")
@@ -289,6 +292,49 @@ async def services(settings: "Settings", where: "Places", keys: list[bytes]) -> 
         )
     finally:
         await store.close()
+
+
+def copy_database(
+    source: str,
+    target: str,
+    keys: list[bytes],
+    told: "Callable[[Step], None]",
+    *,
+    live: bool = False,
+    replace_target: bool = False,
+) -> "Copied":
+    """Moves all that one database holds to another one, each a path or a URL of PostgreSQL, or goes on with it.
+    Raises `StoreError`, or `Refused` when one of the two is in use, the target holds other data or differs in the end.
+    """
+    from tasks_server.store.copying.transfer import Transfer
+    from tasks_server.store.sealing import Sealer
+
+    sealer, clock = Sealer(*keys), SystemClock()
+    with (
+        contextlib.closing(_source(source, sealer, clock, live)) as giving,
+        contextlib.closing(_target(target, sealer, clock)) as taking,
+    ):
+        return Transfer(giving, taking, clock, told).run(live=live, replace_target=replace_target)
+
+
+def _source(database: str, sealer: "Sealer", clock: Clock, live: bool) -> "Source":
+    if is_postgres(database):
+        from tasks_server.store.postgres.copying import PostgresSource
+
+        return PostgresSource(database, sealer, clock, live=live)
+    from tasks_server.store.sqlite.copying import SqliteSource
+
+    return SqliteSource(Path(database), sealer, live=live)
+
+
+def _target(database: str, sealer: "Sealer", clock: Clock) -> "Target":
+    if is_postgres(database):
+        from tasks_server.store.postgres.copying import PostgresTarget
+
+        return PostgresTarget(database, sealer, clock)
+    from tasks_server.store.sqlite.copying import SqliteTarget
+
+    return SqliteTarget(Path(database), sealer)
 
 
 # The schema of PostgreSQL

@@ -24,11 +24,6 @@ Post = Annotated[
 ]
 
 
-@app.callback()
-def _group() -> None:
-    """A group, though it has one command."""
-
-
 @app.command("upgrade")
 def upgrade(
     check: Check = False, post: Post = False, config: Config = None, data_dir: DataDir = None, json: Json = False

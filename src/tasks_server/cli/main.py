@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tasks_server.cli import databases, keys, nodes, output, owners, serve, settings, signing, tasks
+from tasks_server.cli import copying, databases, keys, nodes, output, owners, serve, settings, signing, tasks
 from tasks_server.domain.errors import TasksServerError
 
 app = typer.Typer(
@@ -21,7 +21,8 @@ app.command("serve")(serve.serve)
 app.command("settings")(settings.show)
 owners.app.add_typer(signing.app, name="signing", help="How the calls of an owner are signed.")
 app.add_typer(owners.app, name="owner", help="Who may submit tasks.")
-app.add_typer(databases.app, name="db", help="The schema of the database.")
+databases.app.command("copy")(copying.copy)
+app.add_typer(databases.app, name="db", help="The schema of the database, and moving to another one.")
 app.command("nodes")(nodes.nodes)
 app.add_typer(keys.app, name="keys", help="The cipher keys of the database.")
 app.add_typer(tasks.app, name="task", help="Submit tasks, look at them, steer them.")

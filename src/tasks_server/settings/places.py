@@ -52,10 +52,27 @@ def places(settings: Settings) -> Places:
     if address.is_postgres(url):
         return Places(data_dir, None, key_file, settings.database_url)
     database = Path(url.removeprefix(_SQLITE_URL)) if url else settings.path_sqlite
-    database = database.expanduser().absolute() if database else data_dir / DATABASE_NAME
-    if database.is_dir():
-        database = database / DATABASE_NAME
-    return Places(data_dir, database, key_file)
+    return Places(data_dir, _file(database or data_dir / DATABASE_NAME), key_file)
+
+
+def located(url: str, name: str) -> str:
+    """The database that a URL names, for whoever opens it: the path of a file, or the URL itself. Raises
+    `SettingsError` with the `name` of what was given.
+    """
+    if address.is_postgres(url):
+        try:
+            address.check(url)
+        except ValueError as error:
+            raise SettingsError(f"{name}: {error}") from None
+        return url
+    if not url.startswith(_SQLITE_URL) or url == _SQLITE_URL:
+        raise SettingsError(f"{name}: must be sqlite:///relative/path, sqlite:////absolute/path or postgresql://…")
+    return str(_file(Path(url.removeprefix(_SQLITE_URL))))
+
+
+def _file(path: Path) -> Path:
+    path = path.expanduser().absolute()
+    return path / DATABASE_NAME if path.is_dir() else path
 
 
 def _default_data_dir() -> Path:

@@ -1,5 +1,6 @@
 """Between rows and the types of the domain: how batches travel as JSON, how a task is read."""
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from tasks_server.store.postgres.statements import sql
 from tasks_server.store.rows import TASK_COLUMNS, metadata_text, task_of
 from tasks_server.store.sealing import Sealer, response_context
 
+_ESCAPED_NUL: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 _ENCODE: Final = msgspec.json.Encoder().encode
 
 
@@ -37,6 +39,11 @@ def metadata_for(metadata: dict[str, str] | None) -> str | None:
 def storable(text: str) -> str:
     """A text as it is stored, and as it is looked for: U+FFFD stands for U+0000, as in `pack`."""
     return text.replace("\0", "\ufffd")
+
+
+def storable_json(text: str) -> str:
+    """The same for a text that is JSON, where the character is written as an escape; all else stays as it is."""
+    return _ESCAPED_NUL.sub(r"\1\\ufffd", text)
 
 
 class Loaded(msgspec.Struct):

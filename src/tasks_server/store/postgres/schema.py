@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from tasks_server.domain.errors import Refused, SchemaOutOfDate
 from tasks_server.store import migrate
+from tasks_server.store.copying import progress
 from tasks_server.store.migrate import Applied, Migration
 from tasks_server.store.postgres import roster
 from tasks_server.store.postgres.link import Connection, one
@@ -48,8 +49,10 @@ def preview(connection: Connection) -> list[Migration]:
     return _pending(connection)
 
 
-def verify(connection: Connection, sealer: Sealer, where: str) -> None:
-    """Raises `SchemaOutOfDate` when this program cannot work with the schema, `Corrupt` under another key."""
+def verify(connection: Connection, sealer: Sealer, where: str, *, unfinished: bool = False) -> None:
+    """Raises `SchemaOutOfDate` when this program cannot work with the schema, `Corrupt` under another key,
+    `Unavailable` when a copy into the database is not finished and we are not to fill it (`unfinished`).
+    """
     missing = migrate.needed(_pending(connection))
     if missing:
         if not is_made(connection):
@@ -58,6 +61,23 @@ def verify(connection: Connection, sealer: Sealer, where: str) -> None:
             has = f"lacks {len(missing)} migration{'s' if len(missing) > 1 else ''} of this version"
         raise SchemaOutOfDate(f"{where}: the database {has}: run `tasks-server db upgrade`")
     _prove_key(connection, sealer)
+    if not unfinished:
+        progress.refuse_unfinished(copy_progress(connection))
+
+
+def canary(connection: Connection) -> bytes:
+    """What was sealed when the database was made."""
+    (value,) = one(connection, "SELECT value FROM meta WHERE name = 'canary'")
+    return bytes(value)
+
+
+def copy_progress(connection: Connection, *, lock: bool = False) -> bytes | None:
+    """How far a copy into this database has come; None: there was none. With `lock`, nobody else goes on with it
+    before the transaction ends.
+    """
+    text = b"SELECT value FROM meta WHERE name = %s" + (b" FOR UPDATE" if lock else b"")
+    row = connection.execute(text, (progress.NAME,)).fetchone()
+    return None if row is None else bytes(row[0])
 
 
 def reseal_canary(connection: Connection, sealer: Sealer) -> None:

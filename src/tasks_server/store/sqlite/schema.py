@@ -4,7 +4,10 @@ from typing import Final
 
 import apsw
 
+from tasks_server.domain.errors import Corrupt
 from tasks_server.store import migrate
+from tasks_server.store.copying import progress
+from tasks_server.store.migrate import Migration
 from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite.connection import APPLICATION_ID
 from tasks_server.store.sqlite.signing import fill_in
@@ -17,28 +20,50 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STR
 _CANARY: Final = b"tasks-server canary"
 
 
-def prepare(connection: apsw.Connection, sealer: Sealer) -> None:
-    """Makes a new database, or upgrades one of ours, in one transaction.
+def prepare(connection: apsw.Connection, sealer: Sealer, *, unfinished: bool = False) -> None:
+    """Makes a new database, or upgrades one of ours, in one transaction. `unfinished`: for whoever fills it.
 
-    Raises `Corrupt` for a file under another key, `SchemaOutOfDate` for a newer one.
+    Raises `Corrupt` for a file under another key, `SchemaOutOfDate` for a newer one, `Unavailable` for one into which
+    a copy is not finished.
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
         if connection.pragma("application_id") != APPLICATION_ID:
             connection.pragma("application_id", APPLICATION_ID)
         connection.execute(_BOOKS)
-        rows = connection.execute("SELECT number, name, checksum FROM migration")
-        applied = {number: migrate.Applied(name, checksum) for number, name, checksum in rows}
-        for step in migrate.pending(migrate.load(_MIGRATIONS), applied):
+        for step in pending(connection):
             connection.execute(step.sql)
             connection.execute("INSERT INTO migration VALUES (?, ?, ?)", (step.number, step.name, step.checksum))
         _prove_key(connection, sealer)
-        fill_in(connection, sealer)
+        if not unfinished:
+            progress.refuse_unfinished(copy_progress(connection))
+            fill_in(connection, sealer)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def pending(connection: apsw.Connection) -> list[Migration]:
+    """What is still to apply. Raises `SchemaOutOfDate` for a newer database."""
+    rows = connection.execute("SELECT number, name, checksum FROM migration")
+    applied = {number: migrate.Applied(name, checksum) for number, name, checksum in rows}
+    return migrate.pending(migrate.load(_MIGRATIONS), applied)
+
+
+def canary(connection: apsw.Connection) -> bytes:
+    """What was sealed when the database was made. Raises `Corrupt` when it is not there."""
+    row = connection.execute("SELECT value FROM meta WHERE name = 'canary'").fetchone()
+    if row is None:
+        raise Corrupt("the database does not say what it is sealed with")
+    return bytes(row[0])
+
+
+def copy_progress(connection: apsw.Connection) -> bytes | None:
+    """How far a copy into this database has come; None: there was none."""
+    row = connection.execute("SELECT value FROM meta WHERE name = ?", (progress.NAME,)).fetchone()
+    return None if row is None else bytes(row[0])
 
 
 def reseal_canary(connection: apsw.Connection, sealer: Sealer) -> None:
