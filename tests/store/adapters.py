@@ -139,14 +139,14 @@ class Postgres:
     def __init__(self, through: str) -> None:
         self.hears = through == POSTGRES
         self._through = through
-        self._urls: WeakKeyDictionary[Store, str] = WeakKeyDictionary()
+        self.urls: WeakKeyDictionary[Store, str] = WeakKeyDictionary()
 
     def make(self, folder: Path, clock: Clock, *masters: bytes) -> Store:
         url = Databases.lend(folder, self._through)
         if url is None:
             pytest.skip("PgBouncer is not installed (Debian: apt-get install pgbouncer)")
         store: Store = PostgresStore(url, Sealer(*(masters or (MASTER,))), clock, durable=False)
-        self._urls[store] = url
+        self.urls[store] = url
         return store
 
     async def counted(self, store: Store) -> Counts:
@@ -170,7 +170,7 @@ class Postgres:
         return +counts
 
     async def query(self, store: Store, text: str) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self._urls[store], autocommit=True) as connection:
+        with psycopg.connect(self.urls[store], autocommit=True) as connection:
             done = connection.execute(text.encode())
             return done.fetchall() if done.description else []
 

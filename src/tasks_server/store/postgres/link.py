@@ -28,6 +28,10 @@ _VERSION_MIN: Final = 140_000
 class Lost(Unavailable):
     """The connection went in the middle: whether the work was done is unknown."""
 
+    @classmethod
+    def of(cls, where: str) -> "Lost":
+        return cls(f"{where}: the connection to the database was lost; whether it was done is not known")
+
 
 class Conflicted(Busy):
     """Transactions got into each other's way, and this one was undone: trying again helps."""
@@ -143,7 +147,7 @@ def translate(error: Exception, where: str) -> Exception:
         if isinstance(error, kinds):
             return translated(f"{where}: {message}")
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-        return Lost(f"{where}: the connection to the database was lost: {_plain(error)}")
+        return Lost.of(where)
     if isinstance(error, psycopg.Error):
         return StoreError(f"{where}: the database refused: {_plain(error)}")
     return error

@@ -11,7 +11,9 @@ from tasks_server.store.batching import Batch, Job, Worker
 from tasks_server.store.postgres.link import Conflicted, Connection, Link, Lost, ended, translate
 
 Verify = Callable[[Connection, Sequence[Any]], Sequence[Any]]
-"""Given the items of a batch whose fate is unknown: the answer for each that was done after all, None for others."""
+"""Given the items of a batch whose fate is unknown: the answer for each that was done after all, None for others. These
+are done once more; so a batch function that can be verified refuses to do the same thing twice (tasks have their ids).
+"""
 _TRIES: Final = 3
 """How often a batch is tried when the database says that its transactions got into each other's way."""
 
@@ -79,17 +81,24 @@ class Session(Worker):
             if connection.closed or connection.broken:
                 self._drop()
                 if not isinstance(error, StoreError):
-                    raise Lost(f"{self._link.where}: the connection to the database was lost") from error
+                    raise Lost.of(self._link.where) from error
             raise translate(error, self._link.where) from error
 
     def _after_loss(self, batch: Batch, items: list[Any], error: Lost) -> Sequence[Any]:
-        """Looks with a new connection at what became of the items; those of unknown fate get the error."""
+        """Looks with a new connection at what became of the items, and does once more what was not done; those whose
+        fate stays unknown get the error.
+        """
         self._drop()
+        answers: list[Any] = [None] * len(items)
         verify = self._verify.get(batch)
         if verify is not None:
             with contextlib.suppress(StoreError, psycopg.Error):
-                return [answer or error for answer in verify(self._open(), items)]
-        return [error] * len(items)
+                answers = list(verify(self._open(), items))
+                undone = [index for index, answer in enumerate(answers) if answer is None]
+                again = self._attempt(batch, [items[index] for index in undone]) if undone else ()
+                for index, answer in zip(undone, again, strict=True):
+                    answers[index] = answer
+        return [error if answer is None else answer for answer in answers]
 
     def _open(self) -> Connection:
         if self._connection is not None and ended(self._connection):
