@@ -68,10 +68,11 @@ class AbilitiesPlan(msgspec.Struct, frozen=True):
     certificates_dir: str | None
 
     def build(self) -> Abilities:
+        from tasks_server.engine.certificate_contents import certificate_faults
         from tasks_server.engine.certificate_paths import path_fault
 
         folder = Path(self.certificates_dir) if self.certificates_dir else None
-        return Abilities(frozenset(self.lacking), folder is not None, partial(path_fault, folder))
+        return Abilities(frozenset(self.lacking), folder is not None, partial(path_fault, folder), certificate_faults)
 
 
 class ApiPlan(msgspec.Struct, frozen=True):

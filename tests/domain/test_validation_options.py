@@ -227,3 +227,32 @@ def test_hosts_in_other_scripts_are_settled_once() -> None:
     assert config.resolve[0].host == "xn--strae-oqa.test"
     assert config.doh_url == "https://127.1/dns-query"
     assert config.referer_url == "http://xn--fiq228c.test/"
+
+
+@pytest.mark.parametrize(
+    ("url", "name", "is_taken"),
+    [
+        ("http://target.test/", "__Secure-a", False),
+        ("http://target.test/", "__HOST-a", False),
+        ("http://target.test/", "a__Secure-", True),
+        ("https://target.test/", "__Host-a", True),
+        ("http://127.0.0.1/", "__Secure-a", True),  # nobody listens on the way to this machine
+    ],
+)
+def test_cookies_for_https_alone(url: str, name: str, is_taken: bool) -> None:
+    found = faults({"url": url, "cookie": [{"name": "b", "value": "1"}, {"name": name, "value": "1"}]}, {})
+    assert found == ([] if is_taken else ["httpRequest.cookie.1.name"])
+
+
+@pytest.mark.parametrize("given", ["all", 5])
+def test_a_value_is_shown_where_only_its_name_looks_secret(given: object) -> None:
+    raw = {
+        "httpRequest": {"url": "https://target.test/", "method": "GET", "headers": {"Authorization": 6}},
+        "config": {"credentials": given, "locationTrusted": 7},
+    }
+    with pytest.raises(InvalidRequest) as refused:
+        validation.read(raw, NOW, UTC)
+    shown = {fault.field: fault.given for fault in refused.value.faults}
+    assert shown == {
+        "config.credentials": given, "config.locationTrusted": "***", "httpRequest.headers.Authorization": "***",
+    }  # fmt: skip

@@ -30,12 +30,14 @@ _CERTAINLY_A_PATH: Final = re.compile(r"[\w./ -]{1,250}\.(?:pem|crt|cer|der|key|
 
 class Abilities(msgspec.Struct, frozen=True):
     """The features that the HTTP library lacks, whether certificates may be `paths`, and what is wrong with a path
-    (None: nothing), which is asked for each. By default all is possible, and paths are judged when the task runs.
+    (None: nothing), which is asked for each. `certificate_faults` is asked for what is wrong with certificates and keys
+    that are no paths. By default all is possible, and both are judged when the task runs.
     """
 
     lacking: frozenset[str] = frozenset()
     paths: bool = True
     path_fault: Callable[[str], str | None] | None = None
+    certificate_faults: Callable[[TaskConfig], list[Fault]] | None = None
 
 
 ALL: Final = Abilities()
@@ -58,8 +60,12 @@ def judge_features(request: HttpRequest, config: TaskConfig, abilities: Abilitie
             faults.append(Fault(need.field, message, need.given, need.allowed))
 
 
-def judge_paths(config: TaskConfig, abilities: Abilities, faults: list[Fault]) -> None:
-    """Judges each certificate and key that is given as a path."""
+def judge_certificates(config: TaskConfig, abilities: Abilities, faults: list[Fault]) -> None:
+    """Judges each certificate and key: whether it is there, where it is a path, else what is in it."""
+    if config.ca is None and config.cert is None:
+        return
+    if abilities.certificate_faults is not None:
+        faults += abilities.certificate_faults(config)
     if abilities.path_fault is None:
         return
     for field, text in _materials(config):

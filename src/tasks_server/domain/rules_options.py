@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from tasks_server.domain import rules_fetch, shapes, urls
+from tasks_server.domain import referrer, rules_fetch, shapes, urls
 from tasks_server.domain.errors import Fault
 from tasks_server.domain.options import REFERER_AUTO, TLS_VERSIONS, ConnectionOptions, RequestOptions, option_fields
 from tasks_server.domain.request import HttpRequest, TaskConfig
@@ -22,6 +22,8 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?")
 _COOKIE_FIELDS: Final = 7
+SECURE_COOKIES: Final = ("__secure-", "__host-")
+"""How names of cookies begin, in lower case, that go by https only, or to this machine."""
 _HSTS_LINE: Final = re.compile(r'(\.?)([A-Za-z0-9_][A-Za-z0-9._-]{0,252}) "(\d{8} \d\d:\d\d:\d\d|unlimited)"')
 _HSTS_DATE: Final = "%Y%m%d %H:%M:%S"
 _PEM_BEGIN: Final = b"-----BEGIN "
@@ -149,6 +151,11 @@ def _judge_cookie(request: HttpRequest, faults: list[Fault]) -> None:
     for index, one in enumerate(cookie):
         if not _TOKEN.fullmatch(one.name):
             faults.append(Fault(f"{field}.{index}.name", "holds a character that no cookie's name may hold"))
+        is_insecure = urls.is_url(request.url) and not referrer.is_trustworthy(request.url)
+        if is_insecure and one.name.lower().startswith(SECURE_COOKIES):
+            faults.append(
+                Fault(f"{field}.{index}.name", "has a prefix that goes by https only", one.name, "an https URL")
+            )
         if ";" in one.value:
             faults.append(Fault(f"{field}.{index}.value", "must not hold a semicolon"))
 

@@ -116,7 +116,10 @@ def struct_faults(
             for fault in faults_of(field.type, item, prefix + name):
                 yield msgspec.structs.replace(fault, given=None if fault.given is None else MASK)
         elif field is not None:
-            yield from faults_of(field.type, item, prefix + name)
+            for fault in faults_of(field.type, item, prefix + name):
+                # What is marked is secret; names (`credentials`) tell only where they are the caller's own.
+                is_shown = fault.field == prefix + name and fault.given == MASK
+                yield msgspec.structs.replace(fault, given=shown(item)) if is_shown else fault
         elif name in not_offered:
             yield Fault(prefix + name, "is not offered by this version yet; leave it out")
         else:

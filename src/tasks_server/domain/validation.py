@@ -23,7 +23,7 @@ from tasks_server.domain import (
     rules_options,
     shapes,
 )
-from tasks_server.domain.abilities import ALL, Abilities, judge_features, judge_paths
+from tasks_server.domain.abilities import ALL, Abilities, judge_certificates, judge_features
 from tasks_server.domain.egress import OPEN, Egress
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.request import METHODS, HttpRequest, Key, TaskConfig, TaskSpec, encode_spec, is_special
@@ -85,7 +85,7 @@ def judge(registration: Registration, now: int, egress: Egress = OPEN, abilities
     rules_egress.judge_egress(target, config, egress, faults)
     if special:
         rules_options.judge_options(request, config, faults)
-        judge_paths(config, abilities, faults)
+        judge_certificates(config, abilities, faults)
     if abilities.lacking:
         judge_features(request, config, abilities, faults)
     rules.judge_times(config, rules.Moment(now, lifecycle.due_at(config, now)), faults)
@@ -208,7 +208,7 @@ def _read_registration(
     rules_egress.judge_egress(target, config, egress, broken)
     if request is not None and special:
         rules_options.judge_options(request, config, broken)
-        judge_paths(config, abilities, broken)
+        judge_certificates(config, abilities, broken)
     if request is not None and abilities.lacking:
         judge_features(request, config, abilities, broken)
     if not any(f"{prefix}config.{name}" in spoiled for name in RESCHEDULING):

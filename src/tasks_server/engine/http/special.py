@@ -16,7 +16,7 @@ import pycurl
 from tasks_server.domain import urls
 from tasks_server.domain.options import MULTIPLEXED, REFERER_AUTO
 from tasks_server.domain.request import HttpRequest, TaskConfig
-from tasks_server.domain.rules_options import cookie_lines, hsts_entries
+from tasks_server.domain.rules_options import SECURE_COOKIES, cookie_lines, hsts_entries
 from tasks_server.engine.calls import Call
 from tasks_server.engine.http import proxy, tls
 
@@ -107,7 +107,7 @@ def _set_cookie_jar(curl: "pycurl.Curl", request: HttpRequest, config: TaskConfi
         host = urls.read_url(request.url)[1].rpartition(":")[0].strip("[]")
         for one in request.cookie:
             # libcurl takes these names for secure cookies only, as browsers do.
-            secure = "TRUE" if one.name.lower().startswith(("__secure-", "__host-")) else "FALSE"
+            secure = "TRUE" if one.name.lower().startswith(SECURE_COOKIES) else "FALSE"
             curl.setopt(pycurl.COOKIELIST, f"{host}\tFALSE\t/\t{secure}\t0\t{one.name}\t{one.value}".encode())
 
 

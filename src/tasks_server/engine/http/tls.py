@@ -10,6 +10,8 @@ import pycurl
 
 from tasks_server.domain.request import TaskConfig
 from tasks_server.engine.http.certificates import authorities, material
+from tasks_server.engine.http.errors import Unsendable
+from tasks_server.engine.key_derivation import ROUNDS_MAX, is_too_dear
 
 _LOWEST: Final = {
     "1.0": pycurl.SSLVERSION_TLSv1_0,
@@ -37,10 +39,15 @@ class Material(msgspec.Struct, frozen=True):
 
 
 def read_material(config: TaskConfig, directory: Path | None) -> Material:
-    """Raises `Unsendable` for what is neither base64 nor a file below `directory`, and for a `ca` without any."""
+    """Raises `Unsendable` for what is neither base64 nor a file below `directory`, for a `ca` without any, and for a
+    key that is too dear to open.
+    """
     ca = None if config.ca is None else authorities(material("ca", config.ca, directory))
     cert = None if config.cert is None else material("cert", config.cert.value, directory)
     key = None if config.key is None else material("key", config.key, directory)
+    for field, content in (("cert", cert), ("key", key)):
+        if content is not None and is_too_dear(content):
+            raise Unsendable(f"{field} asks for more than {ROUNDS_MAX} rounds to make a key of its password")
     if cert is not None and key is None and config.cert_type == "PEM":
         key = cert  # one file for both
     return Material(ca, cert, key)
