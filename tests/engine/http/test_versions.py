@@ -1,5 +1,6 @@
 """Versions of HTTP, as targets that speak them all saw them: over TLS, in clear text and over QUIC."""
 
+import gzip
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,9 @@ import pytest
 from tasks_server.domain.attempt import OutcomeKind
 from tasks_server.domain.egress import Egress
 from tests.engine.http.asking import ask, asked
-from tests.engine.http.authority import Authority, base64_of
+from tests.engine.http.authority import Authority, base64_of, server_context
 from tests.engine.http.driver import RESPONSE_MAX_BYTES, Driver
-from tests.engine.http.target import Target
+from tests.engine.http.target import Connection, Received, Target
 from tests.engine.http.versions import Send, VersionsTarget, hang, respond
 
 # A timer of a QUIC connection that hypercorn makes while it is stopped is never awaited.
@@ -173,6 +174,44 @@ def test_an_answer_that_breaks_off(http: Driver, secure: VersionsTarget, trust: 
     assert outcome.kind in (OutcomeKind.CONNECTION, OutcomeKind.TIMEOUT)
     assert outcome.response is None
     assert ask(http, secure.url("/ok"), config).response == b"ok"
+
+
+@pytest.mark.parametrize("version", MODERN)
+def test_what_was_packed_without_being_asked_for_stays_packed(
+    http: Driver, secure: VersionsTarget, trust: dict[str, Any], version: str
+) -> None:
+    bomb = gzip.compress(b"x" * 100 * RESPONSE_MAX_BYTES)
+    secure.answers["/bomb"] = respond(200, bomb, (b"content-encoding", b"gzip"))
+    assert ask(http, secure.url("/bomb"), trust | {"httpVersion": version}).response == bomb
+    assert secure.seen[0].header("accept-encoding") is None
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        bytes(range(256)),
+        b"\0\0\0\x04\0\0\0\0\0" + b"\xff\xff\xff\x00\0\0\0\0\x01" + b"x" * 100,  # a frame of 16 MiB
+        b"\0\0\0\x04\0\0\0\0\0" + b"\0\0\x05\x01\x05\0\0\0\x01" + b"\xff" * 5,  # headers that HPACK cannot read
+        b"\0\0\0\x04\0\0\0\0\0" + b"\0\0\x02\x00\x01\0\0\0\x63ok",  # of a stream that nobody asked for
+        b"",
+    ],
+    ids=["http 1", "bytes", "frame", "hpack", "stream", "nothing"],
+)
+def test_garbage_in_http_2(
+    http: Driver, authority: Authority, tmp_path: Path, trust: dict[str, Any], garbage: bytes
+) -> None:
+    async def answer(connection: Connection, _request: Received) -> None:
+        await connection.send(garbage)
+        await connection.close()
+
+    context = server_context(authority.issue("server", "127.0.0.1"), tmp_path)
+    context.set_alpn_protocols(["h2"])
+    with Target(tls=context, scripts={"*": answer}) as liar:  # the path of HTTP/2's first line
+        outcome = ask(http, liar.url(), trust | {"httpVersion": "2"})
+        assert (outcome.kind, outcome.status_code, outcome.response) == (OutcomeKind.CONNECTION, 500, None)
+        assert f"127.0.0.1:{liar.port}" in (outcome.error or "")
+        assert liar.received, "it was HTTP/2 that was spoken"
 
 
 def test_http_3_falls_back_where_nobody_speaks_it(
