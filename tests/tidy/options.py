@@ -1,6 +1,7 @@
 """The table of the options of a request, made from the structs, with the tests that saw each at a target."""
 
 import ast
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ def told(wanted: Any) -> tuple[str, str, bool]:
     return (info.extra_json_schema or {}).get("description", ""), known.get("option", ""), known.get("secret", False)
 
 
+@cache
 def seen() -> dict[str, list[str]]:
     """The tests that carry the mark `option`, by the names in it."""
     found: dict[str, list[str]] = {}
