@@ -7,6 +7,7 @@ from typing import Any
 
 import apsw
 import psycopg
+import pytest
 
 from tasks_server.clock import ManualClock
 from tasks_server.domain import lifecycle
@@ -22,7 +23,7 @@ from .adapters import ADAPTERS, MASTER
 from .test_random_walks import Walk
 from .world import World
 
-KINDS = {"sqlite": "sqlite-file", "postgres": "postgres"}
+KINDS = {"sqlite": "sqlite-file", "postgres": "postgres", "pgbouncer": "pgbouncer"}
 TABLES = (
     "owner",
     "owner_key",
@@ -57,8 +58,9 @@ class Place:
         """A path, or a URL."""
         if self.kind == "sqlite":
             return str(self.folder / "tasks.db")
-        url = Databases.lend(self.folder)
-        assert url is not None
+        url = Databases.lend(self.folder, self.kind)
+        if url is None:
+            pytest.skip("PgBouncer is not installed (Debian: apt-get install pgbouncer)")
         return url
 
     def source(self, *, live: bool = False) -> Source:

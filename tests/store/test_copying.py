@@ -15,7 +15,7 @@ from tasks_server.domain.task import State
 from tasks_server.store.copying import transfer
 from tasks_server.store.copying.ends import Target
 from tasks_server.store.copying.progress import Progress
-from tasks_server.store.copying.shapes import LOST_ERROR, Row, Shape
+from tasks_server.store.copying.shapes import EMPTIED, LOST_ERROR, MOVED, TASK, Row, Shape
 from tasks_server.store.copying.transfer import Step, Transfer
 from tasks_server.store.ports import Inserted, TaskQuery
 
@@ -83,6 +83,17 @@ async def test_there_and_back_all_rows_are_the_same(tmp_path: Path, clock: Manua
     assert first.dump() == before, "the source was changed"
 
 
+async def test_through_pgbouncer(tmp_path: Path, clock: ManualClock) -> None:
+    first, second, third = (
+        Place(kind, tmp_path / name, clock) for kind, name in (("sqlite", "a"), ("pgbouncer", "b"), ("sqlite", "c"))
+    )
+    await fill(first, steps=30)
+    there = copy(first, second)
+    assert copy(second, third).tables == there.tables
+    async with second.world() as world:
+        await world.check_counters()
+
+
 async def test_what_was_moved_works(pair: tuple[Place, Place], clock: ManualClock) -> None:
     source, target = pair
     await fill(source)
@@ -118,6 +129,35 @@ async def _new_work(world: World, last: dict[str, int]) -> None:
     await world.settle(await world.claim_one())
     found = await world.store.tasks(TaskQuery(owner.id, metadata=(("new", "one"),)))
     assert [entry.id for entry in found.tasks] == [task.id]
+
+
+MADE = {"counter", "counter_change", "metadata", "owner.tasks_in_queue", "attempt.day"}
+"""What the target makes anew from what arrives."""
+STAYS = {"migration", "meta", "node", "task.lease", "task.lease_until"}
+"""What belongs to the one database, and what ends with the move."""
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_nothing_is_forgotten(kind: str, tmp_path: Path, clock: ManualClock) -> None:
+    """Who adds a table or a column must say what becomes of it when all moves (`copying.shapes`)."""
+    place = Place(kind, tmp_path / kind, clock)
+    async with place.world():
+        pass
+    columns = "SELECT m.name, c.name FROM sqlite_schema AS m, pragma_table_info(m.name) AS c WHERE m.type = 'table'"
+    if kind == "postgres":
+        columns = (
+            "SELECT c.relname, a.attname FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid "
+            "WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition "
+            "AND a.attnum > 0 AND NOT a.attisdropped"
+        )
+    there = {(table, column) for table, column in place.run(columns) if not table.startswith("sqlite_")}
+    moves = {(shape.goes_to, column) for shape in MOVED for column in shape.columns}
+    moves |= {("request", column) for column in ("task", "owner", *TASK.columns)}
+    known = MADE | STAYS
+    assert {f"{t}.{c}" for t, c in there - moves if t not in known and f"{t}.{c}" not in known} == set()
+    gone = {name for name in EMPTIED if name not in {table for table, _ in there}}
+    assert gone == set()
+    assert {shape.goes_to for shape in MOVED} <= set(EMPTIED)
 
 
 class Dying:
