@@ -35,6 +35,7 @@ BENCHMARKS: Final[dict[str, list[str]]] = {
     "idle_postgres": ["idle", "--seconds", "10", "--tasks", "200000", *_POSTGRES],
     "claim_settle_postgres": ["claim_settle", *_POSTGRES],
     "old_snapshot_postgres": ["old_snapshot"],
+    "scaling_postgres": ["scaling"],
     "claim_backlog_postgres": ["claim_backlog", *_POSTGRES],
 }
 _SECONDS_MAX: Final = 900

@@ -56,6 +56,7 @@ class Budget(msgspec.Struct, frozen=True):
 _PER_SECOND: Final = "tasks/s"
 _IN_AND_OUT: Final = "in_and_out_per_second"
 _SNAPSHOT: Final = "old_snapshot_postgres"
+_SCALING: Final = "scaling_postgres"
 _TIMES_10K: Final = "times 10 thousand"
 _IDLE_GROWTH: Final = "more memory with one million scheduled tasks"
 
@@ -113,6 +114,8 @@ BUDGETS: Final = [
     Budget("the same on SQLite", "claim_settle", "per_second_max", "at least", None, _PER_SECOND),
     Budget("the same, 1 million updates not vacuumed", _SNAPSHOT, "ratios.unvacuumed", "at least", 0.8, "of fresh"),
     Budget("the same, under an old snapshot", _SNAPSHOT, "ratios.snapshot", "at least", 0.8, "of fresh"),
+    Budget("drain by 1 to 8 engines, the best", _SCALING, "final_per_second_max", "at least", 6_000, _PER_SECOND),
+    Budget("drain by 8 engines", _SCALING, "engines_8.final_per_second", "at least", None, _PER_SECOND),
     Budget("idle", "idle_postgres", "fresh.cpu_percent", "under", 1, "% of a core"),
     Budget("idle, scheduled tasks there", "idle_postgres", "scheduled.cpu_percent", "under", 1, "% of a core"),
 ]

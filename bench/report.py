@@ -77,6 +77,15 @@ def path(benchmark: str, *, quick: bool) -> Path:
     return RESULTS / f"{benchmark}{'.quick' if quick else ''}.json"
 
 
+def latest(benchmark: str) -> dict[str, Any] | None:
+    """The last result of a full run; without one, that of a short run, which says so; None: there is neither."""
+    for quick in (False, True):
+        if path(benchmark, quick=quick).exists():
+            found: dict[str, Any] = json.loads(path(benchmark, quick=quick).read_text())
+            return found
+    return None
+
+
 def say(text: str) -> None:
     """Progress, for the one who waits."""
     print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)

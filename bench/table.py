@@ -1,19 +1,18 @@
-"""The results in `bench/results` as tables of Markdown. With `--write` they go into `docs/performance.md`, between
-`<!-- measured: NAME -->` and `<!-- end -->`; without, they are printed.
+"""The results in `bench/results` as tables of Markdown. With `--write` they go into `docs/performance.md` and
+`docs/scaling.md`, between `<!-- measured: NAME -->` and `<!-- end -->`; without, those of the first are printed.
 """
 
 import argparse
 import json
 import re
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
-from bench import report
+from bench import report, simulate_scale
 from bench.budgets import BUDGETS, Budget
 from bench.report import ROOT
 
-_DOCUMENT: Final = ROOT / "docs" / "performance.md"
 _MET: Final = {True: "yes", False: "**no**", None: ""}
 
 
@@ -90,29 +89,93 @@ def costs(*, quick: bool = False) -> str:
     return "\n".join(lines) if len(lines) > 2 else "Nothing was measured yet."
 
 
+def engines() -> str:
+    """One PostgreSQL, some engines: the throughput, and who had the cores."""
+    result = report.latest("scaling_postgres")
+    if result is None:
+        return "Nothing was measured yet."
+    lines = [
+        "| engines | tasks/s | cores busy: database | engines | target | idle | CPU of the database a task "
+        "| writing transactions a task | connections |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, run in _runs(result):
+        busy, spent = run["cores_busy"], run["cpu_us_per_task"]
+        lines.append(
+            f"| {name} | {_number(run['final_per_second'])} | {busy['postgres'] + busy['postgres_background']:.2f} "
+            f"| {busy['engine']:.2f} | {busy['nginx']:.2f} | {run['cores_idle']:.2f} "
+            f"| {spent['postgres'] + spent['postgres_background']:.0f} µs | {run['writes_per_task']:.3f} "
+            f"| {run['connections']} |"
+        )
+    return _short(result) + "\n".join(lines)
+
+
+def claimers() -> str:
+    """Claim and settle without calls: several processes on one database."""
+    found = {kind: report.latest(name) for kind, name in _CLAIMERS.items()}
+    lines = [
+        "| database | processes | tasks/s | median claim | CPU of the processes a task | CPU of the database |",
+        "|---|---|---|---|---|---|",
+    ]
+    for kind, result in found.items():
+        for name, run in _runs(result) if result else ():
+            spent = run["cpu_us_per_task"]
+            server = f"{spent['postgres'] + spent['postgres_background']:.0f} µs" if "postgres" in spent else "its own"
+            lines.append(
+                f"| {kind} | {name} | {_number(run['per_second'])} | {run['claim_ms']['p50']:.1f} ms "
+                f"| {spent['claimers']:.0f} µs | {server} |"
+            )
+    notes = [_short(result) for result in found.values() if result]
+    return max(notes, default="") + "\n".join(lines)
+
+
+_CLAIMERS: Final = {"PostgreSQL": "claim_settle_postgres", "SQLite": "claim_settle"}
+
+
+def _runs(result: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The runs of a result by how many processes there were."""
+    return [(name.split("_")[1], run) for name, run in result["results"].items() if isinstance(run, dict)]
+
+
+def _short(result: dict[str, Any]) -> str:
+    return "A short run on a busy machine: it shows that it works.\n\n" if result["quick"] else ""
+
+
 _TABLES: Final = {"budgets": budgets, "conditions": conditions, "costs": costs}
+_DOCUMENTS: Final[dict[str, dict[str, Callable[[], str]]]] = {
+    "performance.md": dict(_TABLES),
+    "scaling.md": {
+        "engines": engines,
+        "claimers": claimers,
+        "assumptions": simulate_scale.assumptions_now,
+        "predictions": simulate_scale.predictions_now,
+        "breaking": simulate_scale.breaking_now,
+    },
+}
 
 
-def write() -> None:
-    """Puts the tables of the full runs into the document."""
-    text = _DOCUMENT.read_text()
-    for name, make in _TABLES.items():
-        pattern = re.compile(rf"(<!-- measured: {name} -->\n).*?(<!-- end -->)", re.S)
+def write(name: str) -> None:
+    """Puts the tables of the last runs into a document."""
+    document = ROOT / "docs" / name
+    text = document.read_text()
+    for table, make in _DOCUMENTS[name].items():
+        pattern = re.compile(rf"(<!-- measured: {table} -->\n).*?(<!-- end -->)", re.S)
         places = pattern.findall(text)
         if len(places) != 1:
-            sys.exit(f"bench: {_DOCUMENT} has {len(places)} places for {name}")
+            sys.exit(f"bench: {document} has {len(places)} places for {table}")
         begin, end = pattern.split(text)[0], pattern.split(text)[-1]
         text = "".join((begin, places[0][0], make(), "\n", places[0][1], end))
-    _DOCUMENT.write_text(text)
+    document.write_text(text)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="show the results of quick runs")
-    parser.add_argument("--write", action="store_true", help="write those of full runs into docs/performance.md")
+    parser.add_argument("--write", action="store_true", help="write those of full runs into the documents")
     arguments = parser.parse_args()
     if arguments.write:
-        write()
+        for name in _DOCUMENTS:
+            write(name)
     else:
         print("\n\n".join(make(quick=arguments.quick) for make in _TABLES.values()))
     return 0
