@@ -42,6 +42,7 @@ class Result:
     err: str
 
     def json(self) -> object:
+        assert self.out, self.err
         return msgspec.json.decode(self.out)
 
 

@@ -40,6 +40,8 @@ class Adapter(Protocol):
 
     shared: bool
     """Whether several stores can work on the same data."""
+    near: bool
+    """Whether asking it costs next to nothing."""
     history_by_day: bool
     """Whether attempts are kept until their whole day is over that is no longer kept."""
     hears: bool
@@ -84,6 +86,7 @@ class Sqlite:
     """SQLite on a file."""
 
     shared = True
+    near = True
     history_by_day = False
     hears = True
     nul = "\0"
@@ -133,6 +136,7 @@ class Postgres:
     """PostgreSQL, reached at once or through PgBouncer in transaction mode."""
 
     shared = True
+    near = False
     history_by_day = True
     nul = "\ufffd"
 

@@ -77,11 +77,12 @@ def count(behind: psycopg.Connection, table: str) -> int:
     return int(row[0])
 
 
-async def end_all(wire: Wire, behind: psycopg.Connection) -> None:
-    """Ends all sessions of the store, also one that is just beginning."""
+async def end_all(world: World, wire: Wire, behind: psycopg.Connection) -> None:
+    """Ends all sessions of the store, also one that is just beginning, which is a refusal."""
     while not wire.quiet:
         behind.execute(END_ALL)
         await asyncio.sleep(0.01)
+    world.clock.advance(ASK_AGAIN_MS)
 
 
 async def test_a_task_whose_answer_was_lost_is_looked_for(
@@ -176,7 +177,7 @@ async def test_sessions_that_were_ended_meanwhile_are_noticed_before_they_are_us
 ) -> None:
     task = await world.submit(owner)
     await world.read(task)
-    await end_all(wire, behind)
+    await end_all(world, wire, behind)
     await world.submit(owner)
     assert await world.in_queue(owner) == 2
     assert len(await world.claim()) == 2
@@ -219,13 +220,13 @@ async def test_a_database_that_became_read_only_takes_nothing_and_says_so(
 ) -> None:
     name = behind.info.dbname
     behind.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'.encode())
-    await end_all(wire, behind)
+    await end_all(world, wire, behind)
     with pytest.raises(Unavailable, match="read-only"):
         await world.store.insert(world.task(owner))
     assert await world.in_queue(owner) == 0  # reading goes on
     behind.execute("SET default_transaction_read_only = off")
     behind.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only'.encode())
-    await end_all(wire, behind)
+    await end_all(world, wire, behind)
     await world.submit(owner)
 
 

@@ -172,15 +172,15 @@ async def test_a_random_walk(world: World, seed: int) -> None:
     walk = Walk(world, [await world.owner(limit=LIMIT) for _ in range(2)], seed)
     steps = [walk.submit] * 4 + [walk.claim] * 4 + [walk.settle] * 3 + [walk.steer] * 3 + [walk.advance] * 3
     steps += [walk.extend, walk.delete, walk.rescue, walk.expire, walk.prune]
-    for _ in range(250):
+    for _ in range(250 if world.adapter.near else 80):
         await walk.draw.choice(steps)()
         await walk.check()
-    assert len(walk.past) > 20, "the walk went nowhere"
+    assert len(walk.past) > 5, "the walk went nowhere"
 
 
 async def test_once_faults_stop_every_task_becomes_final(world: World) -> None:
     walk = Walk(world, [await world.owner(limit=LIMIT)], 99)
-    for _ in range(100):
+    for _ in range(100 if world.adapter.near else 50):
         await walk.draw.choice([walk.submit, walk.claim, walk.settle, walk.advance, walk.steer])()
         await walk.check()
     for _ in range(60):
