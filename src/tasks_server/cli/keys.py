@@ -22,6 +22,10 @@ app = typer.Typer(no_args_is_help=True)
 
 _ROUNDS_MAX: Final = 10
 _ROUND_SECONDS: Final = 1.0
+QUIET_ROUNDS: Final = 3
+"""How many rounds must find nothing sealed with an old key: servers look for new keys every two seconds, and a busy one
+may have tasks on their way that it has sealed before.
+"""
 _SETTLED_MS: Final = 30_000
 """How long ago the key file was changed when every process has surely seen it."""
 
@@ -64,7 +68,7 @@ def reseal(
             "the key comes from CIPHER_KEY: put the new key in front of the old one, separated by a comma, start every "
             "server anew, then say so by --restarted; a server without the new key could not read its tasks"
         )
-    _reseal(config, data_dir, json)
+    _reseal(config, data_dir, json, restarted=restarted)
 
 
 @app.command("drop-old")
@@ -111,18 +115,20 @@ def _refuse_on_many_machines(opened: Opened) -> None:
         )
 
 
-def _reseal(config: Path | None, data_dir: Path | None, json: bool) -> None:
+def _reseal(config: Path | None, data_dir: Path | None, json: bool, *, restarted: bool = False) -> None:
     """Goes through everything until nothing is sealed with an old key: what a running server sealed with it before it
-    saw the new one is found by the next round.
+    saw the new one is found by the next round. `restarted`: no server knows an old key only.
     """
     keys = load(config, data_dir, create=False).keys
     newest = key_id(keys[0])
 
     async def work(services: Services) -> dict[bytes, int]:
+        quiet = 0
         for rounds in range(_ROUNDS_MAX):
             await reseal_all(services.sealed, _progress)
             used = await services.sealed.keys_used()
-            if set(used) == {newest}:
+            quiet = quiet + 1 if set(used) == {newest} else 0
+            if quiet == (1 if restarted else QUIET_ROUNDS):
                 return used
             if rounds + 1 < _ROUNDS_MAX:
                 await asyncio.sleep(_ROUND_SECONDS)
