@@ -376,7 +376,7 @@ def _at_database(url: str, work: "Callable[[Connection], _T]") -> _T:
     """What `work` gives on a connection of its own."""
     from tasks_server.store.postgres.link import Link, translate
 
-    link = Link(url, SystemClock())
+    link = Link(url, SystemClock(), answer_seconds=None)
     with contextlib.closing(link.connect()) as connection:
         try:
             return work(connection)

@@ -5,6 +5,9 @@ import contextlib
 from collections.abc import Callable
 from urllib.parse import urlsplit, urlunsplit
 
+_MAY_WE_ENCRYPT = (80_877_103).to_bytes(4)
+"""The SSLRequest of PostgreSQL's protocol."""
+
 
 class Wire:
     """A TCP proxy on 127.0.0.1 in the loop of the test. `url` leads through it."""
@@ -16,7 +19,11 @@ class Wire:
         self._tasks: set[asyncio.Task[None]] = set()
         self._wanted: tuple[bytes, bytes | None] | None = None
         self._refuses_then = False
+        self._flows = asyncio.Event()
+        self._flows.set()
         self.refuses = False
+        self.says: tuple[str, str] | None = None
+        """With what state and message whoever connects is sent away, as by a server that starts or stops."""
         self.came = 0
         """How many connections were asked for."""
 
@@ -34,6 +41,7 @@ class Wire:
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
+        self._flows.set()
         self.cut()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
@@ -47,6 +55,14 @@ class Wire:
         """Ends all connections at once, both ways."""
         for writer in list(self._writers):
             writer.transport.abort()
+
+    def stall(self) -> None:
+        """Nothing gets through any more; the connections stay."""
+        self._flows.clear()
+
+    def flow(self) -> None:
+        """It goes on after `stall`."""
+        self._flows.set()
 
     def cut_before_request(self, with_bytes: bytes) -> None:
         """The next request with these bytes does not arrive, and its connection ends."""
@@ -64,22 +80,36 @@ class Wire:
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.came += 1
+        carrying = asyncio.current_task()
+        assert carrying is not None
+        self._tasks.add(carrying)
         if self.refuses:
             writer.transport.abort()
+            return
+        if self.says is not None:
+            await _send_away(reader, writer, *self.says)
             return
         there, back = await asyncio.open_connection(self._parts.hostname, self._parts.port)
         carried = _Carried(self)
         self._writers |= {writer, back}
         pumps = [
-            asyncio.create_task(_pump(reader, back, carried.stops_request)),
-            asyncio.create_task(_pump(there, writer, carried.stops_answer)),
+            asyncio.create_task(self._pump(reader, back, carried.stops_request)),
+            asyncio.create_task(self._pump(there, writer, carried.stops_answer)),
         ]
-        self._tasks.update(pumps)
         await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         for ended in (writer, back):
             ended.transport.abort()
             self._writers.discard(ended)
         await asyncio.wait(pumps)
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stops: Callable[[bytes], bool]
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while (data := await reader.read(65_536)) and not stops(data):
+                await self._flows.wait()
+                writer.write(data)
+                await writer.drain()
 
     def take(self, request: bytes) -> tuple[bytes, bytes | None] | None:
         """What was wanted, when this is the request it is about; it is wanted no more then."""
@@ -112,11 +142,20 @@ class _Carried:
         return self._last_words in self._answered
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stops: Callable[[bytes], bool]) -> None:
-    with contextlib.suppress(OSError):
-        while (data := await reader.read(65_536)) and not stops(data):
-            writer.write(data)
-            await writer.drain()
+async def _send_away(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, state: str, message: str) -> None:
+    """Answers the first message of a client as PostgreSQL does when it takes in nobody."""
+    with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        length = int.from_bytes(await reader.readexactly(4))
+        first = await reader.readexactly(length - 4)
+        while first == _MAY_WE_ENCRYPT:
+            writer.write(b"N")
+            length = int.from_bytes(await reader.readexactly(4))
+            first = await reader.readexactly(length - 4)
+        fields = (b"SFATAL", b"VFATAL", b"C" + state.encode(), b"M" + message.encode())
+        body = b"".join(field + b"\0" for field in fields) + b"\0"
+        writer.write(b"E" + (len(body) + 4).to_bytes(4) + body)
+        await writer.drain()
+    writer.close()
 
 
 async def until(fact: Callable[[], bool], seconds: float = 30) -> None:

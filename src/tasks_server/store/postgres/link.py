@@ -1,12 +1,14 @@
 """How to reach the database: connecting, backing off, what errors mean, and the time that it tells."""
 
+import logging
 import random
 import select
 import threading
-from typing import Any, Final, LiteralString
+from typing import Any, Final, LiteralString, TypeVar
 
 import psycopg
 from psycopg import errors
+from psycopg.abc import PQGen
 from psycopg.rows import TupleRow
 
 from tasks_server.clock import Clock, DatabaseClock
@@ -22,7 +24,11 @@ _STATEMENT_MS: Final = 30_000
 """No statement of ours takes so long, but those of an upgrade, which lift the limit."""
 _UNREACHABLE_MS: Final = 10_000
 """After so long without an answer on the wire, a connection counts as lost: a server that vanished tells nobody."""
+ANSWER_SECONDS: Final = 40.0
+"""After so long without an answer to a statement, too: what stands in between may be alive, and wait for ever."""
 _VERSION_MIN: Final = 140_000
+
+_T = TypeVar("_T")
 
 
 class Lost(Unavailable):
@@ -37,17 +43,40 @@ class Conflicted(Busy):
     """Transactions got into each other's way, and this one was undone: trying again helps."""
 
 
+# What it says of a lost connection, we say in our own form.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
+
+
+class _Bounded(psycopg.Connection[TupleRow]):
+    """Ends itself when the database leaves a statement without an answer."""
+
+    answer_seconds: float | None = _CONNECT_SECONDS
+
+    def wait(self, gen: PQGen[_T], interval: float = 0.1, timeout: float | None = None) -> _T:
+        if timeout is not None:
+            return super().wait(gen, interval, timeout)
+        try:
+            return super().wait(gen, interval, self.answer_seconds)
+        except errors._WaitTimeout as error:
+            self.close()  # the answer may come yet, and would be taken for that to another question
+            raise psycopg.OperationalError("no answer came in time") from error
+
+
 class Link:
     """Makes connections to one database. Used from several threads; when the database cannot be reached, only one
     attempt is made every now and then, and all others learn of it at once.
 
-    With each connection, a clock that follows the database's learns its time.
+    With each connection, a clock that follows the database's learns its time. `answer_seconds`: for how long to wait
+    for the answer to a statement; None: for as long as it takes.
     """
 
-    def __init__(self, url: str, clock: Clock, *, durable: bool = True) -> None:
+    def __init__(
+        self, url: str, clock: Clock, *, durable: bool = True, answer_seconds: float | None = ANSWER_SECONDS
+    ) -> None:
         self._url = url
         self._clock = clock
         self._durable = durable
+        self._answer_seconds = answer_seconds
         self._lock = threading.Lock()
         self._retry_at = 0.0
         self._back_off = _BACK_OFF_FIRST_SECONDS
@@ -77,7 +106,7 @@ class Link:
             return connection
 
     def _connect(self) -> Connection:
-        connection: Connection = psycopg.connect(
+        connection = _Bounded.connect(
             self._url,
             autocommit=True,
             connect_timeout=_CONNECT_SECONDS,
@@ -96,6 +125,7 @@ class Link:
                 )
             self._set_up(connection)
             self.sample(connection)
+            connection.answer_seconds = self._answer_seconds
         except BaseException:
             connection.close()
             raise

@@ -10,10 +10,6 @@ from tasks_server.domain.errors import Busy, StoreError, Unavailable
 from tasks_server.store.batching import Batch, Job, Worker
 from tasks_server.store.postgres.link import Conflicted, Connection, Link, Lost, ended, translate
 
-Verify = Callable[[Connection, Sequence[Any]], Sequence[Any]]
-"""Given the items of a batch whose fate is unknown: the answer for each that was done after all, None for others. These
-are done once more; so a batch function that can be verified refuses to do the same thing twice (tasks have their ids).
-"""
 _TRIES: Final = 3
 """How often a batch is tried when the database says that its transactions got into each other's way."""
 
@@ -22,8 +18,8 @@ class Session(Worker):
     """Does jobs, those of one batch function together. A batch function makes its own transactions: each statement
     is one by itself unless it says otherwise.
 
-    `on_failure` is told when a transaction was undone, so that nothing cached in it outlives it. `verify` says, by
-    batch function, how to learn what became of items whose connection was lost.
+    `on_failure` is told when a transaction was undone, so that nothing cached in it outlives it. `again` says, by batch
+    function, which one does what is left of items whose connection was lost, and answers for all of them.
     """
 
     def __init__(
@@ -32,12 +28,12 @@ class Session(Worker):
         link: Link,
         *,
         on_failure: Callable[[], None] = lambda: None,
-        verify: Mapping[Batch, Verify] | None = None,
+        again: Mapping[Batch, Batch] | None = None,
     ) -> None:
         super().__init__(f"postgres-{name}")
         self._link = link
         self._on_failure = on_failure
-        self._verify = verify or {}
+        self._again = again or {}
         self._connection: Connection | None = None
 
     def perform(self, jobs: list[Job]) -> list[Any]:
@@ -85,20 +81,15 @@ class Session(Worker):
             raise translate(error, self._link.where) from error
 
     def _after_loss(self, batch: Batch, items: list[Any], error: Lost) -> Sequence[Any]:
-        """Looks with a new connection at what became of the items, and does once more what was not done; those whose
-        fate stays unknown get the error.
+        """Does with a new connection what was not done, where a batch function can tell; else all get the error, and so
+        they do when that fails, too: it says nothing of what became of the first try.
         """
         self._drop()
-        answers: list[Any] = [None] * len(items)
-        verify = self._verify.get(batch)
-        if verify is not None:
-            with contextlib.suppress(StoreError, psycopg.Error):
-                answers = list(verify(self._open(), items))
-                undone = [index for index, answer in enumerate(answers) if answer is None]
-                again = self._attempt(batch, [items[index] for index in undone]) if undone else ()
-                for index, answer in zip(undone, again, strict=True):
-                    answers[index] = answer
-        return [error if answer is None else answer for answer in answers]
+        again = self._again.get(batch)
+        if again is not None:
+            with contextlib.suppress(Exception):
+                return self._attempt(again, items)
+        return [error] * len(items)
 
     def _open(self) -> Connection:
         if self._connection is not None and ended(self._connection):

@@ -26,7 +26,7 @@ from tasks_server.store.postgres.maintaining import Maintenance
 from tasks_server.store.postgres.nodes import BEAT_SECONDS, Nodes
 from tasks_server.store.postgres.owning import Ownings
 from tasks_server.store.postgres.resealing import Resealings
-from tasks_server.store.postgres.session import Session, Verify
+from tasks_server.store.postgres.session import Session
 from tasks_server.store.postgres.settling import Settlements
 from tasks_server.store.postgres.signing import Signings, fill_in
 from tasks_server.store.postgres.steering import Steerings
@@ -153,8 +153,8 @@ class PostgresStore(Door):
         if session is None:
             if not self._open:
                 raise Unavailable("the store is not open")
-            verify: dict[Batch, Verify] = {self._submissions.insert: self._submissions.stored}
-            session = Session(kind, self._link, on_failure=self._days.forget, verify=verify)
+            again: dict[Batch, Batch] = {self._submissions.insert: self._submissions.insert_again}
+            session = Session(kind, self._link, on_failure=self._days.forget, again=again)
             session.begin()
             self._sessions[kind] = session
         return session.do(batch, item, rows)

@@ -83,11 +83,18 @@ class Submissions:
             stored.write(connection)
         return answers
 
-    def stored(self, connection: Connection, items: Sequence[Sequence[NewTask]]) -> Sequence[InsertAnswer | None]:
-        """Which of the items were stored, when the connection was lost before it could be said."""
-        ids = pack([item[0].id for item in items])
-        found = {row[0] for row in connection.execute(sql("tasks_stored"), {"ids": ids})}
-        return [_INSERTED if item[0].id in found else None for item in items]
+    def insert_again(self, connection: Connection, items: Sequence[Sequence[NewTask]]) -> Sequence[InsertAnswer]:
+        """Inserts what was not stored, when the connection was lost before it could be said. The old session may
+        still be at it: whoever has the owners' locks sees what came of that.
+        """
+        handles = self._handles(connection, {item[0].owner for item in items})
+        with connection.transaction():
+            connection.execute(sql("owners_lock"), {"class": OWNER_LOCK, "owners": pack(sorted(handles.values()))})
+            ids = pack([item[0].id for item in items])
+            stored = {row[0] for row in connection.execute(sql("tasks_stored"), {"ids": ids})}
+            undone = [item for item in items if item[0].id not in stored]
+            answers = iter(self.insert(connection, undone) if undone else ())
+        return [_INSERTED if item[0].id in stored else next(answers) for item in items]
 
     def replay(
         self, connection: Connection, items: Sequence[tuple[str, str, bytes, int]]

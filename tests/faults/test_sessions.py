@@ -1,88 +1,23 @@
 """PostgreSQL goes away at the worst moments: nothing is half done, nothing is done twice, and it goes on by itself."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
 
-from tasks_server.clock import Clock, DatabaseClock, ManualClock, SystemClock
+from tasks_server.clock import ManualClock
 from tasks_server.domain.errors import Unavailable
 from tasks_server.domain.owner import Owner
 from tasks_server.domain.task import State
-from tasks_server.store.ports import Hints, Inserted, Look
+from tasks_server.store.ports import Hints, Inserted, QueueFull
 from tasks_server.store.postgres.store import PostgresStore
 from tasks_server.store.sealing import Sealer
-from tests.postgres.databases import Databases
-from tests.postgres.run import POSTGRES
 from tests.postgres.wire import Wire, until
 
-from .adapters import ADAPTERS, MASTER, Postgres
-from .world import World, up_to
-
-COMMITTED = b"COMMIT\0"
-ONE_ROW = b"SELECT 1\0"
-"""What PostgreSQL says at the end of a statement (CommandComplete): of a transaction, of one that gives one row."""
-INSERT = b"Stores tasks with their sealed specs"
-CLAIM = b"Takes the oldest tasks of groups"
-SETTLE = b"Records what became of running tasks"
-"""What the texts of the statements begin with; sent once in a session, which prepares them."""
-END_ALL = (
-    "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
-    " WHERE datname = current_database() AND application_name = 'tasks-server'"
-)
-ASK_AGAIN_MS = 3_000
-"""Longer than the database is ever left alone after a refusal."""
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    lent = Databases.lend(tmp_path)
-    assert lent is not None
-    return lent
-
-
-@pytest.fixture
-def behind(url: str) -> Iterator[psycopg.Connection]:
-    """A session of the test's own, past the wire."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        yield connection
-
-
-@pytest.fixture
-async def wire(url: str) -> AsyncIterator[Wire]:
-    async with Wire(url) as wire:
-        yield wire
-
-
-@pytest.fixture
-async def world(wire: Wire, url: str, clock: ManualClock, tmp_path: Path) -> AsyncIterator[World]:
-    store, adapter = PostgresStore(wire.url, Sealer(MASTER), clock), Postgres(POSTGRES)
-    adapter.urls[store] = url
-    await store.open()
-    yield World(store, clock, adapter, tmp_path)
-    clock.advance(ASK_AGAIN_MS)
-    await store.close()
-
-
-@pytest.fixture
-async def owner(world: World) -> Owner:
-    return await world.owner("first-owner")
-
-
-def count(behind: psycopg.Connection, table: str) -> int:
-    row = behind.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()
-    assert row is not None
-    return int(row[0])
-
-
-async def end_all(world: World, wire: Wire, behind: psycopg.Connection) -> None:
-    """Ends all sessions of the store, also one that is just beginning, which is a refusal."""
-    while not wire.quiet:
-        behind.execute(END_ALL)
-        await asyncio.sleep(0.01)
-    world.clock.advance(ASK_AGAIN_MS)
+from ..store.adapters import MASTER
+from ..store.world import World
+from .conftest import ASK_AGAIN_MS, CLAIM, COMMITTED, END_ALL, INSERT, LISTENING, ONE_ROW, SETTLE, count, end_all
 
 
 async def test_a_task_whose_answer_was_lost_is_looked_for(
@@ -251,10 +186,8 @@ async def test_a_transaction_that_lost_a_deadlock_is_tried_again(
 async def test_hints_come_again_after_the_listening_session_was_ended(
     world: World, owner: Owner, behind: psycopg.Connection, url: str
 ) -> None:
-    ear = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"
-
     def listening() -> bool:
-        row = behind.execute(ear.encode()).fetchone()
+        row = behind.execute(LISTENING.encode()).fetchone()
         return row is not None and row[0] > 0
 
     await world.store.wait(0)
@@ -272,42 +205,40 @@ async def test_hints_come_again_after_the_listening_session_was_ended(
         await other.close()
 
 
-class Skewed(SystemClock):
-    """A machine whose clock is wrong by so many ms."""
+@pytest.fixture
+def slow_commits(behind: psycopg.Connection, url: str) -> Iterator[Callable[[], None]]:
+    """Whoever commits a request waits until the test calls this."""
+    behind.execute(
+        "CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN PERFORM pg_advisory_xact_lock_shared(7); RETURN NULL; END$$"
+    )
+    behind.execute(
+        "CREATE CONSTRAINT TRIGGER linger AFTER INSERT ON request DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION linger()"
+    )
+    with psycopg.connect(url, autocommit=True) as holder:
+        holder.execute("SELECT pg_advisory_lock(7)")
+        yield lambda: holder.execute("SELECT pg_advisory_unlock(7)") and None
+    behind.execute("DROP FUNCTION linger() CASCADE")
 
-    def __init__(self, wrong_ms: int) -> None:
-        self._wrong_ms = wrong_ms
 
-    def now(self) -> int:
-        return super().now() + self._wrong_ms
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self._wrong_ms / 1_000
-
-
-@pytest.mark.parametrize("wrong_ms", [(30_000, 0), (0, 30_000), (-30_000, 0), (0, -30_000)])
-async def test_machines_whose_clocks_differ_run_nothing_early(
-    url: str, behind: psycopg.Connection, wrong_ms: tuple[int, int], tmp_path: Path
+async def test_a_session_that_was_left_at_its_work_stores_nothing_twice(
+    world: World, wire: Wire, behind: psycopg.Connection, slow_commits: Callable[[], None]
 ) -> None:
-    taking: Clock = DatabaseClock("late", Skewed(wrong_ms[0]))
-    running: Clock = DatabaseClock("early", Skewed(wrong_ms[1]))
-    first, second = (PostgresStore(url, Sealer(MASTER), clock) for clock in (taking, running))
-    await first.open()
-    await second.open()
-    try:
-        world = World(first, taking, ADAPTERS["postgres"], tmp_path)  # type: ignore[arg-type]
-        owner = await world.owner()
-        before = behind.execute("SELECT extract(epoch FROM clock_timestamp()) * 1000").fetchone()
-        task = await world.submit(owner, delay=150)
-        assert before is not None
-        assert task.due_at >= before[0] + 150
-        claims = []
-        while not claims:
-            now = running.now()
-            claims = (await second.claim(Look(now, now, now + 30_000), up_to(10))).claims
-        after = behind.execute("SELECT extract(epoch FROM clock_timestamp()) * 1000").fetchone()
-        assert after is not None
-        assert task.due_at <= after[0] < task.due_at + 20_000
-    finally:
-        await first.close()
-        await second.close()
+    """Its task is stored after the store began to look for it; and fills the queue."""
+    small = await world.owner(limit=1)
+    inserting = asyncio.ensure_future(world.store.insert(world.task(small)))
+    await until(lambda: waiting(behind) == 1)
+    wire.cut()
+    await until(lambda: waiting(behind) == 2)
+    slow_commits()
+    assert await inserting == Inserted()
+    assert count(behind, "task") == count(behind, "request") == 1
+    assert await world.in_queue(small) == 1
+    assert await world.store.insert(world.task(small)) == QueueFull(1)
+
+
+def waiting(behind: psycopg.Connection) -> int:
+    """How many sessions wait for a lock."""
+    text = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return behind.execute(text).rowcount
