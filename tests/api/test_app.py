@@ -26,6 +26,7 @@ from tasks_server.domain.errors import (
     TooLarge,
     Unauthorized,
     Unavailable,
+    Uncertain,
 )
 from tasks_server.telemetry import Telemetry
 
@@ -130,6 +131,7 @@ class Broken:
     ("error", "status", "code"),
     [
         (Unavailable("/data/x.db: the disk is full; nothing was stored"), 503, "store_unavailable"),
+        (Uncertain("db.example: the connection was lost"), 503, "store_outcome_unknown"),
         (Busy("another process holds the lock"), 503, "store_busy"),
     ],
 )
@@ -183,6 +185,7 @@ EXAMPLES: list[TasksServerError] = [
     Throttled("", retry_after_seconds=3, limit=2),
     MethodNotAllowed("PUT", ["GET"]),
     Unavailable(""),
+    Uncertain(""),
     Busy(""),
     Corrupt(""),
     SchemaOutOfDate(""),

@@ -18,12 +18,21 @@ def _seed(which: str) -> int:
     return int(os.environ.get("TASKS_SERVER_SIMULATION_SEED") or random.randrange(10**9))
 
 
-@pytest.mark.parametrize("which", ["7", "2024", _FRESH])
-async def test_the_promises_hold_whatever_happens(which: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("which", "adapter", "steps"),
+    [
+        ("7", "sqlite-memory", 250),
+        ("2024", "sqlite-memory", 250),
+        (_FRESH, "sqlite-memory", 250),
+        ("7", "postgres", 80),
+        (_FRESH, "postgres", 80),
+    ],
+)
+async def test_the_promises_hold_whatever_happens(which: str, adapter: str, steps: int, tmp_path: Path) -> None:
     seed = _seed(which)
     print(f"seed {seed}")
-    async with Simulation.over(ADAPTERS["sqlite-memory"], tmp_path, seed) as simulation:
-        for _ in range(250):
+    async with Simulation.over(ADAPTERS[adapter], tmp_path, seed) as simulation:
+        for _ in range(steps):
             await simulation.step()
         await simulation.calm_down()
         await simulation.check()

@@ -23,6 +23,7 @@ from tests.postgres.run import PGBOUNCER, POSTGRES
 MASTER: Final = bytes(range(32))
 Counts = dict[tuple[str, str], int]
 """How many tasks of an owner's lane (by name) are in a state."""
+Books = tuple[Counts, Counts]
 
 _COUNTED = "SELECT l.name, c.state, c.n FROM counter AS c JOIN lane AS l ON l.seq = c.lane WHERE c.n <> 0"
 _COUNTED_IN_TWO = """
@@ -53,12 +54,8 @@ class Adapter(Protocol):
         """A store that is not open yet. The same folder again: the same data."""
         ...
 
-    async def counted(self, store: Store) -> Counts:
-        """What the counters by state say."""
-        ...
-
-    async def real(self, store: Store) -> Counts:
-        """What counting the tasks gives."""
+    async def books(self, store: Store) -> Books:
+        """What the counters by state say, and what counting the tasks gives, both of one moment."""
         ...
 
     async def rows(self, store: Store) -> Counter[str]:
@@ -98,11 +95,8 @@ class Sqlite:
     def path(folder: Path) -> Path | None:
         return folder / "tasks.db"
 
-    async def counted(self, store: Store) -> Counts:
-        return _counts(await self.query(store, _COUNTED))
-
-    async def real(self, store: Store) -> Counts:
-        return _counts(await self.query(store, _REAL))
+    async def books(self, store: Store) -> Books:
+        return _books(await self.query(store, _both(_COUNTED)))
 
     async def rows(self, store: Store) -> Counter[str]:
         names = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
@@ -153,11 +147,8 @@ class Postgres:
         self.urls[store] = url
         return store
 
-    async def counted(self, store: Store) -> Counts:
-        return _counts(await self.query(store, _COUNTED_IN_TWO))
-
-    async def real(self, store: Store) -> Counts:
-        return _counts(await self.query(store, _REAL))
+    async def books(self, store: Store) -> Books:
+        return _books(await self.query(store, _both(_COUNTED_IN_TWO)))
 
     async def rows(self, store: Store) -> Counter[str]:
         names = (
@@ -213,11 +204,17 @@ def _all(connection: apsw.Connection, items: list[str]) -> list[list[tuple]]:
     return [connection.execute(text).fetchall() for text in items]
 
 
-def _counts(rows: list[tuple]) -> Counts:
-    counts: Counter[tuple[str, str]] = Counter()
-    for lane, state, n in rows:  # lanes of several owners may have one name
-        counts[lane, state] += n
-    return dict(counts)
+def _both(counted: str) -> str:
+    """One statement, so that nothing happens in between."""
+    return f"SELECT 'counted', c.* FROM ({counted}) AS c UNION ALL SELECT 'real', r.* FROM ({_REAL}) AS r"
+
+
+def _books(rows: list[tuple]) -> Books:
+    counted: Counter[tuple[str, str]] = Counter()
+    real: Counter[tuple[str, str]] = Counter()
+    for book, lane, state, n in rows:  # lanes of several owners may have one name
+        (counted if book == "counted" else real)[lane, state] += n
+    return dict(counted), dict(real)
 
 
 ADAPTERS: Final[dict[str, Adapter]] = {

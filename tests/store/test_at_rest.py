@@ -151,7 +151,7 @@ async def test_a_damaged_request_is_claimed_empty_and_does_not_hold_its_neighbou
     claims = {claim.id: claim for claim in await world.claim()}
     assert (claims[bad].spec, claims[good.id].spec) == (b"", good.spec)
     await world.settle(claims.values(), Outcome(OutcomeKind.UNSENDABLE, 500))
-    assert sum((await world.adapter.real(world.store)).values()) == 2
+    assert sum((await world.adapter.books(world.store))[1].values()) == 2
 
 
 async def test_damage_of_one_task_does_not_fail_what_is_asked_at_the_same_moment(world: World, owner: Owner) -> None:

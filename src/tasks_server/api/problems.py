@@ -66,6 +66,12 @@ CODES: Final[Mapping[str, Code]] = {
     "store_corrupt": Code(500, "Store corrupt", "The database is damaged, or sealed under another key."),
     "store_schema_out_of_date": Code(500, "Schema out of date", "The database fits another version of the server."),
     "store_unavailable": Code(503, "Store unavailable", "The database cannot take it now; nothing was stored."),
+    "store_outcome_unknown": Code(
+        503,
+        "Outcome unknown",
+        "The database went away in the middle; whether it was done is not known. Look, or repeat it; an"
+        " Idempotency-Key keeps a repeated registration from being a second task.",
+    ),
     "store_busy": Code(503, "Store busy", "Another process holds the database for too long; nothing was stored."),
 }
 

@@ -12,6 +12,7 @@
     │   └── Throttled                too many requests in the time window
     ├── StoreError                   the store cannot do it
     │   ├── Unavailable              now; nothing was stored, try again later
+    │   │   └── Uncertain            it went away in the middle; whether it was done is not known
     │   ├── Busy                     another process holds the lock for too long
     │   ├── Corrupt                  the database file is damaged or not ours
     │   └── SchemaOutOfDate          the schema is newer or older than this program
@@ -102,6 +103,10 @@ class StoreError(TasksServerError):
 
 class Unavailable(StoreError):
     code = "store_unavailable"
+
+
+class Uncertain(Unavailable):
+    code = "store_outcome_unknown"
 
 
 class Busy(StoreError):

@@ -12,7 +12,7 @@ from psycopg.abc import PQGen
 from psycopg.rows import TupleRow
 
 from tasks_server.clock import Clock, DatabaseClock
-from tasks_server.domain.errors import Busy, Corrupt, SchemaOutOfDate, StoreError, Unavailable
+from tasks_server.domain.errors import Busy, Corrupt, SchemaOutOfDate, StoreError, Unavailable, Uncertain
 from tasks_server.store.postgres.address import shown
 
 Connection = psycopg.Connection[TupleRow]
@@ -31,7 +31,7 @@ _VERSION_MIN: Final = 140_000
 _T = TypeVar("_T")
 
 
-class Lost(Unavailable):
+class Lost(Uncertain):
     """The connection went in the middle: whether the work was done is unknown."""
 
     @classmethod
