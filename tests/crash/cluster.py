@@ -40,6 +40,7 @@ class Part:
     early: int = 0
     repeated: int = 0
     unexplained: int = 0
+    lost_attempts: int = 0
     kills: int = 0
     seconds: float = 0.0
     longest_refusal_seconds: float = 0.0
@@ -55,6 +56,7 @@ class Load:
     count: int
     batch: int
     pause_seconds: float = 0.0
+    wait_ms: int = 0
     accepted: list[str] = field(default_factory=list)
     longest_refusal_seconds: float = 0.0
 
@@ -74,7 +76,7 @@ class Load:
 
     def _register(self, connection: http.client.HTTPConnection) -> bool:
         due = time.time_ns() // 1_000_000
-        request = {"url": f"http://127.0.0.1:{self.target.port}/?due={due}", "method": "GET"}
+        request = {"url": f"http://127.0.0.1:{self.target.port}/?due={due}&wait={self.wait_ms}", "method": "GET"}
         task = {"httpRequest": request, "config": {"executeAt": due, "executeImmediately": True}}
         headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
         connection.request("POST", "/v1/queues/batch", json.dumps({"tasks": [task] * self.batch}), headers)
@@ -116,12 +118,15 @@ class Cluster:
         for server in (*self.engines, self.api):
             server.kill()
 
-    def part(self, tasks: int, disturb: Callable[[threading.Event], int], *, pause_seconds: float = 0.0) -> Part:
+    def part(
+        self, tasks: int, disturb: Callable[[threading.Event], int], *, pause_seconds: float = 0.0, wait_ms: int = 0
+    ) -> Part:
         """Registers tasks while `disturb` does its worst (and says how often); ends once all is quiet. `tasks` is
-        how many at most; it ends with what `disturb` does, if that comes first.
+        how many at most; it ends with what `disturb` does, if that comes first. The target takes `wait_ms` to answer,
+        so that there is always something in flight.
         """
         began, ending, found = time.monotonic(), threading.Event(), Part()
-        loads = [Load(self.api, self.key, self.target, tasks // 2, 100, pause_seconds) for _ in range(2)]
+        loads = [Load(self.api, self.key, self.target, tasks // 2, 100, pause_seconds, wait_ms) for _ in range(2)]
         threads = [threading.Thread(target=load.run, args=(ending,), daemon=True) for load in loads]
         self.target.seen.clear()
         self.target.early.clear()
@@ -138,6 +143,7 @@ class Cluster:
         found.early = len(self.target.early)
         repeats = {task: len(times) - 1 for task, times in seen.items() if len(times) > 1}
         lost = self._lost_attempts()
+        found.lost_attempts = sum(lost.get(task, 0) for task in accepted)
         found.repeated = sum(repeats.values())
         found.unexplained = sum(max(0, more - lost.get(task, 0)) for task, more in repeats.items())
         found.longest_refusal_seconds = round(max(load.longest_refusal_seconds for load in loads), 2)
@@ -238,7 +244,7 @@ def run(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         found["nothing fails"] = made.part(arguments.tasks, made.nothing)
         found["rolling restart"] = made.part(10**7, made.rolling_restart, pause_seconds=0.05)
         deaths = made.sudden_deaths(arguments.kill_seconds, 1.0, chance)
-        found["sudden deaths"] = made.part(10**7, deaths, pause_seconds=0.1)
+        found["sudden deaths"] = made.part(10**7, deaths, pause_seconds=0.1, wait_ms=200)
         found["database restarts"] = made.part(10**7, made.restarts(arguments.restarts, 3.0, 1.0), pause_seconds=0.1)
     return {name: asdict(part) if isinstance(part, Part) else part for name, part in found.items()}
 

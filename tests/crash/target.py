@@ -43,13 +43,15 @@ class Target:
         for task in asyncio.all_tasks(self._loop):
             task.cancel()
 
-    def note(self, path: str, headers: dict[str, str]) -> None:
+    def note(self, path: str, headers: dict[str, str]) -> float:
+        """Writes it down; in how many seconds to answer."""
         now = time.time_ns() // 1_000_000
         task = headers["x-tasks-queue-id"]
         self.seen[task].append(now)
-        [due] = parse_qs(urlsplit(path).query)["due"]
-        if now < int(due):
+        asked = parse_qs(urlsplit(path).query)
+        if now < int(asked["due"][0]):
             self.early.append(task)
+        return int(asked.get("wait", ["0"])[0]) / 1_000
 
 
 class _Connection(asyncio.Protocol):
@@ -71,5 +73,12 @@ class _Connection(asyncio.Protocol):
             head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
             lines = head.decode("latin-1").split("\r\n")
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
-            self._target.note(lines[0].split(" ")[1], headers)
+            seconds = self._target.note(lines[0].split(" ")[1], headers)
+            if seconds:
+                asyncio.get_running_loop().call_later(seconds, self._reply)
+            else:
+                self._reply()
+
+    def _reply(self) -> None:
+        if not self._transport.is_closing():
             self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")

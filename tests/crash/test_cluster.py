@@ -36,7 +36,9 @@ def test_a_rolling_restart_repeats_nothing(made: Cluster) -> None:
 
 @pytest.mark.process
 def test_engines_that_die_lose_nothing(made: Cluster) -> None:
-    check(made.part(10**7, made.sudden_deaths(2.5, 0.5, random.Random(7)), pause_seconds=0.1))
+    part = made.part(10**7, made.sudden_deaths(2.5, 0.5, random.Random(7)), pause_seconds=0.1, wait_ms=200)
+    check(part)
+    assert part.repeated, part  # they died at work
 
 
 @pytest.mark.process
