@@ -11,63 +11,15 @@ from tasks_server.clock import ManualClock
 from tasks_server.domain import lifecycle
 from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.domain.errors import StoreError, Unavailable
-from tasks_server.domain.owner import Owner
-from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec, encode_spec
-from tasks_server.domain.task import State, Task
-from tasks_server.engine.loop import Engine, EngineConfig
+from tasks_server.domain.request import TaskConfig
+from tasks_server.domain.task import State
+from tasks_server.engine.loop import EngineConfig
 from tasks_server.store.ports import Change, Report
-from tasks_server.telemetry import Telemetry
 
 from ..store.adapters import ADAPTERS
 from ..store.world import World
-from .scripted import DOWN, OK, ScriptedCaller
-
-
-class Shop:
-    """A store with one owner, and an engine over it."""
-
-    def __init__(self, world: World, owner: Owner, config: EngineConfig) -> None:
-        self.world = world
-        self.store = world.store
-        self.clock = world.clock
-        self.owner = owner
-        self.caller = ScriptedCaller()
-        self.lines: list[bytes] = []
-        told = Telemetry(world.clock, write=self.lines.append)
-        self.engine = Engine(world.store, self.caller, world.clock, config, told, lambda: 0.0)
-
-    async def submit(self, config: TaskConfig | None = None, delay: int = 0, target: str = "a.example:80") -> str:
-        config = config or TaskConfig()
-        spec = encode_spec(TaskSpec(HttpRequest(f"http://{target}/", "GET"), config))
-        due = self.clock.now() + delay
-        new = self.world.task(
-            self.owner, delay, spec=spec, target=target, expire_at=config.expire_at, priority=config.priority,
-            state=lifecycle.waiting_state(due, self.clock.now()),
-        )  # fmt: skip
-        await self.store.insert(new)
-        return new.id
-
-    async def task(self, task_id: str) -> Task:
-        found = await self.store.task(self.owner.id, task_id)
-        assert found is not None
-        return found
-
-    async def look(self) -> list[int]:
-        """One pass of the dispatcher; the tokens in flight after it."""
-        self.engine.executor.start()
-        await self.engine.dispatcher.look()
-        return list(self.caller.sent)
-
-    async def settle(self) -> None:
-        """Records what has ended."""
-        await asyncio.sleep(0)  # lets the hand-over from the caller's thread run
-        await self.engine.settler.flush()
-
-    async def until(self, fact: Callable[[], bool]) -> None:
-        """Lets the engine go on until `fact` holds."""
-        async with asyncio.timeout(20):
-            while not fact():
-                await asyncio.sleep(0.001)
+from .scripted import DOWN, OK
+from .shop import Shop, working
 
 
 @pytest.fixture
@@ -244,17 +196,6 @@ async def test_with_nothing_to_give_the_dispatcher_comes_to_rest(
         looks += 1
         assert looks < 50
     assert len(shop.caller.sent) == 150
-
-
-@contextlib.asynccontextmanager
-async def working(shop: Shop) -> AsyncIterator["asyncio.Task[None]"]:
-    """The engine runs; it is stopped at the end, if it was not before."""
-    running = asyncio.create_task(shop.engine.run())
-    try:
-        yield running
-    finally:
-        shop.engine.stop(0)
-        await running
 
 
 async def test_a_running_engine_takes_work_as_it_comes(shop: Shop) -> None:
