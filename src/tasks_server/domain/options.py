@@ -5,6 +5,9 @@ document, docs/request-options.md and a test of the documentation are made from 
 in `rules_options`. Tasks with none of these options are spared all that (`is_special` in `request`).
 """
 
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -313,6 +316,7 @@ class ConnectionOptions(msgspec.Struct, rename="camel", forbid_unknown_fields=Tr
     ] = None
 
 
-def option_fields(kind: Any) -> dict[str, str]:
+@cache
+def option_fields(kind: Any) -> Mapping[str, str]:
     """The fields of such a struct: name in Python to name on the wire."""
-    return {field.name: field.encode_name for field in msgspec.structs.fields(kind)}
+    return MappingProxyType({field.name: field.encode_name for field in msgspec.structs.fields(kind)})

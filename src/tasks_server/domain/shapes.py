@@ -5,13 +5,15 @@ here are only the walk and the words. Rules between fields are in `domain.valida
 """
 
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import msgspec
 from msgspec import inspect
+from msgspec.structs import FieldInfo
 
 from tasks_server.domain.errors import Fault
 
@@ -21,6 +23,12 @@ _SECRET_WORDS: Final = (
     *("authorization", "cookie", "password", "passwd", "secret", "token", "credential", "signature", "x-auth"),
     *("api-key", "apikey", "api_key", "access-key", "accesskey", "access_key"),
 )
+
+
+@cache
+def fields_of(kind: type[msgspec.Struct]) -> Mapping[str, FieldInfo]:
+    """The fields of a struct by their names on the wire. Finding them out takes long, as annotations are evaluated."""
+    return MappingProxyType({field.encode_name: field for field in msgspec.structs.fields(kind)})
 
 
 def is_secret_name(name: str) -> bool:
@@ -108,7 +116,7 @@ def struct_faults(
     wanted: type[msgspec.Struct], value: dict[str, Any], path: str, not_offered: frozenset[str] = frozenset()
 ) -> Iterator[Fault]:
     """All that is wrong with the fields of an object, unknown and missing ones included."""
-    known = {field.encode_name: field for field in msgspec.structs.fields(wanted)}
+    known = fields_of(wanted)
     prefix = f"{path}." if path else ""
     for name, item in value.items():
         field = known.get(name)

@@ -271,7 +271,7 @@ def _fitting(
     """
     found = list(shapes.struct_faults(wanted, value, path, not_offered))
     faults += found
-    known = {field.encode_name: field for field in msgspec.structs.fields(wanted)}
+    known = shapes.fields_of(wanted)
     start, spoiled = len(path) + 1, {fault.field for fault in found}
     fields = {field[start:].split(".", 1)[0] for field in spoiled}
     fitting = {name: item for name, item in value.items() if name in known and name not in fields}
