@@ -52,32 +52,40 @@ class DatabaseClock:
     asking it each time.
 
     A sample says: between two readings of our monotonic clock, the database's clock showed this. So the database's
-    time is known within the time that the question took. `early` stays at the lower bound: it is never ahead of the
-    database, and no task runs early. `late` stays at the upper: a delay that is counted from it is never too short.
+    time is known within the time that the question took, and what drift may have added since. `early` stays at the
+    lower bound: it is never ahead of the database, and no task runs early. `late` stays at the upper: a delay that is
+    counted from it is never too short.
     """
 
     def __init__(self, bound: Literal["early", "late"], machine: Clock | None = None) -> None:
         self._late = bound == "late"
         self._machine = machine or SystemClock()
-        self._offset_ms: float | None = None
-        self._sampled_at = 0.0
+        self._sampled: tuple[float, float] | None = None
+        """How far the database's clock is ahead of our monotonic one (ms), and when (seconds) that was so."""
 
     def sample(self, before: float, after: float, at_ms: float) -> None:
         """Takes in what the database's clock showed between `before` and `after` (seconds, monotonic)."""
-        offset = at_ms - (before if self._late else after) * 1_000
-        known = self._offset_ms
-        if known is not None and abs(offset - known) < _JUMP_MS:
-            # The tighter bound counts, an older one less what drift may have added to it since.
-            slack = (after - self._sampled_at) * 1_000 * _DRIFT
-            offset = min(offset, known + slack) if self._late else max(offset, known - slack)
-        self._offset_ms = offset
-        self._sampled_at = after
+        at = before if self._late else after
+        offset = at_ms - at * 1_000
+        if self._sampled is not None:
+            known = self._bound(self._sampled, at)
+            if abs(offset - known) < _JUMP_MS:  # the tighter bound counts
+                offset = min(offset, known) if self._late else max(offset, known)
+        self._sampled = (offset, at)
 
     def now(self) -> int:
         """Ms since the epoch. Before the first sample, this machine's time."""
-        if self._offset_ms is None:
+        sampled = self._sampled
+        if sampled is None:
             return self._machine.now()
-        return math.floor(self._machine.monotonic() * 1_000 + self._offset_ms) + self._late
+        at = self._machine.monotonic()
+        return math.floor(at * 1_000 + self._bound(sampled, at)) + self._late
 
     def monotonic(self) -> float:
         return self._machine.monotonic()
+
+    def _bound(self, sampled: tuple[float, float], at: float) -> float:
+        """What a sample says at `at`: less, or more, what drift may have added since."""
+        offset, sampled_at = sampled
+        slack = abs(at - sampled_at) * 1_000 * _DRIFT
+        return offset + slack if self._late else offset - slack
