@@ -111,6 +111,16 @@ class DutyDone(TelemetryEvent, frozen=True):
     count: int
 
 
+class RunsMissed(TelemetryEvent, frozen=True):
+    """Fire times of a schedule, from the first to the last of them, got no task."""
+
+    quiet_ms: ClassVar[int] = 60_000
+    schedule: str
+    reason: str
+    first_at: int
+    last_at: int
+
+
 class Unexpected(TelemetryEvent, frozen=True):
     """A fault of ours. `trace` is for whoever mends it."""
 

@@ -56,6 +56,7 @@ SCANS_ALLOWED: Final = {
     ("keys_used", "request"): "the operator asks, and everything is the question",
     ("keys_used", "attempt"): "the operator asks, and everything is the question",
     ("keys_used", "signing_secret"): "the operator asks, and everything is the question",
+    ("keys_used", "schedule"): "the operator asks, and everything is the question",
     ("signing_missing", "owner"): "owners are few; once, when the database is opened",
     ("owner_any", "owner"): "ends at the first one",
 }

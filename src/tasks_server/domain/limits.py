@@ -79,3 +79,23 @@ ERROR_LENGTH_MAX = 500
 
 RETENTION_DAYS_DEFAULT = 3
 LEASE_MS = 30_000
+
+# Schedules
+SCHEDULES_MAX = 1_000
+"""Schedules of one owner."""
+CRON_LENGTH_MAX = 512
+EVERY_MIN_MS = SECOND_MS
+EVERY_MAX_MS = TEN_YEARS_MS
+SCHEDULE_JITTER_MAX_MS = DAY_MS
+SCHEDULE_RUNS_MAX = INT31_MAX
+SCHEDULE_LATE_MS = 5_000
+"""A fire time that found no engine for so long counts as missed."""
+MISSED_WINDOW_MIN_MS = SECOND_MS
+MISSED_WINDOW_MAX_MS = 366 * DAY_MS
+MISSED_WINDOW_DEFAULT_MS = DAY_MS
+SCHEDULE_FIRES_MAX = 100
+"""Tasks that one schedule makes in one step; the rest follows with the next."""
+SCHEDULE_BUFFER_LOOK_MS = 1_000
+"""How often to look whether the task is final that a buffered fire time waits for."""
+PREVIEW_DEFAULT = 10
+PREVIEW_MAX = 100

@@ -59,6 +59,10 @@ class Task(msgspec.Struct):
     response: bytes | None = None
     outcome: OutcomeKind | None = None
     """How the last attempt ended that was recorded; loaded with its response."""
+    schedule: str | None = None
+    """The id of the schedule that made it; loaded with its response."""
+    fire_at: int = 0
+    """The fire time that it was made for."""
 
 
 class NewTask(msgspec.Struct):
@@ -77,6 +81,8 @@ class NewTask(msgspec.Struct):
     metadata: dict[str, str] | None = None
     idempotency_key: str | None = None
     idempotency_digest: bytes | None = None
+    schedule: str | None = None
+    fire_at: int = 0
 
 
 def urgency(priority: int, *, forced: bool = False) -> int:

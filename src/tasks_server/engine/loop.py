@@ -15,6 +15,7 @@ from tasks_server.engine.dispatcher import Dispatcher
 from tasks_server.engine.executor import Executor
 from tasks_server.engine.inflight import InFlight
 from tasks_server.engine.maintenance import Checkpoint, Duty, Expire, KeepLeases, Prune, Rescue, repeat
+from tasks_server.engine.scheduler import Scheduler
 from tasks_server.engine.settler import Settler
 from tasks_server.engine.shares import Slots
 from tasks_server.engine.signatures import Signatures
@@ -69,6 +70,7 @@ class Engine:
             on_free=self._slot_freed,
         )
         self.dispatcher = Dispatcher(store, self.executor, self.inflight, slots, clock, telemetry)
+        self.scheduler = Scheduler(store, clock, telemetry)
         self._leases = KeepLeases(store, self.inflight, self.executor, clock)
         self._duties: list[Duty] = [
             Rescue(store, clock, telemetry, self.dispatcher.wake),
@@ -84,6 +86,7 @@ class Engine:
         time; the rest is given back; everything is recorded. Raises what a part of it died of.
         """
         self.executor.start()
+        scheduling = asyncio.create_task(self.scheduler.run(), name="scheduler")
         dispatching = asyncio.create_task(self.dispatcher.run(), name="dispatcher")
         settling = asyncio.create_task(self.settler.run(), name="settler")
         others = [asyncio.create_task(self._listen(), name="hints")]
@@ -91,11 +94,12 @@ class Engine:
             asyncio.create_task(repeat(duty, self._telemetry, self._jitter), name=duty.name) for duty in self._duties
         ]
         stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
-        parts = [dispatching, settling, *others]
+        parts = [scheduling, dispatching, settling, *others]
         try:
             done, _ = await asyncio.wait([stopping, *parts], return_when=asyncio.FIRST_COMPLETED)
             for part in done - {stopping}:
                 part.result()
+            await _cancel(scheduling)
             await _cancel(dispatching)
             await self._wind_down()
         finally:
@@ -121,6 +125,8 @@ class Engine:
             hints = await self._store.wait(_HINT_WAIT_SECONDS)
             if hints.work_at is not None:
                 self.dispatcher.wake_for(hints.work_at)
+            if hints.schedules:
+                self.scheduler.wake()
             if hints.cancelled:
                 try:
                     await self._leases.recheck()

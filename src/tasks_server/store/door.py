@@ -14,6 +14,7 @@ from tasks_server.domain import limits
 from tasks_server.domain.attempt import Attempt, Event
 from tasks_server.domain.errors import RequestError
 from tasks_server.domain.owner import Owner, OwnerKey
+from tasks_server.domain.schedule import Schedule
 from tasks_server.domain.signing import Signing, SigningSecret
 from tasks_server.domain.task import NewTask, Task
 from tasks_server.store.batching import Batch
@@ -31,6 +32,7 @@ from tasks_server.store.ports import (
     TaskPage,
     TaskQuery,
 )
+from tasks_server.store.scheduling import DecideFiring, DecideSchedule, Fired, ScheduleRefusal
 from tasks_server.store.sealing import Sealer, spec_context
 
 Kind = Literal["submit", "steer", "read", "claim", "settle", "duty"]
@@ -58,6 +60,7 @@ class Door(ABC):
     _settlements: Any
     _maintenance: Any
     _resealings: Any
+    _schedules: Any
 
     @abstractmethod
     def _do(self, kind: Kind, batch: Batch, item: Any, rows: int = 1) -> "asyncio.Future[Any]":
@@ -69,6 +72,9 @@ class Door(ABC):
 
     @abstractmethod
     def hint_work(self, at: int) -> None: ...
+
+    @abstractmethod
+    def hint_cancel(self) -> None: ...
 
     # Submitting
 
@@ -220,6 +226,44 @@ class Door(ABC):
     async def prune(self, before: int, limit: int) -> int:
         count: int = await self._do("duty", self._maintenance.prune, (before, self._clock.now(), limit))
         return count
+
+    # Scheduling
+
+    async def change_schedule(
+        self, owner: str | None, key: str, decide: DecideSchedule, count_max: int
+    ) -> Schedule | ScheduleRefusal | None:
+        answer: Schedule | ScheduleRefusal | RequestError | None = await self._do(
+            "steer", self._schedules.change, (owner, key, decide, count_max)
+        )
+        if isinstance(answer, RequestError):
+            raise answer
+        return answer
+
+    async def schedule(self, owner: str | None, key: str) -> tuple[Schedule, bytes] | None:
+        found: tuple[Schedule, bytes] | None = await self._do("read", self._schedules.read, (owner, key))
+        return found
+
+    async def schedules(self, owner: str | None, after: str, limit: int) -> list[Schedule]:
+        found: list[Schedule] = await self._do("read", self._schedules.page, (owner, after, limit))
+        return found
+
+    async def delete_schedule(self, owner: str | None, key: str) -> bool:
+        done: bool = await self._do("steer", self._schedules.delete, (owner, key))
+        return done
+
+    async def next_look(self) -> int | None:
+        at: int | None = await self._do("read", self._schedules.next_look, None)
+        return at
+
+    async def fire(self, now: int, horizon: int, limit: int, decide: DecideFiring) -> Fired:
+        fired: Fired
+        fired, tasks, stopped = await self._do("steer", self._schedules.fire, (horizon, limit, decide), limit)
+        soon = [task.due_at for task in tasks if task.due_at <= now + _HINT_AHEAD_MS]
+        if soon:
+            self.hint_work(min(soon))
+        if stopped:
+            self.hint_cancel()
+        return fired
 
     # Changing keys
 

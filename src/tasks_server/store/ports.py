@@ -15,6 +15,7 @@ from tasks_server.domain.lifecycle import Settlement
 from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.signing import Signing, SigningSecret
 from tasks_server.domain.task import NewTask, State, Task
+from tasks_server.store.scheduling import Scheduling
 
 # Submitting
 
@@ -396,6 +397,8 @@ class Hints(msgspec.Struct, frozen=True):
     """The earliest instant at which something may be due that was not before; None: nothing new."""
     cancelled: bool = False
     """Leases were taken away."""
+    schedules: bool = False
+    """Schedules were made or changed."""
 
 
 class Waking(Protocol):
@@ -407,6 +410,10 @@ class Waking(Protocol):
 
     def hint_cancel(self) -> None:
         """Tells engines that a lease was taken away."""
+        ...
+
+    def hint_schedules(self) -> None:
+        """Tells engines that schedules were made or changed."""
         ...
 
     async def wait(self, timeout_seconds: float) -> Hints:
@@ -447,6 +454,7 @@ class Store(
     SigningKeys,
     Settling,
     Maintaining,
+    Scheduling,
     Resealing,
     Waking,
     Clustering,

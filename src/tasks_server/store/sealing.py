@@ -54,6 +54,11 @@ def response_context(task_id: str, number: int) -> bytes:
     return f"response:{task_id}:{number}".encode()
 
 
+def template_context(schedule_id: str) -> bytes:
+    """What a schedule's sealed template is bound to."""
+    return b"template:" + schedule_id.encode()
+
+
 def secret_context(owner_id: str, secret_id: str) -> bytes:
     """What a sealed signing secret is bound to."""
     return f"signing:{owner_id}:{secret_id}".encode()

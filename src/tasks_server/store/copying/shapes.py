@@ -118,12 +118,26 @@ IDEMPOTENCY: Final = Shape(
     {"owner": "int4", "key": "text", "digest": "bytea", "task": "text", "expires_at": "int8"},
     ("key",),
 )
+SCHEDULE: Final = Shape(
+    "schedule",
+    1,
+    {
+        "seq": "int8",
+        "id": "text",
+        "owner": "int4",
+        "name": "text",
+        "look_at": "int8",
+        "facts": "text",
+        "template": "bytea",
+    },
+)
+SCHEDULE_RUN: Final = Shape("schedule_run", 1, {"task": "int8", "schedule": "text", "fire_at": "int8"})
 METADATA: Final = Shape("metadata", 4, {"owner": "int4", "key": "text", "value": "text", "task": "int8"})
 """Made at the target from what its tasks say, as the counters are; compared nevertheless."""
 
-MOVED: Final = (OWNER, OWNER_KEY, SIGNING_SECRET, LANE, TASK, ATTEMPT, LOST, EVENT, IDEMPOTENCY)
+MOVED: Final = (OWNER, OWNER_KEY, SIGNING_SECRET, LANE, TASK, ATTEMPT, LOST, EVENT, IDEMPOTENCY, SCHEDULE, SCHEDULE_RUN)
 """In the order in which they move."""
-KEPT: Final = (OWNER, OWNER_KEY, SIGNING_SECRET, LANE, TASK, ATTEMPT, EVENT, IDEMPOTENCY, METADATA)
+KEPT: Final = (OWNER, OWNER_KEY, SIGNING_SECRET, LANE, TASK, ATTEMPT, EVENT, IDEMPOTENCY, SCHEDULE, SCHEDULE_RUN, METADATA)
 """What the target holds in the end, by table."""
 EMPTIED: Final = (*(shape.name for shape in KEPT), "request", "counter")
 """What is emptied when the target's data is to go."""

@@ -25,6 +25,7 @@ _HEAR_SECONDS: Final = 0.5
 _TEST_SECONDS: Final = 2.0
 _AGAIN_SECONDS: Final = 1.0
 _CANCEL: Final = "c"
+_SCHEDULES: Final = "s"
 
 
 def notify(connection: Connection, items: Sequence[str]) -> Sequence[None]:
@@ -49,8 +50,10 @@ class Hinting:
         self._arrived = asyncio.Event()
         self._work_at: int | None = None
         self._cancelled = False
+        self._schedules = False
         self._out_work_at: int | None = None
         self._out_cancel = False
+        self._out_schedules = False
         self._sending = False
 
     def open(self) -> None:
@@ -80,6 +83,12 @@ class Hinting:
         self._out_cancel = True
         self._send_soon()
 
+    def schedules(self) -> None:
+        """Schedules were changed."""
+        self._heard(None, cancelled=False, schedules=True)
+        self._out_schedules = True
+        self._send_soon()
+
     async def wait(self, timeout_seconds: float) -> Hints:
         """The hints since the last call, as soon as one comes; empty after the timeout. Without notifications:
         after a moment, that there may be something.
@@ -89,21 +98,22 @@ class Hinting:
             self._ear.start()
         deaf = not self._ear.hears
         seconds = min(timeout_seconds, _POLL_SECONDS) if deaf else timeout_seconds
-        if self._work_at is None and not self._cancelled and seconds > 0:
+        if self._work_at is None and not self._cancelled and not self._schedules and seconds > 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._arrived.wait()
-        hints = Hints(self._work_at, self._cancelled)
+        hints = Hints(self._work_at, self._cancelled, self._schedules)
         if deaf and timeout_seconds > seconds and hints == Hints():
             hints = Hints(self._clock.now(), True)
-        self._work_at, self._cancelled = None, False
+        self._work_at, self._cancelled, self._schedules = None, False, False
         self._arrived.clear()
         return hints
 
-    def _heard(self, at: int | None, *, cancelled: bool) -> None:
+    def _heard(self, at: int | None, *, cancelled: bool, schedules: bool = False) -> None:
         if at is not None:
             self._work_at = at if self._work_at is None else min(at, self._work_at)
         self._cancelled = self._cancelled or cancelled
+        self._schedules = self._schedules or schedules
         self._arrived.set()
 
     def _from_thread(self, message: str | None) -> None:
@@ -120,8 +130,9 @@ class Hinting:
         sender, _, rest = message.partition(":")
         if sender == self._us:
             return
-        work, _, cancelled = rest.partition(":")
-        self._heard(int(work) if work.isdigit() else None, cancelled=cancelled == _CANCEL)
+        work, _, words = rest.partition(":")
+        at = int(work) if work.isdigit() else None
+        self._heard(at, cancelled=_CANCEL in words, schedules=_SCHEDULES in words)
 
     def _send_soon(self) -> None:
         if self._loop is not None and not self._sending:
@@ -130,8 +141,9 @@ class Hinting:
 
     def _send(self) -> None:
         work = "" if self._out_work_at is None else str(self._out_work_at)
-        message = f"{self._us}:{work}:{_CANCEL if self._out_cancel else ''}"
-        self._out_work_at, self._out_cancel = None, False
+        words = (_CANCEL if self._out_cancel else "") + (_SCHEDULES if self._out_schedules else "")
+        message = f"{self._us}:{work}:{words}"
+        self._out_work_at, self._out_cancel, self._out_schedules = None, False, False
         if self._mouth is None:  # closed
             self._sending = False
         else:
@@ -141,7 +153,7 @@ class Hinting:
         self._sending = False
         if not done.cancelled():
             done.exception()  # lost: it was only a hint
-        if self._out_work_at is not None or self._out_cancel:
+        if self._out_work_at is not None or self._out_cancel or self._out_schedules:
             self._send_soon()
 
 

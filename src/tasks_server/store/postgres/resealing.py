@@ -11,7 +11,15 @@ from tasks_server.store.postgres.link import Connection
 from tasks_server.store.postgres.rows import pack
 from tasks_server.store.postgres.schema import reseal_canary
 from tasks_server.store.postgres.statements import sql
-from tasks_server.store.sealing import Sealer, head_of, key_id_of, response_context, secret_context, spec_context
+from tasks_server.store.sealing import (
+    Sealer,
+    head_of,
+    key_id_of,
+    response_context,
+    secret_context,
+    spec_context,
+    template_context,
+)
 
 
 class _Place(msgspec.Struct, frozen=True):
@@ -28,6 +36,7 @@ _PLACES: Final = (
     _Place("reseal_requests", "reseal_request", lambda _, task_id, __: spec_context(task_id)),
     _Place("reseal_responses", "reseal_response", lambda number, task_id, _: response_context(task_id, number)),
     _Place("reseal_secrets", "reseal_secret", lambda _, owner_id, name: secret_context(owner_id, name)),
+    _Place("reseal_schedules", "reseal_schedule", lambda _, schedule_id, __: template_context(schedule_id)),
 )
 
 

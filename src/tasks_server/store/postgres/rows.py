@@ -75,10 +75,12 @@ def load_task(
     row = connection.execute(sql("task_load"), names).fetchone()
     if row is None:
         return None
-    ref, spec, owner_seq, lane_seq, number, sealed, outcome = row[TASK_COLUMNS:]
+    ref, spec, owner_seq, lane_seq, number, sealed, outcome, schedule, fire_at = row[TASK_COLUMNS:]
     wanted = response and sealed is not None
     opened = sealer.open(sealed, response_context(task_id, number)) if wanted else None
-    return Loaded(ref, task_of(row, opened, outcome), spec, owner_seq, lane_seq)
+    task = task_of(row, opened, outcome)
+    task.schedule, task.fire_at = schedule, fire_at
+    return Loaded(ref, task, spec, owner_seq, lane_seq)
 
 
 def attempt_row(ref: int, owner: int, task_id: str, attempt: Attempt, sealer: Sealer) -> Sequence[Any]:

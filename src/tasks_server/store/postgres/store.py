@@ -26,6 +26,7 @@ from tasks_server.store.postgres.maintaining import Maintenance
 from tasks_server.store.postgres.nodes import BEAT_SECONDS, Nodes
 from tasks_server.store.postgres.owning import Ownings
 from tasks_server.store.postgres.resealing import Resealings
+from tasks_server.store.postgres.scheduling import Schedules
 from tasks_server.store.postgres.session import Session
 from tasks_server.store.postgres.settling import Settlements
 from tasks_server.store.postgres.signing import Signings, fill_in
@@ -58,6 +59,7 @@ class PostgresStore(Door):
         self._days, self._folded = Days(), Folded(clock)
         self._submissions = Submissions(self._lanes, sealer, self._folded)
         self._steerings = Steerings(self._lanes, self._days, sealer)
+        self._schedules = Schedules(self._submissions, self._steerings, self._folded, sealer)
         self._claims = Claims(self._nodes.number, sealer, clock)
         self._settlements = Settlements(self._nodes, self._days, sealer)
         self._maintenance = Maintenance(self._steerings, self._days, sealer)
@@ -118,6 +120,9 @@ class PostgresStore(Door):
 
     def hint_cancel(self) -> None:
         self._hinting.cancel()
+
+    def hint_schedules(self) -> None:
+        self._hinting.schedules()
 
     async def wait(self, timeout_seconds: float) -> Hints:
         self._join()

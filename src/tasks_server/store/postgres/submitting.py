@@ -155,6 +155,7 @@ class _Stored:
         self.fresh: dict[tuple[int, str], NewTask] = {}
         self._rows: list[Any] = []
         self._keys: list[Any] = []
+        self._runs: list[Any] = []
         self._changes = Changes()
 
     def add(self, owner: int, item: Sequence[NewTask], lanes: dict[tuple[int, str], int]) -> None:
@@ -168,12 +169,16 @@ class _Stored:
                 digest = (task.idempotency_digest or b"").hex()
                 expires_at = task.created_at + limits.IDEMPOTENCY_KEPT_MS
                 self._keys.append((owner, task.idempotency_key, digest, task.id, expires_at))
+            elif task.schedule is not None:
+                self._runs.append((task.id, task.schedule, task.fire_at))
 
     def write(self, connection: Connection) -> None:
-        """Stores it all in one statement."""
+        """Stores it all in one statement, and in a second one which tasks schedules made."""
         if self._rows:
             parameters = {"rows": pack(self._rows), "keys": pack(self._keys), "changes": self._changes.rows()}
             connection.execute(sql("task_insert"), parameters)
+        if self._runs:
+            connection.execute(sql("schedule_runs_insert"), {"rows": pack(self._runs)})
 
 
 def _row(owner: int, lane: int, task: NewTask) -> tuple[Any, ...]:

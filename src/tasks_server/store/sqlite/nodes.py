@@ -18,8 +18,10 @@ from tasks_server.store.ports import Hints
 NODE_BITS: Final = 30
 _HINT_BYTES: Final = 8
 _CANCEL: Final = 2**64 - 1
+_SCHEDULES: Final = 2**64 - 2
+_WORDS: Final = frozenset({_CANCEL, _SCHEDULES})
 _INSTANT_MAX: Final = 2**63
-"""A hint on its way is a number of eight bytes: the instant of work, or the one that stands for a lost lease."""
+"""A hint on its way is a number of eight bytes: the instant of work, or one that stands for something else."""
 _LOOK_AGAIN_SECONDS: Final = 1.0
 
 
@@ -103,6 +105,10 @@ class Nodes:
         """Tells whoever listens that a lease was taken away."""
         self._hint(_CANCEL)
 
+    def hint_schedules(self) -> None:
+        """Tells whoever listens that schedules were changed."""
+        self._hint(_SCHEDULES)
+
     async def wait(self, timeout_seconds: float) -> Hints:
         """The hints since the last call, as soon as there is one; empty after the timeout."""
         self.join()
@@ -112,7 +118,7 @@ class Nodes:
                     await self._arrived.wait()
         hints, self._hints = self._hints, set()
         self._arrived.clear()
-        return Hints(min(hints - {_CANCEL}, default=None), _CANCEL in hints)
+        return Hints(min(hints - _WORDS, default=None), _CANCEL in hints, _SCHEDULES in hints)
 
     def _hint(self, number: int) -> None:
         if self._loop is None:
@@ -177,4 +183,4 @@ class Nodes:
 
 def _telling(hints: set[int]) -> set[int]:
     """Of all the instants only the earliest matters; the others would pile up where nobody ever waits."""
-    return {min(hints), *(hints & {_CANCEL})} if hints else hints
+    return {min(hints), *(hints & _WORDS)} if hints else hints

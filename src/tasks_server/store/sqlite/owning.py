@@ -75,9 +75,8 @@ class Ownings:
         for item in items:
             row = _find(connection, item)
             if row is not None and row[4] == 0:
-                connection.execute(sql("owner_delete"), {"owner": row[5]})
-                connection.execute(sql("owner_keys_delete"), {"owner": row[5]})
-                connection.execute(sql("signing_delete"), {"owner": row[5]})
+                for name in ("owner_delete", "owner_keys_delete", "signing_delete", "schedules_of_owner_delete"):
+                    connection.execute(sql(name), {"owner": row[5]})
             answers.append(row[4] == 0 if row is not None else None)
         return answers
 

@@ -8,7 +8,14 @@ import msgspec
 
 from tasks_server.domain.errors import Corrupt
 from tasks_server.store.ports import Resealed
-from tasks_server.store.sealing import Sealer, key_id_of, response_context, secret_context, spec_context
+from tasks_server.store.sealing import (
+    Sealer,
+    key_id_of,
+    response_context,
+    secret_context,
+    spec_context,
+    template_context,
+)
 from tasks_server.store.sqlite.schema import reseal_canary
 from tasks_server.store.sqlite.statements import sql
 
@@ -27,6 +34,7 @@ _PLACES: Final = (
     _Place("reseal_requests", "reseal_request", lambda _, task_id, __: spec_context(task_id)),
     _Place("reseal_responses", "reseal_response", lambda number, task_id, _: response_context(task_id, number)),
     _Place("reseal_secrets", "reseal_secret", lambda _, owner_id, name: secret_context(owner_id, name)),
+    _Place("reseal_schedules", "reseal_schedule", lambda _, schedule_id, __: template_context(schedule_id)),
 )
 
 

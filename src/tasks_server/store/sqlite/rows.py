@@ -54,6 +54,7 @@ def load_task(
     sealed = row[22] if response else None
     opened = None if sealed is None else sealer.open(sealed, response_context(task_id, row[21]))
     task = task_of(row[1:], opened, row[25])
+    task.schedule, task.fire_at = row[26], row[27]
     return Loaded(row[0], task, row[20], row[23], row[24])
 
 

@@ -21,6 +21,7 @@ from tasks_server.store.sqlite.listing import Listings
 from tasks_server.store.sqlite.nodes import Nodes
 from tasks_server.store.sqlite.owning import Ownings
 from tasks_server.store.sqlite.resealing import Resealings
+from tasks_server.store.sqlite.scheduling import Schedules
 from tasks_server.store.sqlite.settling import Settlements
 from tasks_server.store.sqlite.signing import Signings
 from tasks_server.store.sqlite.steering import Steerings
@@ -45,6 +46,7 @@ class SqliteStore(Door):
         self._nodes = Nodes(path)
         self._submissions = Submissions(self._lanes, sealer)
         self._steerings = Steerings(self._lanes, sealer)
+        self._schedules = Schedules(self._submissions, self._steerings, sealer)
         self._claims = Claims(self._nodes, sealer)
         self._settlements = Settlements(self._nodes, sealer)
         self._maintenance = maintaining.Maintenance(self._steerings, sealer)
@@ -112,6 +114,9 @@ class SqliteStore(Door):
 
     def hint_cancel(self) -> None:
         self._nodes.hint_cancel()
+
+    def hint_schedules(self) -> None:
+        self._nodes.hint_schedules()
 
     async def wait(self, timeout_seconds: float) -> Hints:
         return await self._nodes.wait(timeout_seconds)

@@ -61,6 +61,7 @@ class Submissions:
         seen = _Idempotency(connection, self._sealer, rooms, items)
         rows: list[Any] = []
         searchable: list[Any] = []
+        runs: list[Any] = []
         tally = Tally()
         seq = last or 0
         answers: list[InsertAnswer] = []
@@ -80,8 +81,12 @@ class Submissions:
                     searchable.extend((room.owner, key, value, seq) for key, value in task.metadata.items())
                 if task.idempotency_key is not None:
                     seen.remember(room.owner, task)
+                elif task.schedule is not None:
+                    runs.append((seq, task.schedule, task.fire_at))
         if rows:
             self._write(connection, rows, searchable, tally, seen)
+        if runs:
+            connection.execute(sql("schedule_runs_insert"), {"rows": pack(runs)})
         return answers
 
     def replay(

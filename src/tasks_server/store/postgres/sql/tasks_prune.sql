@@ -19,6 +19,8 @@ WITH gone AS MATERIALIZED (
         FROM requests AS r CROSS JOIN LATERAL jsonb_each_text(r.metadata::jsonb) AS e WHERE r.metadata IS NOT NULL
     ) AS e
     WHERE m.owner = e.owner AND m.key = e.key AND m.value = e.value AND m.task = e.task
+), runs AS (
+    DELETE FROM schedule_run AS f USING gone WHERE f.task = gone.seq
 ), events AS (
     DELETE FROM event AS e USING gone WHERE e.task = gone.seq
 ), attempts AS (

@@ -1,0 +1,106 @@
+"""From a schedule and its template to tasks: what a look at it stores, all of it or nothing."""
+
+import msgspec
+
+from tasks_server.domain import lifecycle, schedule
+from tasks_server.domain.attempt import Attempt, Event, OutcomeKind
+from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec, encode_spec
+from tasks_server.domain.schedule import MissedRuns, Schedule
+from tasks_server.domain.task import NewTask, State, Task
+
+
+class Template(msgspec.Struct, omit_defaults=True):
+    """What each task of a schedule is made from; sealed and kept beside the schedule."""
+
+    request: HttpRequest
+    config: TaskConfig
+    target: str
+    metadata: dict[str, str] | None = None
+    special: bool = False
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(Template)
+
+
+def encode_template(template: Template) -> bytes:
+    """The stored form of a template."""
+    return _ENCODER.encode(template)
+
+
+def decode_template(blob: bytes) -> Template:
+    """The template of a stored form. Raises `msgspec.DecodeError` for bytes that no version of ours wrote."""
+    return _DECODER.decode(blob)
+
+
+class Stopped(msgspec.Struct):
+    """The schedule's last task, revoked to make way; with the attempt that was in flight, if there was one."""
+
+    task: Task
+    event: Event
+    attempt: Attempt | None
+
+
+class Firing(msgspec.Struct):
+    """What becomes of a schedule that was looked at; the store keeps all of it or nothing."""
+
+    schedule: Schedule
+    tasks: list[NewTask]
+    stopped: Stopped | None = None
+    missed: tuple[MissedRuns, ...] = ()
+
+
+def fire(found: Schedule, template: bytes, last: Task | None, room: int, now: int, horizon: int) -> Firing:
+    """What becomes of a schedule whose turn it is at `now`: see `schedule.decide`. `last`: its last task, when that
+    is not final; `template`: empty when what is stored is damaged. Never raises.
+    """
+    try:
+        decision = schedule.decide(found, now, horizon, last is not None, room)
+        tasks = tasks_of(found, decode_template(template), decision.fires, now) if decision.fires else []
+    except (ValueError, msgspec.MsgspecError):
+        decision, tasks = schedule.give_up(found, now), []
+    stopped = _stop(last, now) if decision.cancels and last is not None else None
+    return Firing(decision.schedule, tasks, stopped, decision.missed)
+
+
+def _stop(last: Task, now: int) -> Stopped:
+    why = "the next run of its schedule took its place"
+    attempt = None
+    if last.state is State.RUNNING:
+        attempt = Attempt(
+            number=last.attempt,
+            due_at=last.due_at,
+            started_at=last.execution_at,
+            ended_at=now,
+            outcome=OutcomeKind.ABORTED,
+            error=f"dropped: {why}",
+        )
+    return Stopped(lifecycle.revoke(last, now), Event(now, lifecycle.EventKind.REVOKE.value, why), attempt)
+
+
+def tasks_of(found: Schedule, template: Template, fires: tuple[int, ...], now: int) -> list[NewTask]:
+    """The tasks of these fire times."""
+    return [_task(found, template, schedule.task_id(found.id, at), at, schedule.due_at(found, at), now) for at in fires]
+
+
+def task_now(found: Schedule, template: Template, task_id: str, now: int) -> NewTask:
+    """A task that its owner wants run at once, beside those of the fire times."""
+    return _task(found, template, task_id, now, now, now)
+
+
+def _task(found: Schedule, template: Template, task_id: str, fire_at: int, due_at: int, now: int) -> NewTask:
+    config = template.config
+    return NewTask(
+        id=task_id,
+        owner=found.owner,
+        lane=config.lane,
+        state=lifecycle.waiting_state(due_at, now),
+        priority=config.priority,
+        created_at=now,
+        due_at=due_at,
+        target=template.target,
+        spec=encode_spec(TaskSpec(template.request, config, template.special)),
+        metadata=template.metadata,
+        schedule=found.id,
+        fire_at=fire_at,
+    )

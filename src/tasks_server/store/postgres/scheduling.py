@@ -1,0 +1,210 @@
+"""Keeps schedules, and fires those whose turn it is: each is moved on in the transaction that stores its tasks.
+
+Who holds an owner and a schedule at once holds the owner first.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from tasks_server.domain import ids
+from tasks_server.domain.errors import Corrupt, RequestError
+from tasks_server.domain.schedule import Schedule
+from tasks_server.domain.task import FINAL, NewTask
+from tasks_server.store.ports import Change, Inserted
+from tasks_server.store.postgres.changes import OWNER_LOCK
+from tasks_server.store.postgres.folding import Folded
+from tasks_server.store.postgres.link import Connection, one
+from tasks_server.store.postgres.rows import Loaded, load_task, pack, storable
+from tasks_server.store.postgres.statements import sql
+from tasks_server.store.postgres.steering import Steerings
+from tasks_server.store.postgres.submitting import Submissions
+from tasks_server.store.schedules import facts_of, opened_template, schedule_of
+from tasks_server.store.scheduling import DecideFiring, DecideSchedule, Fired, ScheduleChange, ScheduleRefusal
+from tasks_server.store.sealing import Sealer, spec_context, template_context
+
+
+class Schedules:
+    """The batch functions about schedules."""
+
+    def __init__(self, submissions: Submissions, steerings: Steerings, folded: Folded, sealer: Sealer) -> None:
+        self._submissions = submissions
+        self._steerings = steerings
+        self._folded = folded
+        self._sealer = sealer
+
+    def change(
+        self, connection: Connection, items: Sequence[tuple[str | None, str, DecideSchedule, int]]
+    ) -> Sequence[Schedule | ScheduleRefusal | RequestError | None]:
+        """Each item is an owner, a key, what to decide, and how many schedules an owner may have."""
+        answers: list[Schedule | ScheduleRefusal | RequestError | None] = []
+        for item in items:
+            with connection.transaction():
+                answers.append(self._change(connection, *item))
+        return answers
+
+    def read(
+        self, connection: Connection, items: Sequence[tuple[str | None, str]]
+    ) -> Sequence[tuple[Schedule, bytes] | None]:
+        """Each item is an owner and a key."""
+        answers: list[tuple[Schedule, bytes] | None] = []
+        for owner, key in items:
+            row = _find(connection, owner, key)
+            if row is None:
+                answers.append(None)
+                continue
+            found = schedule_of(row[3])
+            answers.append((found, self._sealer.open(row[4], template_context(found.id))))
+        return answers
+
+    @staticmethod
+    def page(connection: Connection, items: Sequence[tuple[str | None, str, int]]) -> Sequence[list[Schedule]]:
+        """Each item is an owner, the id to go on after, and how many to give."""
+        answers = []
+        for owner, after, limit in items:
+            names: dict[str, Any] = {"after": storable(after), "count_max": limit}
+            if owner is None:
+                rows = connection.execute(sql("schedules_list"), names)
+            else:
+                rows = connection.execute(sql("schedules_list_owner"), names | {"owner": storable(owner)})
+            answers.append([schedule_of(facts) for (facts,) in rows])
+        return answers
+
+    @staticmethod
+    def delete(connection: Connection, items: Sequence[tuple[str | None, str]]) -> Sequence[bool]:
+        """Each item is an owner and a key."""
+        answers = []
+        for owner, key in items:
+            row = _find(connection, owner, key)
+            gone = 0 if row is None else connection.execute(sql("schedule_delete"), {"seq": row[0]}).rowcount
+            answers.append(bool(gone))
+        return answers
+
+    @staticmethod
+    def next_look(connection: Connection, items: Sequence[None]) -> Sequence[int | None]:
+        """For each item the same: when the next schedule has its turn."""
+        (at,) = one(connection, sql("schedules_next"))
+        return [at] * len(items)
+
+    def fire(
+        self, connection: Connection, items: Sequence[tuple[int, int, DecideFiring]]
+    ) -> Sequence[tuple[Fired, list[NewTask], bool]]:
+        """Each item is until when turns count as come, how many schedules at most, and what to decide. With what was
+        done go the tasks that were stored, and whether one in flight was stopped.
+        """
+        answers = []
+        for item in items:
+            with connection.transaction():
+                answers.append(self._fire(connection, *item))
+        return answers
+
+    def _change(
+        self, connection: Connection, owner: str | None, key: str, decide: DecideSchedule, count_max: int
+    ) -> Schedule | ScheduleRefusal | RequestError | None:
+        holder = None if owner is None else connection.execute(sql("owner_handle"), {"id": storable(owner)}).fetchone()
+        row = _find(connection, owner, key)
+        if row is not None or holder is not None:
+            handle = row[1] if row is not None else holder[0] if holder is not None else 0
+            connection.execute(sql("owner_queue_lock"), {"class": OWNER_LOCK, "owner": handle})
+            row = _find(connection, owner, key)  # alone from here on
+        if row is not None:
+            connection.execute(sql("schedule_lock"), {"seq": row[0]})
+            row = _find(connection, owner, key)
+        before = None if row is None else schedule_of(row[3])
+        template = b"" if row is None or before is None else opened_template(self._sealer, before, row[4])
+        try:
+            change = decide(before, template)
+        except RequestError as refusal:
+            return refusal
+        if change is None or change.schedule is before:
+            return before
+        if row is None:
+            return self._insert(connection, change, count_max)
+        names = {"owner": row[1], "name": change.schedule.name}
+        taken = connection.execute(sql("schedule_name_find"), names).fetchone()
+        if taken is not None and taken[0] != row[0]:
+            return ScheduleRefusal.NAME_TAKEN
+        connection.execute(sql("schedule_change"), self._row(change, seq=row[0]))
+        return change.schedule
+
+    def _insert(self, connection: Connection, change: ScheduleChange, count_max: int) -> Schedule | ScheduleRefusal:
+        owner = connection.execute(sql("owner_handle"), {"id": storable(change.schedule.owner)}).fetchone()
+        if owner is None:
+            return ScheduleRefusal.UNKNOWN_OWNER
+        if one(connection, sql("schedules_count"), {"owner": owner[0]})[0] >= count_max:
+            return ScheduleRefusal.FULL
+        row = self._row(change, id=change.schedule.id, owner=owner[0])
+        written = connection.execute(sql("schedule_insert"), row).fetchone()
+        return change.schedule if written else ScheduleRefusal.NAME_TAKEN
+
+    def _row(self, change: ScheduleChange, **more: Any) -> dict[str, Any]:
+        schedule, template = change.schedule, change.template
+        sealed = None if template is None else self._sealer.seal(template, template_context(schedule.id))
+        known = {"name": schedule.name, "look_at": schedule.look_at, "facts": facts_of(schedule), "template": sealed}
+        return known | more
+
+    def _fire(
+        self, connection: Connection, horizon: int, limit: int, decide: DecideFiring
+    ) -> tuple[Fired, list[NewTask], bool]:
+        due: list[Any] = connection.execute(sql("schedules_due"), {"horizon": horizon, "count_max": limit}).fetchall()
+        fired, tasks, stopped = Fired(), list[NewTask](), False
+        if not due:
+            return fired, tasks, stopped
+        owners = pack(sorted({row[1] for row in due}))
+        connection.execute(sql("owners_lock"), {"class": OWNER_LOCK, "owners": owners})
+        taken = {"seqs": pack([row[0] for row in due]), "horizon": horizon}
+        rows: list[Any] = connection.execute(sql("schedules_take"), taken).fetchall()
+        asked = {"owners": owners, "folded": self._folded.until}
+        rooms = {seq: limit - used for seq, limit, used in connection.execute(sql("owner_rooms"), asked)}
+        for seq, owner, stored, sealed in rows:
+            found = _readable(stored) if owner in rooms else None
+            if found is None:
+                connection.execute(sql("schedule_stop"), {"seq": seq})
+                continue
+            last = self._unfinished(connection, found)
+            template = opened_template(self._sealer, found, sealed)
+            firing = decide(found, template, last.task if last else None, rooms[owner])
+            if firing.stopped is not None and last is not None:
+                stop = firing.stopped
+                self._steerings.write(connection, last, Change(stop.task, stop.event, stop.attempt))
+                rooms[owner] += 1
+                stopped = stopped or stop.attempt is not None
+            rooms[owner] -= len(firing.tasks)
+            tasks += firing.tasks
+            fired.missed += [(found.id, missed) for missed in firing.missed]
+            connection.execute(sql("schedule_change"), self._row(ScheduleChange(firing.schedule), seq=seq))
+        fired.schedules, fired.tasks = len(rows), len(tasks)
+        self._store(connection, tasks)
+        return fired, tasks, stopped
+
+    def _unfinished(self, connection: Connection, schedule: Schedule) -> Loaded | None:
+        """The schedule's last task, where it matters that it is not final; held when it is to be stopped."""
+        overlap = schedule.rule.overlap
+        if overlap == "allow" or schedule.last_task is None:
+            return None
+        last = load_task(
+            connection, self._sealer, schedule.owner, schedule.last_task, response=False, lock=overlap == "cancel"
+        )
+        return None if last is None or last.task.state in FINAL else last
+
+    def _store(self, connection: Connection, tasks: list[NewTask]) -> None:
+        seal = self._sealer.seal
+        sealed = [[replace(task, spec=seal(task.spec, spec_context(task.id)))] for task in tasks]
+        if sealed:
+            answers = self._submissions.insert(connection, sealed)
+            assert all(isinstance(answer, Inserted) for answer in answers)  # this very transaction knows of the room
+
+
+def _readable(stored: str) -> Schedule | None:
+    try:
+        return schedule_of(stored)
+    except Corrupt:
+        return None
+
+
+def _find(connection: Connection, owner: str | None, key: str) -> Any:
+    names = {"key": storable(key), "owner": None if owner is None else storable(owner)}
+    if ids.is_task_id(key):
+        return connection.execute(sql("schedule_by_id"), names).fetchone()
+    return None if owner is None else connection.execute(sql("schedule_by_name"), names).fetchone()

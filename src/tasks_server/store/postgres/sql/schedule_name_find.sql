@@ -1,0 +1,1 @@
+SELECT seq FROM schedule WHERE owner = %(owner)s::integer AND name = %(name)s

@@ -1,0 +1,1 @@
+UPDATE schedule SET template = :sealed WHERE seq = :first

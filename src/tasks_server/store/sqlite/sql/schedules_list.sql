@@ -1,0 +1,1 @@
+SELECT facts FROM schedule WHERE id > :after ORDER BY id LIMIT :count_max
