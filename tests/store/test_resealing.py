@@ -7,6 +7,7 @@ import pytest
 from tasks_server.clock import ManualClock
 from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.domain.errors import Corrupt
+from tasks_server.domain.firing import encode_template
 from tasks_server.domain.owner import Owner
 from tasks_server.domain.request import TaskConfig
 from tasks_server.service.resealing import reseal_all
@@ -15,6 +16,7 @@ from tasks_server.store.ports import RESEAL_FROM
 from tasks_server.store.sealing import Sealer, key_id
 
 from .adapters import ADAPTERS, MASTER, Adapter
+from .schedules import TEMPLATE, Calendar
 from .world import World, secret
 
 OTHER = bytes(reversed(MASTER))
@@ -47,6 +49,7 @@ async def test_everything_is_sealed_anew_and_the_old_key_is_needed_no_more(
     world: World, owner: Owner, other: Owner, clock: ManualClock
 ) -> None:
     ids = await filled(world, owner)
+    scheduled = await Calendar(world).make(owner, "nightly")
     before = await picture(world, ids)
     values = await world.store.keys_used()
     assert list(values) == [key_id(MASTER)]
@@ -63,6 +66,7 @@ async def test_everything_is_sealed_anew_and_the_old_key_is_needed_no_more(
     only = world.adapter.make(world.folder, clock, OTHER)
     await only.open()
     assert await picture(World(only, clock, world.adapter, world.folder), ids) == before
+    assert await only.schedule(owner.id, "nightly") == (scheduled, encode_template(TEMPLATE))
     await only.close()
     with pytest.raises(Corrupt, match="another cipher key"):
         await world.store.open()

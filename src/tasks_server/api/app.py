@@ -17,6 +17,7 @@ from tasks_server.api.openapi import openapi
 from tasks_server.api.owner_routes import OwnerRoutes
 from tasks_server.api.problems import MethodNotAllowed, problem
 from tasks_server.api.routes import Route, Success
+from tasks_server.api.schedule_routes import ScheduleRoutes
 from tasks_server.api.signing_routes import SigningRoutes
 from tasks_server.api.task_routes import TaskRoutes
 from tasks_server.api.throttle import Throttle
@@ -26,6 +27,7 @@ from tasks_server.domain.abilities import ALL, Abilities
 from tasks_server.domain.egress import OPEN, Egress
 from tasks_server.domain.errors import Busy, Forbidden, NotFound, RequestError, StoreError, Unauthorized, Unavailable
 from tasks_server.service.owners import OwnerService
+from tasks_server.service.schedules import ScheduleService
 from tasks_server.service.tasks import TaskService
 from tasks_server.store.ports import Store
 from tasks_server.telemetry import RequestServed, StoreTrouble, Telemetry, TelemetryEvent, Unexpected
@@ -72,10 +74,18 @@ def create_app(
     )
     signing_routes = SigningRoutes(owners, body_max_bytes=config.body_max_bytes)
     task_routes = TaskRoutes(tasks, clock, body_max_bytes=config.body_max_bytes, batch_max_bytes=config.batch_max_bytes)
+    schedules = ScheduleService(store, clock, config.zone, random, config.egress, config.abilities)
+    schedule_routes = ScheduleRoutes(schedules, body_max_bytes=config.body_max_bytes)
     throttle = None
     if config.throttle_requests_max is not None:
         throttle = Throttle(config.throttle_requests_max, config.throttle_window_ms, clock)
-    table = [_status_route(), *owner_routes.table(), *signing_routes.table(), *task_routes.table()]
+    table = [
+        _status_route(),
+        *owner_routes.table(),
+        *signing_routes.table(),
+        *task_routes.table(),
+        *schedule_routes.table(),
+    ]
     if config.docs:
         table += docs_routes()
     return App(table, authenticator, throttle, clock, telemetry)

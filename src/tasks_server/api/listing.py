@@ -51,8 +51,8 @@ def read_query(owner: str | None, query: Mapping[str, str]) -> TaskQuery:
         owner,
         order=ORDERS.get(order, "created"),
         descending=descending,
-        limit=_number(query, "limit", (1, limits.PAGE_SIZE_MAX), limits.PAGE_SIZE_DEFAULT, faults),
-        offset=_number(query, "offset", (0, limits.OFFSET_MAX), 0, faults),
+        limit=read_number(query, "limit", (1, limits.PAGE_SIZE_MAX), limits.PAGE_SIZE_DEFAULT, faults),
+        offset=read_number(query, "offset", (0, limits.OFFSET_MAX), 0, faults),
         states=_states(query, faults),
         lane=query.get("lane"),
         metadata=_metadata(query, faults),
@@ -103,7 +103,8 @@ def _choice(query: Mapping[str, str], name: str, choices: tuple[str, ...], fault
     return value
 
 
-def _number(query: Mapping[str, str], name: str, bounds: tuple[int, int], default: int, faults: list[Fault]) -> int:
+def read_number(query: Mapping[str, str], name: str, bounds: tuple[int, int], default: int, faults: list[Fault]) -> int:
+    """A number of the query within its bounds; of one that is not, the default, and a fault."""
     value = query.get(name)
     if value is None:
         return default

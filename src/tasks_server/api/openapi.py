@@ -9,7 +9,7 @@ import msgspec
 from tasks_server import __version__
 from tasks_server.api.problems import CODES, Problem
 from tasks_server.api.routes import Route, Success
-from tasks_server.domain import dates, durations, limits, validation
+from tasks_server.domain import cron, dates, durations, limits, schedule_reading, validation
 from tasks_server.domain.request import METHODS
 
 _REF: Final = "#/components/schemas/{name}"
@@ -96,7 +96,8 @@ def _operation(route: Route) -> dict[str, Any]:
 
 
 def _tag(path: str) -> str:
-    return {"owners": "Owners", "queues": "Tasks"}.get(path.split("/")[2] if path.startswith("/v1/") else "", "Server")
+    tags = {"owners": "Owners", "queues": "Tasks", "schedules": "Schedules"}
+    return tags.get(path.split("/")[2] if path.startswith("/v1/") else "", "Server")
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
@@ -165,16 +166,11 @@ def _schemas(table: Sequence[Route]) -> dict[str, Any]:
 
 def _loosen(components: dict[str, Any]) -> None:
     """What is read beside the canonical form that is stored: dates and durations as text, methods in any case."""
-    config = components["TaskConfig"]["properties"]
-    for name in validation.DATES:
-        instant = {"type": "integer", "minimum": 0, "maximum": dates.DATE_MAX_MS}
-        text = {"type": "string", "maxLength": 64, "examples": ["2030-01-31T12:00:00+01:00"]}
-        config[name] = {"anyOf": [instant, text, {"type": "null"}], "default": None, "description": dates.FORMS}
-    for name in validation.DURATIONS:
-        bounds = config[name]
-        number = {"type": "number", "minimum": bounds["minimum"], "maximum": bounds["maximum"]}
-        text = {"type": "string", "maxLength": 64, "examples": ["90s", "3d5h"]}
-        config[name] = {"anyOf": [number, text], "default": bounds["default"], "description": durations.FORMS}
+    _loosen_times(components["TaskConfig"]["properties"], validation.DATES, validation.DURATIONS)
+    schedule = components["ScheduleBody"]["properties"]
+    _loosen_times(schedule, schedule_reading.DATES, schedule_reading.DURATIONS)
+    schedule["cron"] |= {"description": cron.FORMS, "examples": ["0 9 * * MON-FRI"]}
+    schedule["every"] |= {"examples": ["15m"]}
     request = components["HttpRequest"]["properties"]
     request["url"] |= {"pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@\\\\]+", "examples": [_HARMLESS_URL]}
     components["OwnerRegistration"]["properties"]["name"] |= {
@@ -188,3 +184,18 @@ def _loosen(components: dict[str, Any]) -> None:
         "examples": ["GET", *sorted(METHODS - {"GET"})],
         "description": "In any case",
     }
+
+
+def _loosen_times(fields: dict[str, Any], instants: frozenset[str], spans: frozenset[str]) -> None:
+    for name in instants:
+        instant = {"type": "integer", "minimum": 0, "maximum": dates.DATE_MAX_MS}
+        text = {"type": "string", "maxLength": 64, "examples": ["2030-01-31T12:00:00+01:00"]}
+        fields[name] = {"anyOf": [instant, text, {"type": "null"}], "default": None, "description": dates.FORMS}
+    for name in spans:
+        bounds = fields[name]
+        nullable = [{"type": "null"}] if "anyOf" in bounds else []
+        known = bounds["anyOf"][0] if nullable else bounds
+        number = {"type": "number", "minimum": known["minimum"], "maximum": known["maximum"]}
+        text = {"type": "string", "maxLength": 64, "examples": ["90s", "3d5h"]}
+        forms = [number, text, *nullable]
+        fields[name] = {"anyOf": forms, "default": bounds["default"], "description": durations.FORMS}

@@ -32,7 +32,7 @@ class Success(msgspec.Struct, frozen=True):
 class Route(msgspec.Struct, frozen=True):
     """One method of one path. `errors` are the codes of `problems.CODES` beside those that its access brings."""
 
-    method: Literal["GET", "POST", "PATCH", "DELETE"]
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
     handler: Handler
     action: str

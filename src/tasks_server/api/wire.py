@@ -205,6 +205,13 @@ class TaskView(ListedTaskView, rename="camel"):
     metadata: dict[str, str] | None
 
 
+class ScheduleRunView(msgspec.Struct, rename="camel"):
+    """Which schedule made a task, and for which fire time (ms since the epoch)."""
+
+    id: str
+    fire_at: int
+
+
 class TaskDetailView(TaskView, rename="camel"):
     """A task with where it stands. `phase` tells what `state` sums up as RUNNING."""
 
@@ -216,6 +223,7 @@ class TaskDetailView(TaskView, rename="camel"):
     repeats: int
     error: str | None
     expire_at: int | None
+    schedule: ScheduleRunView | None
 
 
 class BatchView(msgspec.Struct):
@@ -329,6 +337,7 @@ def task_view(task: Task) -> TaskDetailView:
         repeats=task.repeats,
         error=task.error,
         expire_at=task.expire_at,
+        schedule=None if task.schedule is None else ScheduleRunView(task.schedule, task.fire_at),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from tasks_server.domain import ids, limits
+from tasks_server.domain import dates, ids, limits
 from tasks_server.domain.cron import cron
 
 Missed = Literal["skip", "once", "all"]
@@ -18,6 +18,10 @@ Reason = Literal["late", "window", "overlap", "queue_full", "unreadable"]
 """Why a fire time got no task: its time had passed; it was older than `missedWindow`; the task before was not final;
 the owner's queue was full; what is stored of the schedule is damaged."""
 Standing = Literal["active", "paused", "ended"]
+
+
+_CALENDAR_END: Final = dates.DATE_MAX_MS - limits.DAY_MS
+"""So that every zone can show it."""
 
 
 class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -103,7 +107,8 @@ def next_fire(rule: Rule, anchor_at: int, after: int) -> int | None:
         assert rule.every_ms is not None
         steps = (after - anchor_at) // rule.every_ms + 1
         found = anchor_at + max(steps, int(rule.start_at is None)) * rule.every_ms
-    return None if found is None or (rule.end_at is not None and found > rule.end_at) else found
+    end = _CALENDAR_END if rule.end_at is None else min(rule.end_at, _CALENDAR_END)
+    return None if found is None or found > end else found
 
 
 def preview(schedule: Schedule, after: int, count: int) -> list[int]:

@@ -77,6 +77,15 @@ class TaskService:
         task = self._place(owner, draft)
         if idempotency is not None:
             task.idempotency_key, task.idempotency_digest = idempotency.key, idempotency.digest
+        return await self._insert(task)
+
+    async def insert(self, task: NewTask) -> NewTask:
+        """Stores a task that is placed already and has no idempotency key. Raises `Refused` when the queue is full."""
+        stored = await self._insert(task)
+        assert isinstance(stored, NewTask)
+        return stored
+
+    async def _insert(self, task: NewTask) -> NewTask | Task:
         answer = await self._store.insert(task)
         if isinstance(answer, Inserted):
             return task

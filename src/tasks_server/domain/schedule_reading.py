@@ -1,0 +1,261 @@
+"""From what was sent to a schedule that obeys every rule, or to all the faults of it at once. What its tasks call is
+judged by `domain.validation`, as a task's registration is.
+"""
+
+import re
+from datetime import tzinfo
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from tasks_server.domain import dates, durations, ids, limits, masking, shapes, validation
+from tasks_server.domain.abilities import Abilities
+from tasks_server.domain.cron import FORMS, cron, zone_of
+from tasks_server.domain.egress import Egress
+from tasks_server.domain.errors import Fault, InvalidRequest
+from tasks_server.domain.firing import Template
+from tasks_server.domain.request import HttpRequest, Key, TaskConfig, is_special
+from tasks_server.domain.schedule import Rule, next_fire
+from tasks_server.domain.validation import Metadata
+
+Every = Annotated[int, Meta(ge=limits.EVERY_MIN_MS, le=limits.EVERY_MAX_MS)]
+Jitter = Annotated[int, Meta(ge=0, le=limits.SCHEDULE_JITTER_MAX_MS)]
+Window = Annotated[int, Meta(ge=limits.MISSED_WINDOW_MIN_MS, le=limits.MISSED_WINDOW_MAX_MS)]
+Instant = Annotated[int, Meta(ge=0, le=dates.DATE_MAX_MS)]
+
+DATES: Final = frozenset({"startAt", "endAt"})
+DURATIONS: Final = frozenset({"every", "jitter", "missedWindow"})
+TIMING: Final = frozenset({"cron", "every", "timezone", "startAt", "endAt", "maxRuns"})
+"""What sets the next fire time anew when it is changed."""
+_ABSOLUTE: Final = ("executeAt", "executeImmediately", "retryAt", "repeatAt", "timeoutAt", "expireAt")
+_NAMED: Final = ("task_name", "taskName", "payload")
+_SHORT_UTC: Final = re.compile(r"(?i)(etc/)?(utc|z|zulu)")
+
+
+class TaskTemplate(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """What each task of a schedule calls, and how: as for a task, without dates and delays of its own."""
+
+    http_request: HttpRequest
+    config: TaskConfig | None = None
+    metadata: Metadata | None = None
+
+
+class ScheduleFrame(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """When a schedule fires, and what else there is beside its task."""
+
+    name: Key
+    cron: Annotated[str, Meta(min_length=1, max_length=limits.CRON_LENGTH_MAX)] | None = None
+    every: Every | None = None
+    timezone: Annotated[str, Meta(min_length=1, max_length=limits.NAME_LENGTH_MAX)] | None = None
+    start_at: Instant | None = None
+    end_at: Instant | None = None
+    max_runs: Annotated[int, Meta(ge=1, le=limits.SCHEDULE_RUNS_MAX)] | None = None
+    jitter: Jitter = 0
+    missed: Literal["skip", "once", "all"] = "once"
+    missed_window: Window = limits.MISSED_WINDOW_DEFAULT_MS
+    overlap: Literal["skip", "allow", "buffer", "cancel"] = "allow"
+
+
+class ScheduleBody(ScheduleFrame, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """A schedule as it is asked for: either `cron` or `every`."""
+
+    task: TaskTemplate
+
+
+class ScheduleDraft(msgspec.Struct):
+    """A schedule that obeys every rule. `headers`: the names of those that its tasks send."""
+
+    name: str
+    rule: Rule
+    template: Template
+    headers: tuple[str, ...]
+
+
+def read_schedule(
+    raw: object,
+    now: int,
+    zone: tzinfo,
+    egress: Egress,
+    abilities: Abilities,
+    *,
+    changed: frozenset[str] | None = None,
+) -> ScheduleDraft:
+    """The draft of any JSON value. Dates without a zone count in `zone`, which is also the default of `timezone`.
+    `changed`: the fields that a patch named; only those are judged against the clock (None: all are). Raises
+    `InvalidRequest` with every fault.
+    """
+    if not isinstance(raw, dict):
+        raise InvalidRequest([Fault("body", "must be a JSON object", shapes.shown(raw), "an object")])
+    faults: list[Fault] = []
+    frame = _read_frame(raw, zone, faults)
+    template, headers = _read_task(raw.get("task"), "task" in raw, now, zone, egress, abilities, faults)
+    timezone = frame.timezone or _name_of(zone)
+    rule = Rule(
+        cron=frame.cron,
+        every_ms=frame.every,
+        timezone="UTC" if _SHORT_UTC.fullmatch(timezone) else timezone,
+        start_at=frame.start_at,
+        end_at=frame.end_at,
+        runs_max=frame.max_runs,
+        jitter_ms=frame.jitter,
+        missed=frame.missed,
+        missed_window_ms=frame.missed_window,
+        overlap=frame.overlap,
+    )
+    spoiled = {fault.field for fault in faults}
+    faults += [fault for fault in _rule_faults(rule, now, changed) if fault.field not in spoiled]
+    if "name" not in spoiled and ids.is_task_id(frame.name):
+        faults.append(Fault("name", "looks like an id; take another", frame.name))
+    if faults:
+        raise InvalidRequest(faults)
+    assert template is not None  # a missing task is a fault, raised above
+    return ScheduleDraft(frame.name, rule, template, headers)
+
+
+def merged(draft: ScheduleDraft, patch: object) -> dict[str, Any]:
+    """A schedule under a JSON merge patch (RFC 7396), for `read_schedule`. Raises `InvalidRequest` for a patch that is
+    none, or that brings the mask where a secret belongs.
+    """
+    if not isinstance(patch, dict):
+        raise InvalidRequest([Fault("body", "must be a JSON object", shapes.shown(patch), "an object")])
+    faults = masking.mask_faults(patch.get("task"))
+    if faults:
+        raise InvalidRequest([msgspec.structs.replace(fault, field=f"task.{fault.field}") for fault in faults])
+    before = as_asked(draft)
+    for one, other in (("cron", "every"), ("every", "cron")):  # to name the one takes the place of the other
+        if patch.get(one) is not None and other not in patch:
+            before.pop(other, None)
+    whole: dict[str, Any] = validation.merge(before, patch)
+    return whole
+
+
+def as_asked(draft: ScheduleDraft) -> dict[str, Any]:
+    """The schedule as somebody would ask for it, secrets and all."""
+    rule, template = draft.rule, draft.template
+    task: dict[str, Any] = {
+        "httpRequest": msgspec.to_builtins(template.request),
+        "config": msgspec.to_builtins(template.config),
+    }
+    if template.metadata is not None:
+        task["metadata"] = template.metadata
+    asked = {
+        "name": draft.name,
+        "cron": rule.cron,
+        "every": rule.every_ms,
+        "timezone": rule.timezone,
+        "startAt": rule.start_at,
+        "endAt": rule.end_at,
+        "maxRuns": rule.runs_max,
+        "jitter": rule.jitter_ms,
+        "missed": rule.missed,
+        "missedWindow": rule.missed_window_ms,
+        "overlap": rule.overlap,
+        "task": task,
+    }
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+def _read_frame(raw: dict[str, Any], zone: tzinfo, faults: list[Fault]) -> ScheduleFrame:
+    """The fields beside the task as far as they fit; what does not is left at its default."""
+    read: dict[str, Any] = {}
+    for name, value in raw.items():
+        if name == "task":
+            continue
+        if name in _NAMED:
+            text = "is not offered by this version yet; a schedule takes an httpRequest within task"
+            faults.append(Fault(name, text))
+            continue
+        try:
+            read[name] = _canonical(name, value, zone)
+        except ValueError as error:
+            forms = dates.FORMS if name in DATES else durations.FORMS
+            faults.append(Fault(name, str(error), shapes.shown(value), forms))
+    known = {field.encode_name: field for field in msgspec.structs.fields(ScheduleBody)}
+    found = [shapes.unknown_field("", name, known) if name not in known else None for name in read]
+    faults += [fault for fault in found if fault is not None]
+    read = {name: value for name, value in read.items() if name in known}
+    unfit = list(shapes.struct_faults(ScheduleFrame, read, ""))
+    if "name" in {fault.field for fault in faults}:
+        unfit = [fault for fault in unfit if fault.field != "name"]
+    faults += [
+        msgspec.structs.replace(fault, given=shapes.shown(raw[fault.field])) if fault.field in raw else fault
+        for fault in unfit
+    ]
+    bad = {fault.field.split(".", 1)[0] for fault in unfit}
+    return msgspec.convert({"name": "unnamed"} | {n: v for n, v in read.items() if n not in bad}, ScheduleFrame)
+
+
+def _canonical(name: str, value: Any, zone: tzinfo) -> Any:
+    """Dates and durations in milliseconds, whole numbers as integers. Raises `ValueError` saying what is wrong."""
+    if isinstance(value, str) and name in DATES:
+        return dates.instant(value, zone)
+    if isinstance(value, str | float) and name in DURATIONS:
+        return durations.duration_ms(value)
+    return validation.whole(value)
+
+
+def _read_task(
+    raw: Any, given: bool, now: int, zone: tzinfo, egress: Egress, abilities: Abilities, faults: list[Fault]
+) -> tuple[Template | None, tuple[str, ...]]:
+    if not isinstance(raw, dict):
+        what = "must be an object" if given else "is required"
+        faults.append(Fault("task", what, shapes.shown(raw), "an object with httpRequest"))
+        return None, ()
+    named = [name for name in raw if name in _NAMED]
+    if named:
+        text = "is not offered by this version yet; give an httpRequest"
+        faults += [Fault(f"task.{name}", text) for name in named]
+        return None, ()
+    config = raw.get("config")
+    if isinstance(config, dict):
+        text = "has no place in a schedule, which runs more than once; leave it out"
+        faults += [Fault(f"task.config.{name}", text) for name in _ABSOLUTE if config.get(name)]
+        delay = config.get("executionDelay")
+        if delay not in (None, limits.EXECUTION_DELAY_DEFAULT_MS):
+            text = "has no place in a schedule: its fire times say when; leave it out"
+            faults.append(Fault("task.config.executionDelay", text, shapes.shown(delay)))
+        left_out = {*_ABSOLUTE, "executionDelay"}
+        raw = {**raw, "config": {name: value for name, value in config.items() if name not in left_out}}
+    try:
+        draft = validation.read(raw, now, zone, "task", egress, abilities)
+    except InvalidRequest as error:
+        faults += error.faults
+        return None, ()
+    special = is_special(draft.request, draft.config)
+    template = Template(draft.request, draft.config, draft.target, draft.metadata, special)
+    return template, tuple(draft.request.headers or ())
+
+
+def _rule_faults(rule: Rule, now: int, changed: frozenset[str] | None) -> list[Fault]:
+    faults: list[Fault] = []
+    if (rule.cron is None) == (rule.every_ms is None):
+        text = "is required, or every in its place" if rule.cron is None else "cannot be given together with every"
+        faults.append(Fault("cron", text, rule.cron, FORMS))
+    try:
+        zone_of(rule.timezone)
+    except ValueError as error:
+        faults.append(
+            Fault("timezone", str(error), rule.timezone, "a name of the IANA database, such as Europe/Berlin")
+        )
+    else:
+        if rule.cron is not None:
+            try:
+                cron(rule.cron, rule.timezone)
+            except ValueError as error:
+                faults.append(Fault("cron", str(error), rule.cron, FORMS))
+    judged = changed is None or "endAt" in changed
+    if judged and rule.end_at is not None and rule.end_at <= max(now, rule.start_at or 0):
+        text = "must lie after startAt" if rule.start_at and rule.start_at > now else "must lie in the future"
+        faults.append(Fault("endAt", text, rule.end_at))
+    judged = changed is None or bool(changed & TIMING)
+    if not faults and judged and next_fire(rule, rule.start_at or now, now) is None:
+        field = "cron" if rule.cron is not None else "every"
+        text = "never fires" if rule.end_at is None else "does not fire before endAt"
+        faults.append(Fault(field, text, rule.cron or rule.every_ms))
+    return faults
+
+
+def _name_of(zone: tzinfo) -> str:
+    """The name of the server's own time zone."""
+    return str(zone)

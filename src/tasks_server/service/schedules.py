@@ -1,0 +1,249 @@
+"""Schedules: made, shown, and steered by their owner. `owner` None stands for the operator, who may act for any and
+names them by id.
+"""
+
+import os
+from collections.abc import Callable
+from datetime import UTC, tzinfo
+from typing import Final, TypeVar
+
+import msgspec
+
+from tasks_server.clock import Clock
+from tasks_server.domain import ids, limits, schedule
+from tasks_server.domain.abilities import ALL, Abilities
+from tasks_server.domain.egress import OPEN, Egress
+from tasks_server.domain.errors import Conflict, Corrupt, Fault, Forbidden, InvalidRequest, NotFound, Refused
+from tasks_server.domain.firing import Template, decode_template, encode_template, task_now
+from tasks_server.domain.schedule import Rule, Schedule
+from tasks_server.domain.schedule_reading import TIMING, ScheduleDraft, merged, read_schedule
+from tasks_server.domain.signing import header_faults
+from tasks_server.domain.task import NewTask
+from tasks_server.service.tasks import TaskService
+from tasks_server.store.ports import Store
+from tasks_server.store.scheduling import DecideSchedule, ScheduleChange, ScheduleRefusal
+
+_T = TypeVar("_T")
+NOT_FOUND: Final = "schedule_not_found"
+_HEADERS: Final = "task.httpRequest.headers"
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """A schedule with what its tasks are made from."""
+
+    schedule: Schedule
+    template: Template
+
+
+class ScheduleService:
+    """What may be done with schedules. Dates without a zone count in `zone`, and so do cron expressions without one."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        zone: tzinfo = UTC,
+        random: Callable[[int], bytes] = os.urandom,
+        egress: Egress = OPEN,
+        abilities: Abilities = ALL,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._random = random
+        self._egress = egress
+        self._abilities = abilities
+        self._tasks = TaskService(store, clock, zone, random, egress, abilities)
+        self.zone = zone
+
+    # Making and changing. Each raises `InvalidRequest` with every fault, `Conflict` when the name is taken.
+
+    async def create(self, owner: str, raw: object) -> Shown:
+        """A new schedule, stored durably. Raises `Refused` when the owner has as many as it may have."""
+        now = self._clock.now()
+        draft = await self._read(owner, raw, now)
+
+        def decide(found: Schedule | None, _: bytes) -> ScheduleChange:
+            if found is not None:
+                raise _taken()
+            return self._made(owner, draft, now)
+
+        return Shown(_found(await self._store_change(owner, draft.name, decide)), draft.template)
+
+    async def put(self, owner: str, key: str, raw: object) -> tuple[Shown, bool]:
+        """The schedule of this name, made or replaced; or that of this id, replaced. Whether it was made. Put as it
+        stands, its next fire time stays.
+        """
+        by_name = not ids.is_task_id(key)
+        if by_name and isinstance(raw, dict):
+            raw = {"name": key, **raw}
+        now = self._clock.now()
+        draft = await self._read(owner, raw, now)
+        if by_name and draft.name != key:
+            raise InvalidRequest([Fault("name", "must be the name in the path", draft.name, key)])
+        made = False
+
+        def decide(found: Schedule | None, _: bytes) -> ScheduleChange | None:
+            nonlocal made
+            made = found is None
+            if found is not None:
+                return _replaced(found, draft, now)
+            return self._made(owner, draft, now) if by_name else None
+
+        return Shown(_found(await self._store_change(owner, key, decide)), draft.template), made
+
+    async def edit(self, owner: str | None, key: str, patch: object) -> Shown:
+        """The schedule under a merge patch. What the patch leaves alone is not judged against the clock again."""
+        now = self._clock.now()
+        before = await self.show(owner, key)
+        named = frozenset(patch) if isinstance(patch, dict) else frozenset[str]()
+        first = self._patched(before.schedule, before.template, patch, named, now)
+        if "task" in named:
+            await self._refuse_if_signed(before.schedule.owner, first)
+        after = first
+
+        def decide(found: Schedule | None, template: bytes) -> ScheduleChange | None:
+            nonlocal after
+            if found is None:
+                return None
+            after = self._patched(found, _opened(template), patch, named, now)
+            return _replaced(found, after, now)
+
+        changed = _found(await self._store_change(owner, key, decide))
+        return Shown(changed, after.template)
+
+    async def pause(self, owner: str | None, key: str) -> Shown:
+        """Fires no more until it is resumed."""
+        return await self._steer(owner, key, schedule.pause)
+
+    async def resume(self, owner: str | None, key: str) -> Shown:
+        """Goes on from now; what would have fired meanwhile is not made up for."""
+        return await self._steer(owner, key, schedule.resume)
+
+    async def delete(self, owner: str | None, key: str) -> None:
+        """Removes it; its tasks stay. Raises `NotFound`."""
+        if not await self._store.delete_schedule(owner, key):
+            _found(None)
+        self._store.hint_schedules()
+
+    async def run(self, owner: str | None, key: str) -> NewTask:
+        """One task now, beside those of the fire times, paused or not. Raises `Refused` when the queue is full."""
+        now = self._clock.now()
+        shown = await self.show(owner, key)
+        task_id = ids.task_id(now, self._random(ids.TASK_ID_RANDOM_BYTES))
+        return await self._tasks.insert(task_now(shown.schedule, shown.template, task_id, now))
+
+    # Showing
+
+    async def show(self, owner: str | None, key: str) -> Shown:
+        """Raises `NotFound`."""
+        found, template = _found(await self._store.schedule(owner, key))
+        return Shown(found, _opened(template))
+
+    async def page(self, owner: str | None, after: str, limit: int) -> list[Schedule]:
+        """Schedules in order of their making, those after the one of this id."""
+        return await self._store.schedules(owner, after, limit)
+
+    async def preview(self, owner: str | None, key: str, count: int) -> tuple[Schedule, list[int]]:
+        """The schedule and its next fire times, as if it were not paused. Raises `NotFound`."""
+        shown = await self.show(owner, key)
+        after = max(self._clock.now(), shown.schedule.fired_at)
+        return shown.schedule, schedule.preview(shown.schedule, after, count)
+
+    # Inside
+
+    async def _read(self, owner: str, raw: object, now: int) -> ScheduleDraft:
+        draft = read_schedule(raw, now, self.zone, self._egress, self._abilities)
+        await self._refuse_if_signed(owner, draft)
+        return draft
+
+    def _patched(
+        self, found: Schedule, template: Template, patch: object, named: frozenset[str], now: int
+    ) -> ScheduleDraft:
+        whole = merged(ScheduleDraft(found.name, found.rule, template, ()), patch)
+        return read_schedule(whole, now, self.zone, self._egress, self._abilities, changed=named)
+
+    async def _refuse_if_signed(self, owner: str, draft: ScheduleDraft) -> None:
+        faults = header_faults(draft.headers, _HEADERS)
+        if faults:
+            signing = await self._store.signing(owner)
+            if signing is not None and signing.enabled:
+                raise InvalidRequest(faults)
+
+    def _made(self, owner: str, draft: ScheduleDraft, now: int) -> ScheduleChange:
+        new = Schedule(
+            id=ids.task_id(now, self._random(ids.TASK_ID_RANDOM_BYTES)),
+            owner=owner,
+            name=draft.name,
+            rule=draft.rule,
+            created_at=now,
+            updated_at=now,
+            anchor_at=_anchor(draft.rule, now),
+        )
+        return ScheduleChange(schedule.begin(new, now), encode_template(draft.template))
+
+    async def _steer(self, owner: str | None, key: str, act: Callable[[Schedule, int], Schedule]) -> Shown:
+        now = self._clock.now()
+        template = b""
+
+        def decide(found: Schedule | None, opened: bytes) -> ScheduleChange | None:
+            nonlocal template
+            template = opened
+            return None if found is None else ScheduleChange(act(found, now))
+
+        changed = _found(await self._store_change(owner, key, decide))
+        return Shown(changed, _opened(template))
+
+    async def _store_change(self, owner: str | None, key: str, decide: DecideSchedule) -> Schedule | None:
+        answer = await self._store.change_schedule(owner, key, decide, limits.SCHEDULES_MAX)
+        if isinstance(answer, ScheduleRefusal):
+            match answer:
+                case ScheduleRefusal.NAME_TAKEN:
+                    raise _taken()
+                case ScheduleRefusal.FULL:
+                    text = f"this owner has {limits.SCHEDULES_MAX} schedules, which is as many as it may have"
+                    raise Refused(text, code="schedules_full")
+                case ScheduleRefusal.UNKNOWN_OWNER:
+                    raise Forbidden("the owner has been removed", code="owner_unknown")
+        self._store.hint_schedules()
+        return answer
+
+
+def _replaced(found: Schedule, draft: ScheduleDraft, now: int) -> ScheduleChange:
+    """The schedule with another rule and template. A change of its timing sets its next fire time anew."""
+    rule = draft.rule
+    after = msgspec.structs.replace(found, name=draft.name, rule=rule, updated_at=now)
+    if _timing(rule) != _timing(found.rule):
+        after.anchor_at = _anchor(rule, now)
+        if found.paused_at is None:
+            after = schedule.begin(after, now)
+    elif rule.overlap != "buffer":
+        after.buffered_at = None
+    return ScheduleChange(after, encode_template(draft.template))
+
+
+def _timing(rule: Rule) -> tuple[object, ...]:
+    timing = (rule.cron, rule.every_ms, rule.timezone, rule.start_at, rule.end_at, rule.runs_max)
+    assert len(timing) == len(TIMING)
+    return timing
+
+
+def _anchor(rule: Rule, now: int) -> int:
+    """What `every` counts from."""
+    return now if rule.start_at is None else rule.start_at
+
+
+def _taken() -> Conflict:
+    return Conflict("another schedule has this name; PUT replaces it", code="schedule_name_taken")
+
+
+def _opened(template: bytes) -> Template:
+    try:
+        return decode_template(template)
+    except msgspec.MsgspecError as error:
+        raise Corrupt("what is stored of the schedule is damaged; delete it and make it anew") from error
+
+
+def _found(thing: _T | None) -> _T:
+    if thing is None:
+        raise NotFound("there is no schedule of this id or name that this key may see", code=NOT_FOUND)
+    return thing
