@@ -28,6 +28,7 @@ from tasks_server.telemetry import Format, Level, Telemetry
 if TYPE_CHECKING:
     from tasks_server.engine.loop import Engine
     from tasks_server.service.owners import OwnerService
+    from tasks_server.service.schedules import ScheduleService
     from tasks_server.service.tasks import TaskService
     from tasks_server.settings import Settings
     from tasks_server.settings.places import Places
@@ -263,6 +264,7 @@ class Services(msgspec.Struct):
 
     owners: "OwnerService"
     tasks: "TaskService"
+    schedules: "ScheduleService"
     sealed: "Resealing"
     cluster: "Clustering"
     clock: Clock
@@ -272,21 +274,18 @@ class Services(msgspec.Struct):
 async def services(settings: "Settings", where: "Places", keys: list[bytes]) -> AsyncIterator[Services]:
     """The services over a store that is opened for this block. Raises `StoreError`."""
     from tasks_server.service.owners import OwnerService
+    from tasks_server.service.schedules import ScheduleService
     from tasks_server.service.tasks import TaskService
 
     clock = build_clock(where.locator, "late")
     store = build_store(where.locator, keys, clock)
+    zone, egress, abilities = ZoneInfo(settings.tz), egress_plan(settings).build(), abilities_plan(settings).build()
     await store.open()
     try:
         yield Services(
             OwnerService(store, clock),
-            TaskService(
-                store,
-                clock,
-                ZoneInfo(settings.tz),
-                egress=egress_plan(settings).build(),
-                abilities=abilities_plan(settings).build(),
-            ),
+            TaskService(store, clock, zone, egress=egress, abilities=abilities),
+            ScheduleService(store, clock, zone, egress=egress, abilities=abilities),
             store,
             store,
             clock,

@@ -29,6 +29,7 @@ from tasks_server.clock import ManualClock
 from tasks_server.domain.ids import is_owner_id
 from tasks_server.domain.validation import DATES, DURATIONS, read
 from tasks_server.service.owners import OwnerService
+from tasks_server.service.schedules import ScheduleService
 from tasks_server.service.tasks import TaskService
 from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite.store import SqliteStore
@@ -58,6 +59,7 @@ class World:
         self.key = ""
         self.owner_id = ""
         self.ids: list[str] = []
+        self.schedules: list[str] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
@@ -86,13 +88,19 @@ class World:
             for step in steps:
                 await getattr(tasks, step)(owner.id, made.id)
             self.ids.append(made.id)
+        schedules = ScheduleService(store, clock)
+        self.schedules.clear()
+        for number in range(120):
+            asked = {"name": f"number-{number}", "every": "1h", "task": task()}
+            self.schedules.append((await schedules.create(owner.id, asked)).schedule.id)
 
     def aim(self, case: schemathesis.Case, seed: int) -> str | None:
         """Points most requests at what exists, so that they get past the door. The key to send."""
         if seed % 10 == 9:
             return random.Random(seed).choice([self.key, ADMIN_KEY, None])
         if "id" in case.path_parameters:
-            case.path_parameters["id"] = self.ids[seed % len(self.ids)]
+            known = self.schedules if "schedules" in case.operation.path else self.ids
+            case.path_parameters["id"] = known[seed % len(known)]
         if "name" in case.path_parameters:
             case.path_parameters["name"] = OWNER
         if is_owner_id(case.headers.get("X-Tasks-Owner-Id", "")):
@@ -106,12 +114,18 @@ def tame(body: Any, seed: int) -> None:
     """Gives most tasks a URL and dates that obey the rules that no schema can tell."""
     if not isinstance(body, dict) or seed % 4 == 3:
         return
-    for registration in body.get("tasks", [body]):
+    if "overlap" in body or "cron" in body or "every" in body or "task" in body:
+        for name in ("every", "timezone", "startAt", "endAt", "jitter", "missedWindow"):
+            body.pop(name, None)
+        body |= {"cron": "*/5 * * * *"}
+        if body.get("name") is not None:
+            body["name"] = f"fuzzed-{seed}"
+    for registration in body.get("tasks", [body.get("task") or body]):
         if registration.get("httpRequest") is not None:
             registration["httpRequest"] |= {"url": "https://target.test/hook", "method": "POST"}
             for name in ("headers", "data", "dataBase64"):
                 registration["httpRequest"].pop(name, None)
-        for name in DATES | DURATIONS:
+        for name in (*DATES, *DURATIONS, "executeImmediately"):
             (registration.get("config") or {}).pop(name, None)
 
 

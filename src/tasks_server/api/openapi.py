@@ -167,10 +167,11 @@ def _schemas(table: Sequence[Route]) -> dict[str, Any]:
 def _loosen(components: dict[str, Any]) -> None:
     """What is read beside the canonical form that is stored: dates and durations as text, methods in any case."""
     _loosen_times(components["TaskConfig"]["properties"], validation.DATES, validation.DURATIONS)
-    schedule = components["ScheduleBody"]["properties"]
-    _loosen_times(schedule, schedule_reading.DATES, schedule_reading.DURATIONS)
-    schedule["cron"] |= {"description": cron.FORMS, "examples": ["0 9 * * MON-FRI"]}
-    schedule["every"] |= {"examples": ["15m"]}
+    for name in ("ScheduleBody", "NamedScheduleBody"):
+        schedule = components[name]["properties"]
+        _loosen_times(schedule, schedule_reading.DATES, schedule_reading.DURATIONS)
+        schedule["cron"] |= {"description": cron.FORMS, "examples": ["0 9 * * MON-FRI"]}
+        schedule["every"] |= {"examples": ["15m"]}
     request = components["HttpRequest"]["properties"]
     request["url"] |= {"pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@\\\\]+", "examples": [_HARMLESS_URL]}
     components["OwnerRegistration"]["properties"]["name"] |= {

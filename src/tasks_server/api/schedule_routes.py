@@ -21,7 +21,7 @@ from tasks_server.api.schedule_wire import (
 from tasks_server.api.wire import DONE, encode
 from tasks_server.domain import ids, limits
 from tasks_server.domain.errors import Fault, InvalidRequest
-from tasks_server.domain.schedule_reading import ScheduleBody
+from tasks_server.domain.schedule_reading import NamedScheduleBody, ScheduleBody
 from tasks_server.service.schedules import NOT_FOUND, ScheduleService, Shown
 
 _BODY: Final = ("malformed_json", "content_type_invalid", "invalid_request", "body_too_large")
@@ -54,8 +54,8 @@ class ScheduleRoutes:
             {"Link": 'The next page, as rel="next"; not there on the last one'},
         )
         put_note = (
-            "By name, it makes the schedule or replaces the one of this name; `name` may be left out of the body. By "
-            "id, it replaces. What changes nothing of the timing leaves the next fire time as it is."
+            "By name, it makes the schedule or replaces the one of this name. By id, it replaces; another `name` "
+            "renames it. What changes nothing of the timing leaves the next fire time as it is."
         )
         edit_note = (
             "JSON merge patch (RFC 7396). A change of cron, every, timezone, startAt, endAt or maxRuns sets the next "
@@ -74,7 +74,7 @@ class ScheduleRoutes:
                 "owner",
                 [shown, made],
                 [*stored, NOT_FOUND],
-                body=ScheduleBody,
+                body=NamedScheduleBody,
                 description=put_note,
             ),
             Route(

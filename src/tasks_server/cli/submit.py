@@ -22,53 +22,53 @@ _RENAMED: Final = {
 }
 """Fields of the request whose option has another name."""
 
-_Url = Annotated[str, typer.Argument(help="What to call: an http or https URL.")]
-_Owner = Annotated[str, typer.Option("--owner", "-o", help="Name of the owner the task is for.")]
-_Method = Annotated[
+Url = Annotated[str, typer.Argument(help="What to call: an http or https URL.")]
+Owner = Annotated[str, typer.Option("--owner", "-o", help="Name of the owner the task is for.")]
+Method = Annotated[
     str | None, typer.Option("--method", "-X", help="HTTP method. Default: GET, with data POST.", show_default=False)
 ]
-_Header = Annotated[
+Header = Annotated[
     list[str] | None, typer.Option("--header", "-H", metavar="NAME: VALUE", help="A header to send; repeatable.")
 ]
-_Query = Annotated[
+Query = Annotated[
     list[str] | None, typer.Option("--query", metavar="NAME=VALUE", help="Joined to the URL's query; repeatable.")
 ]
-_Data = Annotated[str | None, typer.Option("--data", "-d", help="Text to send, literally.")]
-_JsonData = Annotated[str | None, typer.Option("--json-data", help="A JSON object to send.")]
+Data = Annotated[str | None, typer.Option("--data", "-d", help="Text to send, literally.")]
+JsonData = Annotated[str | None, typer.Option("--json-data", help="A JSON object to send.")]
 _Delay = Annotated[str | None, typer.Option("--delay", help="Wait this long first: 500ms, 90s, 5m, 2h, 3d5h.")]
 _At = Annotated[str | None, typer.Option("--at", help="Wait until this date: 2030-01-31T08:00:00+01:00.")]
-_Retry = Annotated[int | None, typer.Option("--retry", help="Retries after a failure.", show_default="0")]
-_RetryInterval = Annotated[str | None, typer.Option("--retry-interval", help="Wait before a retry: 10s.")]
-_RetryBackoff = Annotated[
+Retry = Annotated[int | None, typer.Option("--retry", help="Retries after a failure.", show_default="0")]
+RetryInterval = Annotated[str | None, typer.Option("--retry-interval", help="Wait before a retry: 10s.")]
+RetryBackoff = Annotated[
     str | None, typer.Option("--retry-backoff", help="fixed, linear or exponential.", show_default="linear")
 ]
-_Timeout = Annotated[str | None, typer.Option("--timeout", help="How long one attempt may take.", show_default="30s")]
+Timeout = Annotated[str | None, typer.Option("--timeout", help="How long one attempt may take.", show_default="30s")]
 _ExpireAt = Annotated[str | None, typer.Option("--expire-at", help="Not started after this date.")]
-_Priority = Annotated[int | None, typer.Option("--priority", help="0 to 9; higher runs first.", show_default="0")]
-_Lane = Annotated[str | None, typer.Option("--lane", help="Named line of the owner.", show_default="default")]
-_Metadata = Annotated[
+Priority = Annotated[int | None, typer.Option("--priority", help="0 to 9; higher runs first.", show_default="0")]
+Lane = Annotated[str | None, typer.Option("--lane", help="Named line of the owner.", show_default="default")]
+Metadata = Annotated[
     list[str] | None, typer.Option("--metadata", metavar="NAME=VALUE", help="Kept with the task; repeatable.")
 ]
 
 
 def submit(
-    url: _Url,
-    owner: _Owner,
-    method: _Method = None,
-    header: _Header = None,
-    query: _Query = None,
-    data: _Data = None,
-    json_data: _JsonData = None,
+    url: Url,
+    owner: Owner,
+    method: Method = None,
+    header: Header = None,
+    query: Query = None,
+    data: Data = None,
+    json_data: JsonData = None,
     delay: _Delay = None,
     at: _At = None,
-    retry: _Retry = None,
-    retry_interval: _RetryInterval = None,
-    retry_backoff: _RetryBackoff = None,
-    timeout: _Timeout = None,
+    retry: Retry = None,
+    retry_interval: RetryInterval = None,
+    retry_backoff: RetryBackoff = None,
+    timeout: Timeout = None,
     expire_at: _ExpireAt = None,
-    priority: _Priority = None,
-    lane: _Lane = None,
-    metadata: _Metadata = None,
+    priority: Priority = None,
+    lane: Lane = None,
+    metadata: Metadata = None,
     config: Config = None,
     data_dir: DataDir = None,
     json: Json = False,
@@ -79,15 +79,15 @@ def submit(
     retrying = {"retry": retry, "retryInterval": retry_interval, "retryBackoff": retry_backoff}
     faults: list[Fault] = []
     parts = {
-        "headers": _pairs(header, ":", "--header", faults),
-        "query": _pairs(query, "=", "--query", faults),
-        "data": _body(data, json_data, faults),
+        "headers": pairs(header, ":", "--header", faults),
+        "query": pairs(query, "=", "--query", faults),
+        "data": body_of(data, json_data, faults),
     }
     raw = {
-        "httpRequest": _given(request | parts),
-        "config": _given(timing | retrying | {"priority": priority, "lane": lane}),
+        "httpRequest": given(request | parts),
+        "config": given(timing | retrying | {"priority": priority, "lane": lane}),
     }
-    if (entries := _pairs(metadata, "=", "--metadata", faults)) is not None:
+    if (entries := pairs(metadata, "=", "--metadata", faults)) is not None:
         raw["metadata"] = entries
     if faults:
         raise InvalidRequest(faults)
@@ -107,15 +107,15 @@ async def _submit(services: Services, owner_name: str, raw: dict[str, Any]) -> t
             raw, services.clock.now(), zone, egress=services.tasks.egress, abilities=services.tasks.abilities
         )
     except InvalidRequest as error:
-        faults = [msgspec.structs.replace(fault, field=_option_of(fault.field)) for fault in error.faults]
+        faults = [msgspec.structs.replace(fault, field=option_of(fault.field)) for fault in error.faults]
         raise InvalidRequest(faults) from None
     return await services.tasks.submit(owner.id, draft), zone
 
 
-def _option_of(field: str) -> str:
+def option_of(field: str) -> str:
     """The option that brought a field of the request.
 
-    >>> [_option_of(field) for field in ("httpRequest.url", "config.retryInterval", "httpRequest.headers.Host")]
+    >>> [option_of(field) for field in ("httpRequest.url", "config.retryInterval", "httpRequest.headers.Host")]
     ['URL', '--retry-interval', '--header Host']
     """
     _, _, name = field.partition(".")
@@ -127,11 +127,11 @@ def _option_of(field: str) -> str:
     return "--" + "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name)
 
 
-def _given(options: dict[str, Any]) -> dict[str, Any]:
+def given(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _pairs(items: list[str] | None, separator: str, option: str, faults: list[Fault]) -> dict[str, str] | None:
+def pairs(items: list[str] | None, separator: str, option: str, faults: list[Fault]) -> dict[str, str] | None:
     """Options of the form NAME=VALUE as a map, or None when there are none."""
     if not items:
         return None
@@ -146,7 +146,7 @@ def _pairs(items: list[str] | None, separator: str, option: str, faults: list[Fa
     return pairs
 
 
-def _body(data: str | None, json_data: str | None, faults: list[Fault]) -> str | dict[str, Any] | None:
+def body_of(data: str | None, json_data: str | None, faults: list[Fault]) -> str | dict[str, Any] | None:
     if json_data is None:
         return data
     if data is not None:

@@ -41,10 +41,9 @@ class TaskTemplate(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     metadata: Metadata | None = None
 
 
-class ScheduleFrame(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
-    """When a schedule fires, and what else there is beside its task."""
+class _Timing(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """When a schedule fires: either by `cron` or by `every`."""
 
-    name: Key
     cron: Annotated[str, Meta(min_length=1, max_length=limits.CRON_LENGTH_MAX)] | None = None
     every: Every | None = None
     timezone: Annotated[str, Meta(min_length=1, max_length=limits.NAME_LENGTH_MAX)] | None = None
@@ -57,9 +56,22 @@ class ScheduleFrame(msgspec.Struct, rename="camel", forbid_unknown_fields=True, 
     overlap: Literal["skip", "allow", "buffer", "cancel"] = "allow"
 
 
+class ScheduleFrame(_Timing, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """All of a schedule but its task."""
+
+    name: Key
+
+
 class ScheduleBody(ScheduleFrame, rename="camel", forbid_unknown_fields=True, kw_only=True):
     """A schedule as it is asked for: either `cron` or `every`."""
 
+    task: TaskTemplate
+
+
+class NamedScheduleBody(_Timing, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """The same where the path may name it."""
+
+    name: Key | None = None
     task: TaskTemplate
 
 
@@ -232,18 +244,17 @@ def _rule_faults(rule: Rule, now: int, changed: frozenset[str] | None) -> list[F
     if (rule.cron is None) == (rule.every_ms is None):
         text = "is required, or every in its place" if rule.cron is None else "cannot be given together with every"
         faults.append(Fault("cron", text, rule.cron, FORMS))
+    timezone = rule.timezone
     try:
-        zone_of(rule.timezone)
+        zone_of(timezone)
     except ValueError as error:
-        faults.append(
-            Fault("timezone", str(error), rule.timezone, "a name of the IANA database, such as Europe/Berlin")
-        )
-    else:
-        if rule.cron is not None:
-            try:
-                cron(rule.cron, rule.timezone)
-            except ValueError as error:
-                faults.append(Fault("cron", str(error), rule.cron, FORMS))
+        faults.append(Fault("timezone", str(error), timezone, "a name of the IANA database, such as Europe/Berlin"))
+        timezone = "UTC"
+    if rule.cron is not None:
+        try:
+            cron(rule.cron, timezone)
+        except ValueError as error:
+            faults.append(Fault("cron", str(error), rule.cron, FORMS))
     judged = changed is None or "endAt" in changed
     if judged and rule.end_at is not None and rule.end_at <= max(now, rule.start_at or 0):
         text = "must lie after startAt" if rule.start_at and rule.start_at > now else "must lie in the future"

@@ -74,8 +74,8 @@ class ScheduleService:
         stands, its next fire time stays.
         """
         by_name = not ids.is_task_id(key)
-        if by_name and isinstance(raw, dict):
-            raw = {"name": key, **raw}
+        if isinstance(raw, dict) and raw.get("name") is None:
+            raw = {**raw, "name": key if by_name else (await self.show(owner, key)).schedule.name}
         now = self._clock.now()
         draft = await self._read(owner, raw, now)
         if by_name and draft.name != key:
