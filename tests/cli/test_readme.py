@@ -23,7 +23,8 @@ def blocks(section: str) -> list[str]:
 
 def test_the_first_task(serve: Serve, tmp_path: Path) -> None:
     server = serve()
-    script = "\n".join(["set -eu", *blocks("The first task")]).replace("http://127.0.0.1:9420", server.url)
+    lines = ["set -eu", *blocks("The first task"), *blocks("Again and again")]
+    script = "\n".join(lines).replace("http://127.0.0.1:9420", server.url)
     ended = subprocess.run(
         ["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False
     )
@@ -32,6 +33,7 @@ def test_the_first_task(serve: Serve, tmp_path: Path) -> None:
     assert '"state": "SUCCESS"' in ended.stdout
     assert '"statusCode": 200' in ended.stdout
     assert '"event": "attempt_success"' in ended.stdout
+    assert '"name":"heartbeat","state":"active"' in ended.stdout
 
 
 def test_many_machines(databases: Databases, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tasks_server.clock import ManualClock
 from tasks_server.domain import lifecycle
+from tasks_server.domain.schedule import Rule, pause
 from tasks_server.domain.task import State
 from tasks_server.store.copying.ends import Source, Target
 from tasks_server.store.copying.transfer import Copied, Step, Transfer
@@ -20,6 +21,7 @@ from tasks_server.store.sqlite.copying import SqliteSource, SqliteTarget
 from tests.postgres.databases import Databases
 
 from .adapters import ADAPTERS, MASTER
+from .schedules import Calendar
 from .test_random_walks import Walk
 from .world import World
 
@@ -35,6 +37,8 @@ TABLES = (
     "event",
     "metadata",
     "idempotency",
+    "schedule",
+    "schedule_run",
     "counter",
 )
 
@@ -144,6 +148,12 @@ async def fill(place: Place, seed: int = 1, steps: int = 120) -> None:
         await world.bring_to(State.AVAILABLE, owner)
         forced = await world.submit(owner, 50_000, metadata={"ключ": "value \\u0000 \\ \"'", "b": ""})
         await world.steer(forced, lifecycle.execute)
+        calendar = Calendar(world)
+        for name in ("hourly", "quiet"):
+            await calendar.make(owner, name, Rule(every_ms=1_000))
+        world.clock.advance(1_000)
+        await calendar.fire()
+        await calendar.change(owner.id, "quiet", lambda found: pause(found, world.now))
         gone = await world.owner("gone")
         await world.submit(gone)
         await world.store.delete_owner(gone.id)

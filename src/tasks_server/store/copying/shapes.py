@@ -137,7 +137,19 @@ METADATA: Final = Shape("metadata", 4, {"owner": "int4", "key": "text", "value":
 
 MOVED: Final = (OWNER, OWNER_KEY, SIGNING_SECRET, LANE, TASK, ATTEMPT, LOST, EVENT, IDEMPOTENCY, SCHEDULE, SCHEDULE_RUN)
 """In the order in which they move."""
-KEPT: Final = (OWNER, OWNER_KEY, SIGNING_SECRET, LANE, TASK, ATTEMPT, EVENT, IDEMPOTENCY, SCHEDULE, SCHEDULE_RUN, METADATA)
+KEPT: Final = (
+    OWNER,
+    OWNER_KEY,
+    SIGNING_SECRET,
+    LANE,
+    TASK,
+    ATTEMPT,
+    EVENT,
+    IDEMPOTENCY,
+    SCHEDULE,
+    SCHEDULE_RUN,
+    METADATA,
+)
 """What the target holds in the end, by table."""
 EMPTIED: Final = (*(shape.name for shape in KEPT), "request", "counter")
 """What is emptied when the target's data is to go."""
