@@ -1,0 +1,21 @@
+"""Three servers on one database, killed in turn: each fire time of a schedule makes one task, which is run."""
+
+from pathlib import Path
+
+import pytest
+
+from .schedules import run
+
+
+@pytest.mark.process
+def test_each_fire_time_makes_one_task_whoever_is_killed(tmp_path: Path) -> None:
+    found = run(tmp_path, schedules=20, seconds=6, kill_every=1.5, seed=20_261_121)
+    assert found.kills >= 3, found.summary()
+    assert found.fire_times > 60, found.summary()
+    assert found.tasks == found.fire_times, found.summary()
+    assert not found.gaps, found.summary()
+    assert not found.twice, found.summary()
+    assert not found.told_as_missed, found.summary()
+    assert not found.unfinished, found.summary()
+    assert not found.unseen, found.summary()
+    assert not found.early, found.summary()
