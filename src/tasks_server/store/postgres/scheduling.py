@@ -26,7 +26,7 @@ from tasks_server.store.sealing import Sealer, spec_context, template_context
 
 
 class Schedules:
-    """The batch functions about schedules."""
+    """The batch functions about schedules. All items of a batch that changes anything are one transaction."""
 
     def __init__(self, submissions: Submissions, steerings: Steerings, folded: Folded, sealer: Sealer) -> None:
         self._submissions = submissions
@@ -38,10 +38,10 @@ class Schedules:
         self, connection: Connection, items: Sequence[tuple[str | None, str, DecideSchedule, int]]
     ) -> Sequence[Schedule | ScheduleRefusal | RequestError | None]:
         """Each item is an owner, a key, what to decide, and how many schedules an owner may have."""
-        answers: list[Schedule | ScheduleRefusal | RequestError | None] = []
-        for item in items:
-            with connection.transaction():
-                answers.append(self._change(connection, *item))
+        answers: list[Schedule | ScheduleRefusal | RequestError | None] = [None] * len(items)
+        with connection.transaction():
+            for index in sorted(range(len(items)), key=lambda index: (items[index][0] or "", items[index][1])):
+                answers[index] = self._change(connection, *items[index])
         return answers
 
     def read(
@@ -75,10 +75,11 @@ class Schedules:
     def delete(connection: Connection, items: Sequence[tuple[str | None, str]]) -> Sequence[bool]:
         """Each item is an owner and a key."""
         answers = []
-        for owner, key in items:
-            row = _find(connection, owner, key)
-            gone = 0 if row is None else connection.execute(sql("schedule_delete"), {"seq": row[0]}).rowcount
-            answers.append(bool(gone))
+        with connection.transaction():
+            for owner, key in items:
+                row = _find(connection, owner, key)
+                gone = 0 if row is None else connection.execute(sql("schedule_delete"), {"seq": row[0]}).rowcount
+                answers.append(bool(gone))
         return answers
 
     @staticmethod
@@ -93,11 +94,8 @@ class Schedules:
         """Each item is until when turns count as come, how many schedules at most, and what to decide. With what was
         done go the tasks that were stored, and whether one in flight was stopped.
         """
-        answers = []
-        for item in items:
-            with connection.transaction():
-                answers.append(self._fire(connection, *item))
-        return answers
+        with connection.transaction():
+            return [self._fire(connection, *item) for item in items]
 
     def _change(
         self, connection: Connection, owner: str | None, key: str, decide: DecideSchedule, count_max: int
