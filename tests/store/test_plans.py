@@ -53,6 +53,8 @@ SCANS_ALLOWED: Final = {
     ("attempts_prune", "o"): "owners are few; each is one seek",
     ("prunable_find", "o"): "owners are few; each is one seek",
     ("owners_prune", "owner"): "owners are few",
+    ("copy_task", "t"): "all of it moves, in the order of its handles",
+    ("copy_lost", "task"): "only what runs now, and only the index of that",
     ("keys_used", "request"): "the operator asks, and everything is the question",
     ("keys_used", "attempt"): "the operator asks, and everything is the question",
     ("keys_used", "signing_secret"): "the operator asks, and everything is the question",

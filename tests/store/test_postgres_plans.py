@@ -128,6 +128,8 @@ def sorts(steps: list[Step]) -> list[Step]:
 
 
 SCANS_ALLOWED: Final = {
+    "copy_task": "all of it moves, in the order of its handles",
+    "copy_lost": "only what runs now, and only the index of that",
     "keys_used": "the operator asks, and everything is the question",
     "owners_prune": "what a deleted owner left, once",
     "unclaim": "only what runs now, and only the index of that; after a claim whose answer was lost",
