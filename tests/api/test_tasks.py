@@ -64,6 +64,7 @@ async def test_what_was_registered_is_shown(client: httpx.AsyncClient) -> None:
         "repeats": 0,
         "error": None,
         "expireAt": None,
+        "schedule": None,
     }
 
 
