@@ -133,7 +133,7 @@ def thorough(body: bytes) -> Draft | None:
     return None
 
 
-@settings(max_examples=1_500, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(bodies)
 def test_what_the_fast_reading_takes_the_thorough_one_takes_as_the_same(body: dict[str, Any]) -> None:
     encoded = json.dumps(body).encode()
@@ -142,7 +142,7 @@ def test_what_the_fast_reading_takes_the_thorough_one_takes_as_the_same(body: di
         assert quick == slow
 
 
-@settings(max_examples=1_500, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(bodies)
 def test_what_the_thorough_reading_takes_is_canonical_afterwards(body: dict[str, Any]) -> None:
     """Once its dates, durations and names are in the stored form, the fast reading takes it, too."""

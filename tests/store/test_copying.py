@@ -209,6 +209,21 @@ async def test_cut_off_at_any_step_it_goes_on(pair: tuple[Place, Place], tmp_pat
     assert (again.already, again.moved, again.tables) == (True, 0, expected.tables)
 
 
+async def test_a_finished_copy_does_not_pass_for_one_of_what_came_since(pair: tuple[Place, Place]) -> None:
+    source, target = pair
+    await fill(source, steps=10)
+    copied = copy(source, target)
+    async with source.world() as world:
+        await world.submit(await world.owner("came-later"))
+    before = target.dump()
+    with pytest.raises(Refused, match=r"has changed since it was copied.*task has \d+ rows in place of \d+"):
+        copy(source, target)
+    assert target.dump() == before
+    again = copy(source, target, replace_target=True)
+    assert again.tables["task"].rows == copied.tables["task"].rows + 1
+    assert copy(source, target).already
+
+
 async def test_where_a_copy_is_not_finished_nothing_works(pair: tuple[Place, Place]) -> None:
     source, target = pair
     await fill(source, steps=10)

@@ -84,7 +84,7 @@ def _banner(settings: Settings, where: Places, url: str) -> str:
         lines.append(f"  Key file  {where.key_file}   (keep a copy: what is stored cannot be read without it)")
     program = sys.argv[0] if "/" in sys.argv[0] else "tasks-server"
     folder = f" --data-dir {shlex.quote(str(where.data_dir))}" if settings.data_dir else ""
-    if not wiring.has_owners(where):
+    if url and where.url is None and not wiring.has_owners(where):  # other shells know the file, not DATABASE_URL
         lines += ["", "Register the first owner in another shell:", f"  {program} owner create NAME{folder}"]
     lines.append("")
     return "\n".join(lines) + "\n"

@@ -62,6 +62,7 @@ class Transfer:
         progress = self._target.progress()
         ours = progress is not None and progress.source == self._source.identity
         if progress is not None and ours and progress.state == "done" and not replace_target:
+            self._refuse_changed(progress)
             return Copied(progress.sums, resumed=True, already=True, moved=0, seconds=0.0)
         resumed = progress is not None and ours and progress.state == "copying"
         if progress is None or not resumed:
@@ -79,6 +80,17 @@ class Transfer:
         self._told(Step("counting", 0, 0))
         self._target.finish(progress)
         return Copied(progress.sums, resumed, False, self._moved, self._clock.monotonic() - begun_at)
+
+    def _refuse_changed(self, done: Progress) -> None:
+        """A finished copy of what the source no longer is would pass for one of what it is."""
+        now = _complete(self._read_again(done))
+        faults = [_fault(name, now[name], done.sums[name]) for name in now if now[name] != done.sums[name]]
+        if faults:
+            raise Refused(
+                f"{self._source.shown} has changed since it was copied: of what it holds now, in {self._target.shown} "
+                f"{'; '.join(faults)}. Nothing was done; with --replace-target all that the target holds, also what "
+                "came to it since, is deleted for good, and it is copied anew",
+            )
 
     def _begin(self, before: Progress | None, ours: bool, replace_target: bool) -> Progress:
         if not replace_target:
