@@ -27,7 +27,7 @@ _SLOW_SECONDS: Final = 0.005
 _SHARE: Final = 20
 """Seeing everything may take one part of so many of the time."""
 _REMEMBERED_MAX: Final = 4_096
-_MARGIN_MS: Final = 1_000
+_MARGIN_MS: Final = 200
 """A task may be committed this much later than its due time says, and still be seen by a look that does not see all."""
 _NEW_SECONDS: Final = 0.2
 """How long ago the last task that counts as known must have had its number drawn: others may be committed after it."""
