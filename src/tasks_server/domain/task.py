@@ -85,6 +85,23 @@ class NewTask(msgspec.Struct):
     fire_at: int = 0
 
 
+def as_task(new: NewTask) -> Task:
+    """A task that was just stored, as reading it would show it."""
+    return Task(
+        id=new.id,
+        owner=new.owner,
+        lane=new.lane,
+        state=new.state,
+        priority=new.priority,
+        created_at=new.created_at,
+        due_at=new.due_at,
+        execution_at=new.due_at,
+        expire_at=new.expire_at,
+        target=new.target,
+        metadata=new.metadata,
+    )
+
+
 def urgency(priority: int, *, forced: bool = False) -> int:
     """What the available index sorts by: the most urgent first, ascending. Priority 9 is 0, priority 0 is 9."""
     return limits.URGENCY_FORCED if forced else limits.PRIORITY_MAX - priority

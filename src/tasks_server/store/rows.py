@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from tasks_server.domain.attempt import OutcomeKind
-from tasks_server.domain.task import State, Task
+from tasks_server.domain.task import State, Task, urgency
 
 _ENCODE: Final = msgspec.json.Encoder().encode
 
@@ -46,3 +46,23 @@ def task_of(row: Sequence[Any], response: bytes | None = None, outcome: str | No
         response=response,
         outcome=OutcomeKind(outcome) if outcome else None,
     )
+
+
+def changed_columns(ref: int, lane: int, task: Task) -> dict[str, Any]:
+    """What `task_change` writes of a task that its owner changed, given with its handle and its lane's."""
+    return {
+        "seq": ref,
+        "lane": lane,
+        "state": task.state.value,
+        "urgency": urgency(task.priority, forced=task.forced and task.state is State.AVAILABLE),
+        "priority": task.priority,
+        "due_at": task.due_at,
+        "execution_at": task.execution_at,
+        "ended_at": task.ended_at,
+        "failures": task.failures,
+        "status_code": task.status_code,
+        "error": task.error,
+        "remaining_ms": task.remaining_ms,
+        "expire_at": task.expire_at,
+        "target": task.target,
+    }

@@ -1,10 +1,11 @@
 """Changes single tasks by their owner's hand, and deletes them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from tasks_server.domain.attempt import Event
 from tasks_server.domain.errors import RequestError
-from tasks_server.domain.task import State, Task, urgency
+from tasks_server.domain.task import Task
 from tasks_server.store.ports import Change, Decide
 from tasks_server.store.postgres.changes import Changes
 from tasks_server.store.postgres.days import Days
@@ -12,6 +13,7 @@ from tasks_server.store.postgres.link import Connection
 from tasks_server.store.postgres.rows import Loaded, attempt_row, day_of, load_task, metadata_for, pack, storable
 from tasks_server.store.postgres.statements import sql
 from tasks_server.store.postgres.submitting import Lanes
+from tasks_server.store.rows import changed_columns
 from tasks_server.store.sealing import Sealer, spec_context
 
 
@@ -70,7 +72,7 @@ class Steerings:
             lane = loaded.lane
             if task.lane != before.lane:
                 lane = self._lanes.handle(connection, loaded.owner, task.lane)
-            connection.execute(sql("task_change"), _parameters(loaded.ref, lane, task))
+            connection.execute(sql("task_change"), _storable_columns(changed_columns(loaded.ref, lane, task)))
             changes = Changes()
             changes.leave(loaded.owner, loaded.lane, before.state)
             changes.enter(loaded.owner, lane, task.state)
@@ -108,20 +110,5 @@ def _count(connection: Connection, changes: Changes) -> None:
         connection.execute(sql("counters_add"), {"rows": rows})
 
 
-def _parameters(ref: int, lane: int, task: Task) -> dict[str, str | int | None]:
-    return {
-        "seq": ref,
-        "lane": lane,
-        "state": task.state.value,
-        "urgency": urgency(task.priority, forced=task.forced and task.state is State.AVAILABLE),
-        "priority": task.priority,
-        "due_at": task.due_at,
-        "execution_at": task.execution_at,
-        "ended_at": task.ended_at,
-        "failures": task.failures,
-        "status_code": task.status_code,
-        "error": None if task.error is None else storable(task.error),
-        "remaining_ms": task.remaining_ms,
-        "expire_at": task.expire_at,
-        "target": storable(task.target),
-    }
+def _storable_columns(columns: dict[str, Any]) -> dict[str, Any]:
+    return {name: storable(value) if isinstance(value, str) else value for name, value in columns.items()}

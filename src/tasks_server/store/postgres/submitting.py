@@ -7,7 +7,7 @@ import msgspec
 from psycopg.pq import TransactionStatus
 
 from tasks_server.domain import limits
-from tasks_server.domain.task import NewTask, Task, urgency
+from tasks_server.domain.task import NewTask, as_task, urgency
 from tasks_server.store.ports import Duplicate, InsertAnswer, Inserted, QueueFull, UnknownOwner
 from tasks_server.store.postgres.changes import OWNER_LOCK, Changes
 from tasks_server.store.postgres.folding import Folded
@@ -137,7 +137,7 @@ class Submissions:
         if task.idempotency_key is not None:
             fresh = stored.fresh.get((owner, task.idempotency_key))
             if fresh is not None:
-                return Duplicate(_as_task(fresh), fresh.idempotency_digest == task.idempotency_digest)
+                return Duplicate(as_task(fresh), fresh.idempotency_digest == task.idempotency_digest)
             known = stored.known.get((owner, task.idempotency_key))
             loaded = load_task(connection, self._sealer, task.owner, known[1]) if known else None
             if known and loaded:  # else it was deleted since: its key may be used again
@@ -195,20 +195,4 @@ def _row(owner: int, lane: int, task: NewTask) -> tuple[Any, ...]:
         task.target,
         metadata_for(task.metadata),
         task.spec.hex(),
-    )
-
-
-def _as_task(new: NewTask) -> Task:
-    return Task(
-        id=new.id,
-        owner=new.owner,
-        lane=new.lane,
-        state=new.state,
-        priority=new.priority,
-        created_at=new.created_at,
-        due_at=new.due_at,
-        execution_at=new.due_at,
-        expire_at=new.expire_at,
-        target=new.target,
-        metadata=new.metadata,
     )

@@ -1,41 +1,19 @@
 """Seals anew what is sealed with a key that is to go, in bounded steps beside all other work."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
 import apsw
-import msgspec
 
 from tasks_server.domain.errors import Corrupt
 from tasks_server.store.ports import Resealed
+from tasks_server.store.resealing import PLACES, Place
 from tasks_server.store.sealing import (
     Sealer,
     key_id_of,
-    response_context,
-    secret_context,
-    spec_context,
-    template_context,
 )
 from tasks_server.store.sqlite.schema import reseal_canary
 from tasks_server.store.sqlite.statements import sql
-
-
-class _Place(msgspec.Struct, frozen=True):
-    """Where sealed values are: how to find the next ones, to change one, and what each is bound to (by its second
-    number, the id of its task or owner, its own name).
-    """
-
-    find: str
-    change: str
-    context: Callable[[int, str, str], bytes]
-
-
-_PLACES: Final = (
-    _Place("reseal_requests", "reseal_request", lambda _, task_id, __: spec_context(task_id)),
-    _Place("reseal_responses", "reseal_response", lambda number, task_id, _: response_context(task_id, number)),
-    _Place("reseal_secrets", "reseal_secret", lambda _, owner_id, name: secret_context(owner_id, name)),
-    _Place("reseal_schedules", "reseal_schedule", lambda _, schedule_id, __: template_context(schedule_id)),
-)
 
 
 class Resealings:
@@ -52,10 +30,10 @@ class Resealings:
 
     def _step(self, connection: apsw.Connection, after: tuple[int, int, int], limit: int) -> Resealed:
         number, first, second = after
-        if number == len(_PLACES):
+        if number == len(PLACES):
             reseal_canary(connection, self._sealer)
             return Resealed(1, 1, None)
-        place = _PLACES[number]
+        place = PLACES[number]
         cursor = _named(sql(place.find), first=first, second=second, count_max=limit)
         rows: list[Any] = connection.execute(sql(place.find), cursor).fetchall()
         if not rows:
@@ -64,7 +42,7 @@ class Resealings:
         return Resealed(len(rows), changed, (number, rows[-1][0], rows[-1][1]))
 
     def _reseal(
-        self, connection: apsw.Connection, place: _Place, first: int, second: int, bound_to: str, name: str, sealed: Any
+        self, connection: apsw.Connection, place: Place, first: int, second: int, bound_to: str, name: str, sealed: Any
     ) -> bool:
         if sealed is None or key_id_of(sealed) == self._sealer.sealing_key_id:
             return False

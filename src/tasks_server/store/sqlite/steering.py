@@ -6,9 +6,9 @@ import apsw
 
 from tasks_server.domain.attempt import Event
 from tasks_server.domain.errors import RequestError
-from tasks_server.domain.task import State, Task, urgency
+from tasks_server.domain.task import Task
 from tasks_server.store.ports import Change, Decide
-from tasks_server.store.rows import metadata_text
+from tasks_server.store.rows import changed_columns, metadata_text
 from tasks_server.store.sealing import Sealer, spec_context
 from tasks_server.store.sqlite.rows import Loaded, attempt_row, load_task, pack
 from tasks_server.store.sqlite.statements import sql
@@ -60,7 +60,8 @@ class Steerings:
         before, task = loaded.task, change.task
         if task is not before:
             lane = self._lanes.handle(connection, loaded.owner, task.lane)
-            connection.execute(sql("task_change"), _parameters(loaded.ref, lane, task))
+            columns = changed_columns(loaded.ref, lane, task)
+            connection.execute(sql("task_change"), columns | {"metadata": metadata_text(task.metadata)})
             tally = Tally()
             tally.leave(loaded.owner, loaded.lane, before.state)
             tally.enter(loaded.owner, lane, task.state)
@@ -92,26 +93,6 @@ def write_event(connection: apsw.Connection, ref: int, event: Event) -> None:
     """Adds to the task's timeline."""
     row = {"task": ref, "at": event.at, "kind": event.kind, "detail": event.detail}
     connection.execute(sql("event_insert"), row)
-
-
-def _parameters(ref: int, lane: int, task: Task) -> dict[str, str | int | None]:
-    return {
-        "seq": ref,
-        "lane": lane,
-        "state": task.state.value,
-        "urgency": urgency(task.priority, forced=task.forced and task.state is State.AVAILABLE),
-        "priority": task.priority,
-        "due_at": task.due_at,
-        "execution_at": task.execution_at,
-        "ended_at": task.ended_at,
-        "failures": task.failures,
-        "status_code": task.status_code,
-        "error": task.error,
-        "remaining_ms": task.remaining_ms,
-        "expire_at": task.expire_at,
-        "target": task.target,
-        "metadata": metadata_text(task.metadata),
-    }
 
 
 def _replace_metadata(connection: apsw.Connection, loaded: Loaded, task: Task) -> None:

@@ -7,7 +7,7 @@ import apsw
 import msgspec
 
 from tasks_server.domain import limits
-from tasks_server.domain.task import NewTask, Task, urgency
+from tasks_server.domain.task import NewTask, as_task, urgency
 from tasks_server.store.ports import Duplicate, InsertAnswer, Inserted, QueueFull, UnknownOwner
 from tasks_server.store.rows import metadata_text
 from tasks_server.store.sealing import Sealer
@@ -174,7 +174,7 @@ class _Idempotency:
         key = (owner, task.idempotency_key)
         fresh = self._fresh.get(key)
         if fresh is not None:
-            return Duplicate(_as_task(fresh), fresh.idempotency_digest == task.idempotency_digest)
+            return Duplicate(as_task(fresh), fresh.idempotency_digest == task.idempotency_digest)
         stored = self._stored.get(key)
         if stored is None:
             return None
@@ -194,19 +194,3 @@ class _Idempotency:
     def write(self, connection: apsw.Connection) -> None:
         if self._rows:
             connection.execute(sql("idempotency_insert"), {"rows": pack(self._rows)})
-
-
-def _as_task(new: NewTask) -> Task:
-    return Task(
-        id=new.id,
-        owner=new.owner,
-        lane=new.lane,
-        state=new.state,
-        priority=new.priority,
-        created_at=new.created_at,
-        due_at=new.due_at,
-        execution_at=new.due_at,
-        expire_at=new.expire_at,
-        target=new.target,
-        metadata=new.metadata,
-    )

@@ -1,0 +1,26 @@
+"""Where sealed values are, for all adapters: the statements that find and change them, and what each is bound to."""
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from tasks_server.store.sealing import response_context, secret_context, spec_context, template_context
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where sealed values are: how to find the next ones, to change some, and what each is bound to (by its second
+    number, the id of its task or owner, its own name).
+    """
+
+    find: str
+    change: str
+    context: Callable[[int, str, str], bytes]
+
+
+PLACES: Final = (
+    Place("reseal_requests", "reseal_request", lambda _, task_id, __: spec_context(task_id)),
+    Place("reseal_responses", "reseal_response", lambda number, task_id, _: response_context(task_id, number)),
+    Place("reseal_secrets", "reseal_secret", lambda _, owner_id, name: secret_context(owner_id, name)),
+    Place("reseal_schedules", "reseal_schedule", lambda _, schedule_id, __: template_context(schedule_id)),
+)
