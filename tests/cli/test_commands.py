@@ -163,7 +163,7 @@ def test_submit_takes_a_whole_request(cli: Cli, shop: dict[str, Any]) -> None:
 
 def test_data_makes_it_a_post(cli: Cli, shop: dict[str, Any]) -> None:
     result = submit(cli, "--json-data", '{"a": [1, null]}', "--delay", "1h", "--json")
-    request = shown(cli, result.json()["id"])["request"]  # type: ignore[index]
+    request = shown(cli, result.json()["id"])["request"]
     assert (request["method"], request["data"]) == ("POST", {"a": [1, None]})
 
 
@@ -191,12 +191,12 @@ def test_submit_for_nobody(cli: Cli, shop: dict[str, Any]) -> None:
 
 
 def test_list_filters(cli: Cli, task: dict[str, Any]) -> None:
-    other = cli("owner", "create", "other-shop", "--json").json()["id"]  # type: ignore[index]
-    second = submit(cli, "--delay", "2h", "--json").json()["id"]  # type: ignore[index]
+    other = cli("owner", "create", "other-shop", "--json").json()["id"]
+    second = submit(cli, "--delay", "2h", "--json").json()["id"]
     cli("task", "pause", second)
 
     def ids(*options: str) -> list[str]:
-        return [entry["id"] for entry in cli("task", "list", "--json", *options).json()]  # type: ignore[union-attr]
+        return [entry["id"] for entry in cli("task", "list", "--json", *options).json()]
 
     assert ids() == [second, task["id"]]
     assert ids("--limit", "1") == [second]

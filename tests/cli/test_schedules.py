@@ -78,7 +78,7 @@ def test_show_and_list_are_for_people(cli: Cli, nightly: Any) -> None:
         assert "30 2 * * * (Europe/Berlin)" in result.out
         assert "Hidden" not in result.out
     assert "token=***" in cli("schedule", "show", nightly["id"]).out
-    (listed,) = cli("schedule", "list", "--owner", "small-shop", "--json").json()  # type: ignore[misc]
+    (listed,) = cli("schedule", "list", "--owner", "small-shop", "--json").json()
     assert (listed["owner_name"], listed["name"]) == ("small-shop", "nightly")
 
 
@@ -102,7 +102,7 @@ def test_pause_resume_run_and_delete(cli: Cli, nightly: Any) -> None:
     assert cli("schedule", "resume", key).out.startswith("Schedule nightly goes on, its next run 2")
     run = cli("schedule", "run", key, "--json").json()
     assert isinstance(run, dict)
-    assert cli("task", "show", run["id"], "--json").json()["phase"] == "available"  # type: ignore[index]
+    assert cli("task", "show", run["id"], "--json").json()["phase"] == "available"
     assert cli("schedule", "delete", "nightly", "--owner", "small-shop").out == "Schedule nightly is deleted.\n"
     assert cli("schedule", "pause", key).code == 1
     assert cli("task", "show", run["id"]).code == 0

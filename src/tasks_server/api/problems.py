@@ -133,7 +133,7 @@ def problem(error: Exception, action: str) -> Answer:
     if isinstance(error, InvalidRequest):
         faults = list(error.faults[:_FAULTS_MAX])
         rest = len(error.faults) - len(faults)
-        detail += f"; and {rest} more, not listed" if rest else ""
+        detail += f" ({rest} of them are not listed)" if rest else ""
     body = msgspec.json.encode(
         Problem(f"/docs#error-{code}", known.title, status, detail, code, action, detail, faults)
     )

@@ -48,6 +48,10 @@ class TasksServerError(Exception):
             self.code = code  # type: ignore[misc]  # an instance may be more precise than its class
 
 
+_FAULTS_TOLD_MAX = 3
+"""How many faults the message names; all of them are in `faults`."""
+
+
 class RequestError(TasksServerError):
     code = "request_refused"
 
@@ -59,7 +63,9 @@ class InvalidRequest(RequestError):
 
     def __init__(self, faults: Sequence[Fault], *, code: str | None = None) -> None:
         self.faults = tuple(faults)
-        super().__init__("; ".join(f"{f.field}: {f.message}" for f in self.faults[:3]), code=code)
+        told = [f"{fault.field}: {fault.message}" for fault in self.faults[:_FAULTS_TOLD_MAX]]
+        rest = len(self.faults) - len(told)
+        super().__init__("; ".join([*told, f"and {rest} more"] if rest else told), code=code)
 
 
 class Unauthorized(RequestError):

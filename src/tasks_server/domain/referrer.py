@@ -76,7 +76,7 @@ def policy_of(values: Sequence[bytes], before: ReferrerPolicy) -> ReferrerPolicy
     for value in values:
         for token in value.decode("latin-1").split(","):
             if (name := token.strip(" \t").lower()) in _POLICIES:
-                policy = name  # type: ignore[assignment]
+                policy = name  # type: ignore[assignment]  # mypy does not see that it is one of the literals
     return policy
 
 

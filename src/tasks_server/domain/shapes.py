@@ -18,6 +18,8 @@ from msgspec.structs import FieldInfo
 from tasks_server.domain.errors import Fault
 
 _GIVEN_LENGTH_MAX: Final = 100
+_FIELDS_NAMED_MAX: Final = 6
+"""The fields of a larger object are in the documentation; here they would bury the fault."""
 MASK: Final = "***"
 _SECRET_WORDS: Final = (
     *("authorization", "cookie", "password", "passwd", "secret", "token", "credential", "signature", "x-auth"),
@@ -200,9 +202,14 @@ def _describe_member(info: inspect.Type) -> str:
         case inspect.LiteralType():
             return "one of " + ", ".join(str(value) for value in info.values)
         case inspect.ListType():
-            return "an array" + _length(info.min_length, info.max_length, "entry", "entries")
+            entries = f", each {item}" if (item := _describe_member(_plain(info.item_type))) != "an object" else ""
+            return "an array" + _length(info.min_length, info.max_length, "entry", "entries") + entries
         case inspect.DictType():
             return "an object" + _length(info.min_length, info.max_length, "entry", "entries")
+        case inspect.StructType() if len(info.fields) <= _FIELDS_NAMED_MAX:
+            return "an object with " + ", ".join(
+                field.encode_name if field.required else f"{field.encode_name} (optional)" for field in info.fields
+            )
     return "an object"
 
 

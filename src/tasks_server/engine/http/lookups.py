@@ -222,7 +222,7 @@ class _Doh(dns.nameserver.Nameserver):
     """A server of DNS over HTTPS, as dnspython wants it."""
 
     def __init__(self, lookups: Lookups, servers: Servers) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # dnspython has no annotation there
         self._lookups = lookups
         self._servers = servers
 
