@@ -99,12 +99,7 @@ def create(
     raw = {"name": name, **submit.given(when | rules | {"overlap": overlap}), "task": submit.given(task)}
 
     async def work(services: Services) -> tuple[Shown, tzinfo]:
-        owner_id = (await services.owners.by_name(owner)).id
-        try:
-            return await services.schedules.create(owner_id, raw), services.schedules.zone
-        except InvalidRequest as error:
-            moved = [msgspec.structs.replace(fault, field=_option_of(fault.field)) for fault in error.faults]
-            raise InvalidRequest(moved) from None
+        return await _create(services, owner, raw), services.schedules.zone
 
     shown, zone = with_services(work, config, data_dir)
     if json:
@@ -112,6 +107,16 @@ def create(
         return
     output.say(f"Schedule {shown.schedule.id} is stored, its first run {_instant(shown.schedule.next_fire_at, zone)}.")
     output.say(f"See when it runs: tasks-server schedule preview {shown.schedule.id}")
+
+
+async def _create(services: Services, owner_name: str, raw: dict[str, Any]) -> Shown:
+    """The schedule, made; faults are told by the options that brought them."""
+    owner = await services.owners.by_name(owner_name)
+    try:
+        return await services.schedules.create(owner.id, raw)
+    except InvalidRequest as error:
+        faults = [msgspec.structs.replace(fault, field=_option_of(fault.field)) for fault in error.faults]
+        raise InvalidRequest(faults) from None
 
 
 def _option_of(field: str) -> str:
