@@ -191,7 +191,7 @@ def test_a_held_one_counts_among_the_runs() -> None:
     later = look(held, NOW + 5 * MINUTE, unfinished=True)
     assert (later.fires, later.missed, later.schedule.buffered_at) == (
         (),
-        (MissedRuns(*minutes(2, 4), "late"),),
+        (),
         NOW + MINUTE,
     )
     assert look(later.schedule, NOW + 5 * MINUTE).schedule.standing == "ended"
@@ -202,6 +202,19 @@ def test_a_held_one_outlives_the_last_fire_time() -> None:
     assert (held.next_fire_at, held.standing) == (None, "active")
     freed = look(held, NOW + 2 * MINUTE)
     assert (freed.fires, freed.schedule.standing) == (minutes(1), "ended")
+
+
+@pytest.mark.parametrize("missed", ["skip", "once", "all"])
+def test_a_held_one_that_takes_the_last_run_leaves_none_for_those_after_it(missed: str) -> None:
+    held = look(made(overlap="buffer", missed=missed, runs_max=1), NOW + MINUTE, unfinished=True).schedule
+    assert held.look_at == NOW + MINUTE + limits.SCHEDULE_BUFFER_LOOK_MS
+    waits = look(held, NOW + 9 * MINUTE, unfinished=True).schedule
+    assert waits.look_at == NOW + 9 * MINUTE + limits.SCHEDULE_BUFFER_LOOK_MS
+    freed = look(waits, NOW + 10 * MINUTE)
+    assert (freed.fires, freed.missed, freed.schedule.standing) == (minutes(1), (), "ended")
+    refused = look(waits, NOW + 10 * MINUTE, room=0)
+    assert (refused.fires, refused.missed[0].reason) == ((), "queue_full")
+    assert refused.schedule.next_fire_at == NOW + 2 * MINUTE
 
 
 def test_cancel_takes_the_newest() -> None:

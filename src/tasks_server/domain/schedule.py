@@ -89,7 +89,14 @@ class Schedule(msgspec.Struct, omit_defaults=True):
         if self.buffered_at is None:
             return due
         again = self.looked_at + limits.SCHEDULE_BUFFER_LOOK_MS
-        return again if due is None else min(due, again)
+        return again if due is None or self.runs_open == 0 else min(due, again)
+
+    @property
+    def runs_open(self) -> int | None:
+        """How many fire times may still get a task, beside the buffered one; None: any number."""
+        if self.rule.runs_max is None:
+            return None
+        return self.rule.runs_max - self.runs - (self.buffered_at is not None)
 
 
 def next_fire(rule: Rule, anchor_at: int, after: int) -> int | None:
@@ -226,6 +233,9 @@ def _due(schedule: Schedule, now: int, horizon: int) -> _Due:
     late, window = now - limits.SCHEDULE_LATE_MS, now - rule.missed_window_ms
     missed: list[MissedRuns] = []
     times: list[int] = []
+    count_max = limits.SCHEDULE_FIRES_MAX if schedule.runs_open is None else schedule.runs_open
+    if not count_max:  # the buffered one takes the last run; should it get none, these have their turn
+        return _Due([], at, [])
     if at is not None and at < late:
         if rule.missed == "all":
             if at < window:
@@ -241,19 +251,10 @@ def _due(schedule: Schedule, now: int, horizon: int) -> _Due:
                     missed.append(MissedRuns(first, _last_before(rule, anchor, first, last), "late"))
             else:
                 missed.append(MissedRuns(first, last, "late" if last >= window else "window"))
-    count_max = _count_max(schedule)
-    while at is not None and at <= horizon and len(times) < count_max:
+    while at is not None and at <= horizon and len(times) < min(count_max, limits.SCHEDULE_FIRES_MAX):
         times.append(at)
         at = next_fire(rule, anchor, at)
     return _Due(times, at, missed)
-
-
-def _count_max(schedule: Schedule) -> int:
-    """How many fire times one look takes up."""
-    if schedule.rule.runs_max is None:
-        return limits.SCHEDULE_FIRES_MAX
-    left = schedule.rule.runs_max - schedule.runs - (schedule.buffered_at is not None)
-    return min(limits.SCHEDULE_FIRES_MAX, left)
 
 
 def _last_before(rule: Rule, anchor: int, first: int, before: int) -> int:
