@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help dev run check lint types test coverage docs bench clean
+.PHONY: help dev run check lint types test coverage explore docs bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -34,6 +34,9 @@ test: ## the tests
 coverage: ## the tests, with at least 90 % of branches covered
 	rm -f .coverage .coverage.*
 	$(BIN)/pytest -n auto --cov --cov-report=term --cov-fail-under=90
+
+explore: ## the property tests with new examples, many of them
+	HYPOTHESIS_PROFILE=explore $(BIN)/pytest -n auto tests/domain tests/simulation tests/store
 
 docs: ## write the parts of the documentation that are made from the code
 	$(BIN)/python -m tests.tidy.documents

@@ -18,6 +18,7 @@ from tasks_server.clock import SystemClock
 from tasks_server.domain.egress import OPEN
 from tasks_server.domain.owner import Owner
 from tasks_server.domain.task import NewTask
+from tasks_server.service.ground import Ground
 from tasks_server.service.tasks import TaskService
 from tasks_server.store.ports import Inserted
 from tasks_server.telemetry import Telemetry
@@ -68,7 +69,7 @@ def microseconds(work: Callable[[], object], seconds: float = 0.4, rounds: int =
 
 def parts(body: bytes) -> dict[str, float]:
     """The cost of each step of one registration, in microseconds."""
-    service = TaskService(_Sink(), SystemClock())  # type: ignore[arg-type]  # of a store, only `insert` is called
+    service = TaskService(Ground(_Sink(), SystemClock()))  # type: ignore[arg-type]  # of a store, only `insert` is called
     draft = wire.read_draft(body, 1_700_000_000_000, UTC, OPEN)
     placed = service._place("01ARYZ6S410000000000000000", draft)
 

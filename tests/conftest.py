@@ -11,9 +11,13 @@ from tasks_server.clock import ManualClock
 from tests.postgres.databases import Databases
 from tests.postgres.run import Servers
 
-# No deadline: a slow machine is no fault. The blob lets a failure be played again by `@reproduce_failure`.
-settings.register_profile("tasks-server", deadline=None, print_blob=True, database=None)
-settings.load_profile("tasks-server")
+# No deadline: a slow machine is no fault. A change is judged by the same examples each time, so that it never fails
+# for what was wrong before it; `make explore` looks for new ones. The blob lets a failure be played again by
+# `@reproduce_failure`.
+_PLAIN = settings(deadline=None, print_blob=True, database=None)
+settings.register_profile("tasks-server", _PLAIN, derandomize=True)
+settings.register_profile("explore", _PLAIN, max_examples=2_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "tasks-server"))
 
 
 @pytest.fixture

@@ -273,19 +273,26 @@ class Services(msgspec.Struct):
 @contextlib.asynccontextmanager
 async def services(settings: "Settings", where: "Places", keys: list[bytes]) -> AsyncIterator[Services]:
     """The services over a store that is opened for this block. Raises `StoreError`."""
+    from tasks_server.service.ground import Ground
     from tasks_server.service.owners import OwnerService
     from tasks_server.service.schedules import ScheduleService
     from tasks_server.service.tasks import TaskService
 
     clock = build_clock(where.locator, "late")
     store = build_store(where.locator, keys, clock)
-    zone, egress, abilities = ZoneInfo(settings.tz), egress_plan(settings).build(), abilities_plan(settings).build()
+    ground = Ground(
+        store,
+        clock,
+        ZoneInfo(settings.tz),
+        egress=egress_plan(settings).build(),
+        abilities=abilities_plan(settings).build(),
+    )
     await store.open()
     try:
         yield Services(
             OwnerService(store, clock),
-            TaskService(store, clock, zone, egress=egress, abilities=abilities),
-            ScheduleService(store, clock, zone, egress=egress, abilities=abilities),
+            TaskService(ground),
+            ScheduleService(ground),
             store,
             store,
             clock,

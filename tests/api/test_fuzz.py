@@ -28,6 +28,7 @@ from tasks_server.api.exchange import Receive, Scope, Send
 from tasks_server.clock import ManualClock
 from tasks_server.domain.ids import is_owner_id
 from tasks_server.domain.validation import DATES, DURATIONS, read
+from tasks_server.service.ground import Ground
 from tasks_server.service.owners import OwnerService
 from tasks_server.service.schedules import ScheduleService
 from tasks_server.service.tasks import TaskService
@@ -80,7 +81,7 @@ class World:
     async def _populate(self, store: SqliteStore, clock: ManualClock) -> None:
         owner, issued = await OwnerService(store, clock).register(OWNER, 100_000)
         self.key, self.owner_id = issued.key, owner.id
-        tasks = TaskService(store, clock)
+        tasks = TaskService(Ground(store, clock))
         self.ids.clear()  # the server may be started more than once
         for steps in [(), ("pause",), ("revoke",), ("execute",), ("pause", "resume")] * 40:
             draft = read(task(executionDelay="1h"), clock.now(), tasks.zone)
@@ -88,7 +89,7 @@ class World:
             for step in steps:
                 await getattr(tasks, step)(owner.id, made.id)
             self.ids.append(made.id)
-        schedules = ScheduleService(store, clock)
+        schedules = ScheduleService(Ground(store, clock))
         self.schedules.clear()
         for number in range(120):
             asked = {"name": f"number-{number}", "every": "1h", "task": task()}

@@ -11,6 +11,7 @@ from tasks_server.domain.limits import PROMOTE_AHEAD_MS
 from tasks_server.domain.owner import Owner
 from tasks_server.domain.task import NewTask, State
 from tasks_server.domain.validation import Draft, read
+from tasks_server.service.ground import Ground
 from tasks_server.service.owners import OwnerService
 from tasks_server.service.tasks import TaskService
 from tasks_server.store.sealing import Sealer
@@ -37,7 +38,7 @@ def owners(store: SqliteStore, clock: ManualClock) -> OwnerService:
 
 @pytest.fixture
 def tasks(store: SqliteStore, clock: ManualClock) -> TaskService:
-    return TaskService(store, clock)
+    return TaskService(Ground(store, clock))
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ async def test_ids_and_keys_come_from_the_given_randomness(store: SqliteStore, c
         return bytes(count)
 
     owner, issued = await OwnerService(store, clock, random).register("small-shop")
-    made = await TaskService(store, clock, random=random).submit(owner.id, draft(clock.now()))
+    made = await TaskService(Ground(store, clock, random=random)).submit(owner.id, draft(clock.now()))
 
     assert (owner.id[10:], issued.key, made.id[-14:]) == ("0" * 16, "A" * 64, "0" * 14)
     assert sum(asked) == 10 + 9 + 128 + (9 + 32) + 9

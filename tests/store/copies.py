@@ -39,6 +39,7 @@ TABLES = (
     "idempotency",
     "schedule",
     "schedule_run",
+    "bulk",
     "counter",
 )
 
@@ -157,3 +158,5 @@ async def fill(place: Place, seed: int = 1, steps: int = 120) -> None:
         gone = await world.owner("gone")
         await world.submit(gone)
         await world.store.delete_owner(gone.id)
+    columns = "id, owner, action, filter, asked_by, created_at, updated_at, ended_at, until_task, after_task, changed"
+    place.run(f"INSERT INTO bulk ({columns}) VALUES ('B1', 1, 'retry', '{{}}', 'owner', 5, 9, 0, 7, 3, 2)")

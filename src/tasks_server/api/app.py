@@ -26,6 +26,7 @@ from tasks_server.domain import limits
 from tasks_server.domain.abilities import ALL, Abilities
 from tasks_server.domain.egress import OPEN, Egress
 from tasks_server.domain.errors import Busy, Forbidden, NotFound, RequestError, StoreError, Unauthorized, Unavailable
+from tasks_server.service.ground import Ground
 from tasks_server.service.owners import OwnerService
 from tasks_server.service.schedules import ScheduleService
 from tasks_server.service.tasks import TaskService
@@ -64,7 +65,8 @@ def create_app(
 ) -> "App":
     """The API over an open store. `random` gives that many random bytes."""
     owners = OwnerService(store, clock, random)
-    tasks = TaskService(store, clock, config.zone, random, config.egress, config.abilities)
+    ground = Ground(store, clock, config.zone, random, config.egress, config.abilities)
+    tasks = TaskService(ground)
     authenticator = Authenticator(owners, clock, config.admin_key)
     owner_routes = OwnerRoutes(
         owners,
@@ -74,7 +76,7 @@ def create_app(
     )
     signing_routes = SigningRoutes(owners, body_max_bytes=config.body_max_bytes)
     task_routes = TaskRoutes(tasks, clock, body_max_bytes=config.body_max_bytes, batch_max_bytes=config.batch_max_bytes)
-    schedules = ScheduleService(store, clock, config.zone, random, config.egress, config.abilities)
+    schedules = ScheduleService(ground)
     schedule_routes = ScheduleRoutes(schedules, body_max_bytes=config.body_max_bytes)
     throttle = None
     if config.throttle_requests_max is not None:

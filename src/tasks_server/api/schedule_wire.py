@@ -7,7 +7,6 @@ import msgspec
 
 from tasks_server.api import wire
 from tasks_server.domain.cron import zone_of
-from tasks_server.domain.request import TaskSpec
 from tasks_server.domain.schedule import REASONS, Schedule
 from tasks_server.service.schedules import Shown
 
@@ -92,8 +91,7 @@ def listed_schedule_view(schedule: Schedule) -> ListedScheduleView:
 
 def schedule_view(shown: Shown) -> ScheduleView:
     template = shown.template
-    spec = TaskSpec(template.request, template.config, template.special)
-    return ScheduleView(**_fields(shown.schedule), task=wire.spec_view(spec, template.metadata))
+    return ScheduleView(**_fields(shown.schedule), task=wire.spec_view(template.spec, template.metadata))
 
 
 def preview_view(schedule: Schedule, times: list[int]) -> PreviewView:

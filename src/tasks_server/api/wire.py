@@ -235,9 +235,11 @@ class BatchView(msgspec.Struct):
 class SpecView(msgspec.Struct, rename="camel"):
     """What was registered, with the defaults filled in and secrets masked."""
 
-    http_request: dict[str, Any]
+    http_request: dict[str, Any] | None
     config: dict[str, Any]
     metadata: dict[str, str] | None
+    handler: dict[str, Any] | None = None
+    """The name and the payload of a task that runs a handler."""
 
 
 class AttemptView(msgspec.Struct, rename="camel"):
@@ -351,7 +353,10 @@ def _response(task: Task) -> str | None:
 
 def spec_view(spec: TaskSpec, metadata: dict[str, str] | None) -> SpecView:
     return SpecView(
-        masking.shown_request(spec.request), masking.shown_request(spec.config), masking.shown_entries(metadata)
+        http_request=masking.shown_request(spec.request) if spec.request is not None else None,
+        config=masking.shown_request(spec.config),
+        metadata=masking.shown_entries(metadata),
+        handler=masking.shown_handler(spec.handler) if spec.handler is not None else None,
     )
 
 

@@ -196,7 +196,7 @@ def show(key: Key, owner: Owner = None, config: Config = None, data_dir: DataDir
         "last task": schedule.last_task or "-",
         "missed, overlap": f"{rule.missed}, {rule.overlap}",
         "without a task": f"{_instant(missed.last_at, zone)}: {REASONS[missed.reason]}" if missed else "-",
-        "request": f"{template.request.method} {masking.shown_url(template.request.url)}",
+        "request": masking.shown_what(template.spec),
     }
     output.table(("", ""), list(facts.items()))
 

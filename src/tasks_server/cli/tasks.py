@@ -116,7 +116,8 @@ def show(
     if json:
         response = base64.b64encode(task.response).decode() if task.response is not None else None
         told = {
-            "request": masking.shown_request(spec.request),
+            "request": masking.shown_request(spec.request) if spec.request is not None else None,
+            "handler": masking.shown_handler(spec.handler) if spec.handler is not None else None,
             "config": masking.shown_request(spec.config),
             "response": response,
             "timeline": timeline,
@@ -127,7 +128,7 @@ def show(
     facts = {
         "id": task.id,
         "state": _standing(task),
-        "request": f"{spec.request.method} {masking.shown_url(spec.request.url)}",
+        "request": masking.shown_what(spec),
         "due": output.instant(task.due_at, zone),
         "attempts": str(task.attempt),
         "status": str(task.status_code or "-"),

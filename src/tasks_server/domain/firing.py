@@ -4,7 +4,7 @@ import msgspec
 
 from tasks_server.domain import lifecycle, schedule
 from tasks_server.domain.attempt import Attempt, Event, OutcomeKind
-from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec, encode_spec
+from tasks_server.domain.request import HandlerCall, HttpRequest, TaskConfig, TaskSpec, encode_spec
 from tasks_server.domain.schedule import MissedRuns, Schedule
 from tasks_server.domain.task import NewTask, State, Task
 
@@ -12,11 +12,17 @@ from tasks_server.domain.task import NewTask, State, Task
 class Template(msgspec.Struct, omit_defaults=True):
     """What each task of a schedule is made from; sealed and kept beside the schedule."""
 
-    request: HttpRequest
+    request: HttpRequest | None
     config: TaskConfig
     target: str
     metadata: dict[str, str] | None = None
     special: bool = False
+    handler: HandlerCall | None = None
+
+    @property
+    def spec(self) -> TaskSpec:
+        """What each task is to do."""
+        return TaskSpec(self.request, self.config, self.special, self.handler)
 
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -99,7 +105,7 @@ def _task(found: Schedule, template: Template, task_id: str, fire_at: int, due_a
         created_at=now,
         due_at=due_at,
         target=template.target,
-        spec=encode_spec(TaskSpec(template.request, config, template.special)),
+        spec=encode_spec(template.spec),
         metadata=template.metadata,
         schedule=found.id,
         fire_at=fire_at,

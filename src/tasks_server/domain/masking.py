@@ -12,7 +12,7 @@ from urllib.parse import unquote_plus
 import msgspec
 
 from tasks_server.domain.errors import Fault
-from tasks_server.domain.request import FormPart, HttpRequest, TaskConfig
+from tasks_server.domain.request import FormPart, HandlerCall, HttpRequest, TaskConfig, TaskSpec
 from tasks_server.domain.shapes import MASK, is_marked_secret, is_secret_name
 
 _PARAMETER: Final = re.compile(r"(?<=[?&#;])([^=&#;?]+)=([^&#;]+)")
@@ -23,6 +23,18 @@ def shown_request(struct: HttpRequest | TaskConfig) -> dict[str, Any]:
     """The request or the configuration as plain values, defaults filled in, secrets masked."""
     shown: dict[str, Any] = _shown(struct, secret=False)
     return {name: shown_url(value) if _is_url(name, value) else value for name, value in shown.items()}
+
+
+def shown_handler(call: HandlerCall) -> dict[str, Any]:
+    """The handler's name and its payload, with values masked that have the name of a secret."""
+    return {"name": call.name, "payload": _shown(call.payload, secret=False)}
+
+
+def shown_what(spec: TaskSpec) -> str:
+    """What a task does, in one line: `POST https://a.example/`, or `handler send-email`."""
+    if spec.request is None:
+        return f"handler {spec.handler.name}" if spec.handler is not None else "-"
+    return f"{spec.request.method} {shown_url(spec.request.url)}"
 
 
 def _is_url(name: str, value: object) -> bool:

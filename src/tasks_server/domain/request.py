@@ -197,13 +197,27 @@ class TaskConfig(ConnectionOptions, rename="camel", forbid_unknown_fields=True, 
         )
 
 
-class TaskSpec(msgspec.Struct, omit_defaults=True):
-    """What the owner asked for: sealed and kept beside the task, opened when it is run, shown or edited."""
+class HandlerCall(msgspec.Struct, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+    """A handler to run by its name, with any JSON value. `ownRetries`, `ownTimeout`: the configuration says how often
+    to try again and how long an attempt may take; else what the handler is registered with counts.
+    """
 
-    request: HttpRequest
+    name: Key
+    payload: Any = None
+    own_retries: bool = False
+    own_timeout: bool = False
+
+
+class TaskSpec(msgspec.Struct, omit_defaults=True):
+    """What the owner asked for: sealed and kept beside the task, opened when it is run, shown or edited. Either
+    `request` or `handler` is set.
+    """
+
+    request: HttpRequest | None
     config: TaskConfig
     special: bool = False
     """Whether any option of `domain.options` is set, so that the engine need not look."""
+    handler: HandlerCall | None = None
 
 
 _request_options: Final = attrgetter(*option_fields(RequestOptions))

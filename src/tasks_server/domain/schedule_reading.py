@@ -234,9 +234,9 @@ def _read_task(
     except InvalidRequest as error:
         faults += error.faults
         return None, ()
-    special = is_special(draft.request, draft.config)
-    template = Template(draft.request, draft.config, draft.target, draft.metadata, special)
-    return template, tuple(draft.request.headers or ())
+    special = draft.request is not None and is_special(draft.request, draft.config)
+    template = Template(draft.request, draft.config, draft.target, draft.metadata, special, draft.handler)
+    return template, draft.headers
 
 
 def _rule_faults(rule: Rule, now: int, changed: frozenset[str] | None) -> list[Fault]:

@@ -1,6 +1,7 @@
 """The task as the store knows it, and what is handed in to make one."""
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -26,6 +27,9 @@ WAITING = frozenset({State.SCHEDULED, State.RETRYABLE})
 """Waits for its time; promoted when it comes."""
 PENDING = WAITING | {State.AVAILABLE}
 """Waits for its time or for a slot: not begun, not stopped."""
+
+
+HANDLER_MARK: Final = "@"
 
 
 class Task(msgspec.Struct):
@@ -100,6 +104,15 @@ def as_task(new: NewTask) -> Task:
         target=new.target,
         metadata=new.metadata,
     )
+
+
+def handler_target(name: str) -> str:
+    """What stands in a task's `target` when it runs a handler; no host has such a name.
+
+    >>> handler_target("send-email")
+    '@send-email'
+    """
+    return HANDLER_MARK + name
 
 
 def urgency(priority: int, *, forced: bool = False) -> int:

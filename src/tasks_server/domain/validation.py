@@ -26,7 +26,16 @@ from tasks_server.domain import (
 from tasks_server.domain.abilities import ALL, Abilities, judge_certificates, judge_features
 from tasks_server.domain.egress import OPEN, Egress
 from tasks_server.domain.errors import Fault, InvalidRequest
-from tasks_server.domain.request import METHODS, HttpRequest, Key, TaskConfig, TaskSpec, encode_spec, is_special
+from tasks_server.domain.request import (
+    METHODS,
+    HandlerCall,
+    HttpRequest,
+    Key,
+    TaskConfig,
+    TaskSpec,
+    encode_spec,
+    is_special,
+)
 from tasks_server.domain.task import Task
 
 MetadataValue = Annotated[str, Meta(min_length=1, max_length=limits.METADATA_VALUE_LENGTH_MAX)]
@@ -50,14 +59,20 @@ class Registration(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 
 class Draft(msgspec.Struct):
-    """A task that obeys every rule, judged at the instant `at`. `target` is the `host:port` of its URL."""
+    """A task that obeys every rule, judged at the instant `at`: a request or a handler. `target`: see `Task`."""
 
-    request: HttpRequest
+    request: HttpRequest | None
     config: TaskConfig
     metadata: dict[str, str] | None
     target: str
     spec: bytes
     at: int
+    handler: HandlerCall | None = None
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """The names of the headers that the caller sends."""
+        return tuple(self.request.headers or ()) if self.request is not None else ()
 
 
 class Edit(msgspec.Struct):

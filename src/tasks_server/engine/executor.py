@@ -23,6 +23,7 @@ from tasks_server.telemetry import AttemptEnded, Telemetry
 
 _INTERRUPTED: Final = Outcome(OutcomeKind.INTERRUPTED, error="cut short by a shutdown of the server")
 _UNSIGNED: Final = Outcome(OutcomeKind.INTERRUPTED, error="given back: the store did not tell how to sign it")
+_NO_REQUEST: Final = Outcome(OutcomeKind.UNSENDABLE, status_code=500, error="the stored task has no request")
 _EXPIRED: Final = Outcome(OutcomeKind.EXPIRED, status_code=408, error=lifecycle.EXPIRED_ERROR)
 
 
@@ -127,6 +128,9 @@ class Executor:
             self._report(claim, TaskConfig(), outcome, now, now)
             return None
         config = spec.config
+        if spec.request is None:
+            self._report(claim, config, _NO_REQUEST, now, now)
+            return None
         start_at = max(now, claim.due_at)
         if claim.expire_at is not None and start_at >= claim.expire_at:
             self._report(claim, config, _EXPIRED, start_at, start_at)
@@ -189,7 +193,7 @@ def _headers(claim: Claim, spec: TaskSpec, start_at: int) -> list[tuple[str, str
             headers.append(("X-Tasks-Estimate-Next-Retry-At", str(next_at)))
     if claim.repeats:
         headers.append(("X-Tasks-Repeat-Count", str(claim.repeats)))
-    own = spec.request.headers
+    own = spec.request.headers if spec.request is not None else None
     if own is None or not any(name.lower() == "idempotency-key" for name in own):
         # A repeat is another message than the run before it: a target that knows the key would pass it over.
         headers.append(("Idempotency-Key", message_id(claim.id, claim.repeats)))

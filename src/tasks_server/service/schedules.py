@@ -3,25 +3,20 @@ names them by id.
 """
 
 import asyncio
-import os
 from collections.abc import Callable
-from datetime import UTC, tzinfo
 from typing import Final, TypeVar
 
 import msgspec
 
-from tasks_server.clock import Clock
 from tasks_server.domain import ids, limits, schedule
-from tasks_server.domain.abilities import ALL, Abilities
-from tasks_server.domain.egress import OPEN, Egress
 from tasks_server.domain.errors import Conflict, Corrupt, Fault, Forbidden, InvalidRequest, NotFound, Refused
 from tasks_server.domain.firing import Template, decode_template, encode_template, task_now
 from tasks_server.domain.schedule import Rule, Schedule
 from tasks_server.domain.schedule_reading import TIMING, ScheduleDraft, merged, read_schedule
 from tasks_server.domain.signing import header_faults
 from tasks_server.domain.task import NewTask
+from tasks_server.service.ground import Ground
 from tasks_server.service.tasks import TaskService
-from tasks_server.store.ports import Store
 from tasks_server.store.scheduling import DecideSchedule, ScheduleChange, ScheduleRefusal
 
 _T = TypeVar("_T")
@@ -37,24 +32,16 @@ class Shown(msgspec.Struct, frozen=True):
 
 
 class ScheduleService:
-    """What may be done with schedules. Dates without a zone count in `zone`, and so do cron expressions without one."""
+    """What may be done with schedules. Cron expressions without a zone count in that of the ground."""
 
-    def __init__(
-        self,
-        store: Store,
-        clock: Clock,
-        zone: tzinfo = UTC,
-        random: Callable[[int], bytes] = os.urandom,
-        egress: Egress = OPEN,
-        abilities: Abilities = ALL,
-    ) -> None:
-        self._store = store
-        self._clock = clock
-        self._random = random
-        self._egress = egress
-        self._abilities = abilities
-        self._tasks = TaskService(store, clock, zone, random, egress, abilities)
-        self.zone = zone
+    def __init__(self, ground: Ground) -> None:
+        self._store = ground.store
+        self._clock = ground.clock
+        self._random = ground.random
+        self._egress = ground.egress
+        self._abilities = ground.abilities
+        self._tasks = TaskService(ground)
+        self.zone = ground.zone
 
     # Making and changing. Each raises `InvalidRequest` with every fault, `Conflict` when the name is taken.
 

@@ -1,17 +1,12 @@
 """Tasks: taken in, shown, and steered by their owner. `owner` None stands for the operator, who may act for any."""
 
-import os
 from collections.abc import Callable, Sequence
-from datetime import UTC, tzinfo
 from typing import Final, NoReturn, TypeVar
 
 import msgspec
 
-from tasks_server.clock import Clock
 from tasks_server.domain import ids, lifecycle, limits, validation
-from tasks_server.domain.abilities import ALL, Abilities
 from tasks_server.domain.attempt import Attempt, Event, OutcomeKind
-from tasks_server.domain.egress import OPEN, Egress
 from tasks_server.domain.errors import Conflict, Fault, Forbidden, InvalidRequest, NotFound, Refused
 from tasks_server.domain.lifecycle import EventKind
 from tasks_server.domain.masking import mask_faults
@@ -19,6 +14,7 @@ from tasks_server.domain.request import TaskSpec, decode_spec
 from tasks_server.domain.signing import header_faults
 from tasks_server.domain.task import WAITING, NewTask, State, Task
 from tasks_server.domain.validation import Draft
+from tasks_server.service.ground import Ground
 from tasks_server.service.timeline import TimelineEntry, timeline
 from tasks_server.store.ports import (
     Change,
@@ -26,7 +22,6 @@ from tasks_server.store.ports import (
     InsertAnswer,
     Inserted,
     QueueFull,
-    Store,
     TaskPage,
     TaskQuery,
     UnknownOwner,
@@ -45,25 +40,15 @@ class Idempotency(msgspec.Struct, frozen=True):
 
 
 class TaskService:
-    """What may be done with tasks. Dates without a zone count in `zone`; `random` gives that many random bytes;
-    `egress` says what tasks may call, `abilities` what the engine can do.
-    """
+    """What may be done with tasks."""
 
-    def __init__(
-        self,
-        store: Store,
-        clock: Clock,
-        zone: tzinfo = UTC,
-        random: Callable[[int], bytes] = os.urandom,
-        egress: Egress = OPEN,
-        abilities: Abilities = ALL,
-    ) -> None:
-        self._store = store
-        self._clock = clock
-        self._random = random
-        self.zone = zone
-        self.egress = egress
-        self.abilities = abilities
+    def __init__(self, ground: Ground) -> None:
+        self._store = ground.store
+        self._clock = ground.clock
+        self._random = ground.random
+        self.zone = ground.zone
+        self.egress = ground.egress
+        self.abilities = ground.abilities
 
     # Taking in
 
@@ -72,7 +57,7 @@ class TaskService:
 
         Raises `Refused` when the queue is full, `Conflict` when the key was used for something else.
         """
-        if draft.request.headers and (faults := header_faults(draft.request.headers, _HEADERS)):
+        if draft.headers and (faults := header_faults(draft.headers, _HEADERS)):
             await self._refuse_if_signed(owner, faults)
         task = self._place(owner, draft)
         if idempotency is not None:
@@ -105,8 +90,8 @@ class TaskService:
         faults = [
             fault
             for index, draft in enumerate(drafts)
-            if draft.request.headers
-            for fault in header_faults(draft.request.headers, f"tasks.{index}.{_HEADERS}")
+            if draft.headers
+            for fault in header_faults(draft.headers, f"tasks.{index}.{_HEADERS}")
         ]
         if faults:
             await self._refuse_if_signed(owner, faults)

@@ -9,6 +9,7 @@ from tasks_server.domain import limits, validation
 from tasks_server.domain.task import FINAL, Task
 from tasks_server.engine.http.client import HttpClient
 from tasks_server.engine.loop import Engine, EngineConfig
+from tasks_server.service.ground import Ground
 from tasks_server.service.tasks import TaskService
 from tasks_server.store.ports import Store
 from tasks_server.telemetry import Telemetry
@@ -24,7 +25,7 @@ class Delivery:
         self.began_at = clock.now()
         self._store = store
         self._owner = owner
-        self._service = TaskService(store, clock)
+        self._service = TaskService(Ground(store, clock))
         caller = HttpClient(clock=clock, user_agent=AGENT, response_max_bytes=RESPONSE_MAX_BYTES, connections_max=slots)
         self._engine = Engine(
             store, caller, clock, EngineConfig(slots), Telemetry(clock, write=lambda _: None), lambda: chance

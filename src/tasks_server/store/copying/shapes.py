@@ -56,6 +56,7 @@ OWNER: Final = Shape(
         "tasks_in_queue_max": "int8",
         "signing": "bool",
         "deleted_at": "int8",
+        "retention_ms": "int8",
     },
     ("name",),
 )
@@ -65,7 +66,22 @@ SIGNING_SECRET: Final = Shape(
     2,
     {"owner": "int4", "id": "text", "created_at": "int8", "expires_at": "int8", "secret": "bytea"},
 )
-LANE: Final = Shape("lane", 1, {"seq": "int4", "owner": "int4", "name": "text"}, ("name",))
+LANE: Final = Shape(
+    "lane",
+    1,
+    {
+        "seq": "int4",
+        "owner": "int4",
+        "name": "text",
+        "concurrent_max": "int4",
+        "rate": "float8",
+        "burst": "int4",
+        "paused_at": "int8",
+        "paused_by": "text",
+        "full_at": "int8",
+    },
+    ("name",),
+)
 TASK: Final = Shape(
     "task",
     1,
@@ -132,10 +148,44 @@ SCHEDULE: Final = Shape(
     },
 )
 SCHEDULE_RUN: Final = Shape("schedule_run", 1, {"task": "int8", "schedule": "text", "fire_at": "int8"})
+BULK: Final = Shape(
+    "bulk",
+    1,
+    {
+        "seq": "int8",
+        "id": "text",
+        "owner": "int4",
+        "action": "text",
+        "filter": "text",
+        "asked_by": "text",
+        "created_at": "int8",
+        "updated_at": "int8",
+        "ended_at": "int8",
+        "cancelled": "bool",
+        "until_task": "int8",
+        "after_task": "int8",
+        "changed": "int8",
+        "skipped": "int8",
+    },
+    ("filter",),
+)
 METADATA: Final = Shape("metadata", 4, {"owner": "int4", "key": "text", "value": "text", "task": "int8"})
 """Made at the target from what its tasks say, as the counters are; compared nevertheless."""
 
-MOVED: Final = (OWNER, OWNER_KEY, SIGNING_SECRET, LANE, TASK, ATTEMPT, LOST, EVENT, IDEMPOTENCY, SCHEDULE, SCHEDULE_RUN)
+MOVED: Final = (
+    OWNER,
+    OWNER_KEY,
+    SIGNING_SECRET,
+    LANE,
+    TASK,
+    ATTEMPT,
+    LOST,
+    EVENT,
+    IDEMPOTENCY,
+    SCHEDULE,
+    SCHEDULE_RUN,
+    BULK,
+)
 """In the order in which they move."""
 KEPT: Final = (
     OWNER,
@@ -148,10 +198,11 @@ KEPT: Final = (
     IDEMPOTENCY,
     SCHEDULE,
     SCHEDULE_RUN,
+    BULK,
     METADATA,
 )
 """What the target holds in the end, by table."""
-EMPTIED: Final = (*(shape.name for shape in KEPT), "request", "counter")
+EMPTIED: Final = (*(shape.name for shape in KEPT), "request", "counter", "engine")
 """What is emptied when the target's data is to go."""
 
 _TASK_SEQ, _TASK_OWNER, _TASK_METADATA = TASK.places("seq", "owner", "metadata")
