@@ -1,17 +1,16 @@
 """Keeps what owners' calls are signed with; sealed, each secret bound to its owner."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
-from tasks_server.domain import ids, limits
-from tasks_server.domain.errors import Corrupt, RequestError
+from tasks_server.domain.errors import RequestError
 from tasks_server.domain.signing import Signing, SigningSecret
 from tasks_server.store.ports import DecideSigning
 from tasks_server.store.postgres.link import Connection
 from tasks_server.store.postgres.rows import pack, storable
 from tasks_server.store.postgres.statements import sql
-from tasks_server.store.sealing import Sealer, secret_context
+from tasks_server.store.sealing import Sealer
+from tasks_server.store.signing import made_secret, secret_columns, signings_of
 
 
 def lock_owner(connection: Connection, owner_id: str) -> int | None:
@@ -21,14 +20,7 @@ def lock_owner(connection: Connection, owner_id: str) -> int | None:
 
 def insert_secret(connection: Connection, sealer: Sealer, owner: int, owner_id: str, secret: SigningSecret) -> None:
     """Stores one secret of an owner, given by handle and id."""
-    row = {
-        "owner": owner,
-        "id": secret.id,
-        "created_at": secret.created_at,
-        "expires_at": secret.expires_at,
-        "secret": sealer.seal(secret.key, secret_context(owner_id, secret.id)),
-    }
-    connection.execute(sql("signing_insert"), row)
+    connection.execute(sql("signing_insert"), secret_columns(sealer, owner, owner_id, secret))
 
 
 def fill_in(connection: Connection, sealer: Sealer) -> None:
@@ -39,9 +31,7 @@ def fill_in(connection: Connection, sealer: Sealer) -> None:
             owner = lock_owner(connection, owner_id)
             if owner is None or any(row[3] for row in _rows(connection, [owner])):
                 continue
-            secret_id = ids.task_id(created_at, os.urandom(ids.TASK_ID_RANDOM_BYTES))
-            secret = SigningSecret(secret_id, created_at, os.urandom(limits.SIGNING_SECRET_BYTES))
-            insert_secret(connection, sealer, owner, owner_id, secret)
+            insert_secret(connection, sealer, owner, owner_id, made_secret(created_at))
 
 
 class Signings:
@@ -87,29 +77,11 @@ class Signings:
         return after
 
     def _find(self, connection: Connection, owners: Sequence[int], *, strict: bool) -> dict[int, Signing]:
-        enabled: dict[int, bool] = {}
-        secrets: dict[int, list[SigningSecret]] = {}
-        for seq, owner_id, on, secret_id, created_at, expires_at, sealed in _rows(connection, owners):
-            enabled[seq] = on
-            kept = secrets.setdefault(seq, [])
-            if secret_id is None:
-                continue
-            try:
-                key = self._sealer.open(sealed, secret_context(owner_id, secret_id))
-            except Corrupt:
-                if strict:
-                    raise
-            else:
-                kept.append(SigningSecret(secret_id, created_at, key, expires_at))
-        return {seq: Signing(on, tuple(sorted(secrets[seq], key=_newest_first))) for seq, on in enabled.items()}
+        return signings_of(self._sealer, _rows(connection, owners), strict=strict)
 
 
 def _rows(connection: Connection, owners: Sequence[int]) -> list[Any]:
     return connection.execute(sql("signing_find"), {"owners": pack(owners)}).fetchall()
-
-
-def _newest_first(secret: SigningSecret) -> Any:
-    return secret.expires_at is not None, -secret.created_at
 
 
 def _handle(connection: Connection, owner_id: str, statement: str) -> int | None:

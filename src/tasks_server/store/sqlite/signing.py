@@ -1,16 +1,15 @@
 """Keeps what owners' calls are signed with; sealed, each secret bound to its owner."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import apsw
 
-from tasks_server.domain import ids, limits
-from tasks_server.domain.errors import Corrupt, RequestError
+from tasks_server.domain.errors import RequestError
 from tasks_server.domain.signing import Signing, SigningSecret
 from tasks_server.store.ports import DecideSigning
-from tasks_server.store.sealing import Sealer, secret_context
+from tasks_server.store.sealing import Sealer
+from tasks_server.store.signing import made_secret, secret_columns, signings_of
 from tasks_server.store.sqlite.rows import pack
 from tasks_server.store.sqlite.statements import sql
 
@@ -19,23 +18,14 @@ def insert_secret(
     connection: apsw.Connection, sealer: Sealer, owner: int, owner_id: str, secret: SigningSecret
 ) -> None:
     """Stores one secret of an owner, given by handle and id."""
-    row = {
-        "owner": owner,
-        "id": secret.id,
-        "created_at": secret.created_at,
-        "expires_at": secret.expires_at,
-        "secret": sealer.seal(secret.key, secret_context(owner_id, secret.id)),
-    }
-    connection.execute(sql("signing_insert"), row)
+    connection.execute(sql("signing_insert"), secret_columns(sealer, owner, owner_id, secret))
 
 
 def fill_in(connection: apsw.Connection, sealer: Sealer) -> None:
     """Gives a secret to every owner that has none."""
     missing: list[Any] = connection.execute(sql("signing_missing")).fetchall()
     for seq, owner_id, created_at in missing:
-        secret_id = ids.task_id(created_at, os.urandom(ids.TASK_ID_RANDOM_BYTES))
-        secret = SigningSecret(secret_id, created_at, os.urandom(limits.SIGNING_SECRET_BYTES))
-        insert_secret(connection, sealer, seq, owner_id, secret)
+        insert_secret(connection, sealer, seq, owner_id, made_secret(created_at))
 
 
 class Signings:
@@ -81,27 +71,8 @@ class Signings:
         return after
 
     def _find(self, connection: apsw.Connection, owners: Sequence[int], *, strict: bool) -> dict[int, Signing]:
-        enabled: dict[int, bool] = {}
-        secrets: dict[int, list[SigningSecret]] = {}
-        for seq, owner_id, on, secret_id, created_at, expires_at, sealed in connection.execute(
-            sql("signing_find"), {"owners": pack(owners)}
-        ):
-            enabled[seq] = bool(on)
-            kept = secrets.setdefault(seq, [])
-            if secret_id is None:
-                continue
-            try:
-                key = self._sealer.open(sealed, secret_context(owner_id, secret_id))
-            except Corrupt:
-                if strict:
-                    raise
-            else:
-                kept.append(SigningSecret(secret_id, created_at, key, expires_at))
-        return {seq: Signing(on, tuple(sorted(secrets[seq], key=_newest_first))) for seq, on in enabled.items()}
-
-
-def _newest_first(secret: SigningSecret) -> Any:
-    return secret.expires_at is not None, -secret.created_at
+        rows = connection.execute(sql("signing_find"), {"owners": pack(owners)})
+        return signings_of(self._sealer, rows, strict=strict)
 
 
 def _handle(connection: apsw.Connection, owner_id: str) -> int | None:
