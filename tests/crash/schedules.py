@@ -1,21 +1,27 @@
 """Schedules that fire every second under three servers whose processes are killed: the fire times against the tasks.
 
-    python -m tests.crash.schedules --schedules 200 --seconds 60 --kill-every 10
+    python -m tests.crash.schedules --schedules 200 --seconds 60 --kill-every 10 --store postgres
 
 Prints its seed and what it found, as JSON.
 """
 
 import argparse
+import contextlib
 import json
 import random
+import secrets
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import apsw
+import psycopg
+
+from tests.postgres.server import Postgres
 
 from .rounds import wait_until_final
 from .server import Server
@@ -41,11 +47,63 @@ class Findings:
         return dict(vars(self))
 
 
-def run(folder: Path, schedules: int, seconds: float, kill_every: float, seed: int) -> Findings:
+Runs = list[tuple[str, int, str]]
+"""Schedule, fire time and task."""
+_RUNS = "SELECT r.schedule, r.fire_at, {id} FROM schedule_run AS r JOIN {table} AS t ON t.{seq} = r.task"
+
+
+class Base:
+    """The database that the servers share, in the folder of theirs, and what they are told of it."""
+
+    settings: dict[str, str]
+    runs: Callable[[], Runs]
+
+    def __init__(self, settings: dict[str, str], runs: Callable[[], Runs]) -> None:
+        self.settings = settings
+        self.runs = runs
+
+
+@contextlib.contextmanager
+def base(store: str, folder: Path) -> Iterator[Base]:
+    """A database of its own, of this kind."""
+    if store == "sqlite":
+
+        def stored() -> Runs:
+            file = str(folder / "data" / "tasks.sqlite")
+            with contextlib.closing(apsw.Connection(file, flags=apsw.SQLITE_OPEN_READONLY)) as database:
+                return list(database.execute(_RUNS.format(id="t.id", table="task", seq="seq")))
+
+        yield Base({}, stored)
+        return
+    # The database serves another user, who may not look into the folders of ours.
+    with tempfile.TemporaryDirectory(prefix="tasks-server-schedules-") as name:
+        home = Path(name)
+        home.chmod(0o755)
+        server = Postgres(home)
+        server.start()
+
+        def kept() -> Runs:
+            with psycopg.connect(server.url) as session:
+                return list(session.execute(_RUNS.format(id="t.id", table="request", seq="task").encode()))
+
+        try:
+            yield Base({"DATABASE_URL": server.url, "CIPHER_KEY": secrets.token_hex(32)}, kept)
+        finally:
+            server.stop()
+
+
+def run(folder: Path, schedules: int, seconds: float, kill_every: float, seed: int, store: str = "sqlite") -> Findings:
     """Lets schedules fire for so long while processes die."""
+    with base(store, folder) as shared:
+        return _run(folder, shared, schedules, seconds, kill_every, seed)
+
+
+def _run(folder: Path, shared: Base, schedules: int, seconds: float, kill_every: float, seed: int) -> Findings:
     chance, kills = random.Random(seed), 0
-    whole = Server(folder)
-    engines = [Server(folder, role="engine") for _ in range(2)]
+    whole = Server(folder, **shared.settings)
+    engines = [Server(folder, role="engine", **shared.settings) for _ in range(2)]
+    if shared.settings:
+        whole.command("db", "upgrade")
     with Target() as target:
         whole.start()
         for engine in engines:
@@ -63,7 +121,7 @@ def run(folder: Path, schedules: int, seconds: float, kill_every: float, seed: i
         unfinished = wait_until_final(whole, owner["key"], "crash-test", 60)
         for server in (whole, *engines):
             server.stop()
-        findings = _compare(folder, seed, shown, target)
+        findings = _compare(shared.runs(), seed, shown, target)
     findings.kills, findings.unfinished = kills, unfinished
     return findings
 
@@ -90,13 +148,7 @@ def _kill(whole: Server, engines: list[Server], chance: random.Random) -> int:
     return 1
 
 
-def _compare(folder: Path, seed: int, shown: list[dict[str, Any]], target: Target) -> Findings:
-    database = apsw.Connection(str(folder / "data" / "tasks.sqlite"), flags=apsw.SQLITE_OPEN_READONLY)
-    rows = database.execute(
-        "SELECT r.schedule, r.fire_at, t.id FROM schedule_run AS r JOIN task AS t ON t.seq = r.task"
-    )
-    runs = list(rows)
-    database.close()
+def _compare(runs: Runs, seed: int, shown: list[dict[str, Any]], target: Target) -> Findings:
     made = Counter((schedule, at) for schedule, at, _ in runs)
     wanted = {
         (one["id"], at) for one in shown for at in range(one["createdAt"] + 1_000, (one["lastFireAt"] or 0) + 1, 1_000)
@@ -121,9 +173,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--kill-every", type=float, default=10)
     parser.add_argument("--seed", type=int, default=random.randrange(10**9))
+    parser.add_argument("--store", choices=["sqlite", "postgres"], default="sqlite")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = run(Path(folder), asked.schedules, asked.seconds, asked.kill_every, asked.seed)
+        found = run(Path(folder), asked.schedules, asked.seconds, asked.kill_every, asked.seed, asked.store)
         print(json.dumps(found.summary(), indent=2))
 
 
