@@ -48,6 +48,16 @@ def task_of(row: Sequence[Any], response: bytes | None = None, outcome: str | No
     )
 
 
+class Loaded(msgspec.Struct):
+    """A task with its handles and its sealed spec."""
+
+    ref: int
+    task: Task
+    sealed_spec: bytes
+    owner: int
+    lane: int
+
+
 def changed_columns(ref: int, lane: int, task: Task) -> dict[str, Any]:
     """What `task_change` writes of a task that its owner changed, given with its handle and its lane's."""
     return {

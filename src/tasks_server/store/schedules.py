@@ -1,12 +1,21 @@
-"""Between stored schedules and the types of the domain, as far as all adapters do it alike."""
+"""Between stored schedules and the types of the domain, and what is done with those whose turn it is, as far as all
+adapters do it alike.
+"""
 
-from typing import Final
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from tasks_server.domain.errors import Corrupt
 from tasks_server.domain.schedule import Schedule
-from tasks_server.store.sealing import Sealer, template_context
+from tasks_server.domain.task import FINAL, NewTask
+from tasks_server.store.ports import Change, Inserted
+from tasks_server.store.rows import Loaded
+from tasks_server.store.scheduling import DecideFiring, Fired, ScheduleChange
+from tasks_server.store.sealing import Sealer, spec_context, template_context
 
 _DECODER: Final = msgspec.json.Decoder(Schedule)
 _ENCODER: Final = msgspec.json.Encoder()
@@ -31,3 +40,81 @@ def opened_template(sealer: Sealer, schedule: Schedule, sealed: bytes) -> bytes:
         return sealer.open(sealed, template_context(schedule.id))
     except Corrupt:
         return b""
+
+
+def schedule_columns(sealer: Sealer, change: ScheduleChange, **more: Any) -> dict[str, Any]:
+    """What `schedule_insert` and `schedule_change` write, with `more` that says which."""
+    schedule, template = change.schedule, change.template
+    sealed = None if template is None else sealer.seal(template, template_context(schedule.id))
+    known = {"name": schedule.name, "look_at": schedule.look_at, "facts": facts_of(schedule), "template": sealed}
+    return known | more
+
+
+class FiredSchedules(ABC):
+    """What becomes of schedules whose turn it is, in a transaction that is alone with them. How tasks are read and
+    written, the adapter says.
+    """
+
+    _sealer: Sealer
+    _submissions: Any
+    _steerings: Any
+
+    @abstractmethod
+    def _run(self, connection: Any, statement: str, row: dict[str, Any]) -> None:
+        """Runs the statement of that name."""
+
+    @abstractmethod
+    def _load(self, connection: Any, owner: str, task_id: str, *, hold: bool) -> Loaded | None:
+        """The task, or None when it is gone; with `hold`, nobody else changes it from now on."""
+
+    def _fire_each(
+        self, connection: Any, rows: Iterable[Sequence[Any]], rooms: dict[int, int], decide: DecideFiring
+    ) -> tuple[Fired, list[NewTask], bool]:
+        """Each row is a schedule's handle, its owner's, its facts and its template; `rooms` says how many tasks the
+        queue of each owner takes. What was done, the tasks that were stored, whether one in flight was stopped.
+        """
+        fired, tasks, stopped = Fired(), list[NewTask](), False
+        for seq, owner, facts, sealed in rows:
+            fired.schedules += 1
+            found = _readable(facts) if owner in rooms else None
+            if found is None:
+                self._run(connection, "schedule_stop", {"seq": seq})
+                continue
+            last = self._unfinished(connection, found)
+            template = opened_template(self._sealer, found, sealed)
+            firing = decide(found, template, last.task if last else None, rooms[owner])
+            if firing.stopped is not None and last is not None:
+                stop = firing.stopped
+                self._steerings.write(connection, last, Change(stop.task, stop.event, stop.attempt))
+                rooms[owner] += 1
+                stopped = stopped or stop.attempt is not None
+            rooms[owner] -= len(firing.tasks)
+            tasks += firing.tasks
+            fired.missed += [(found.id, missed) for missed in firing.missed]
+            moved = schedule_columns(self._sealer, ScheduleChange(firing.schedule), seq=seq)
+            self._run(connection, "schedule_change", moved)
+        fired.tasks = len(tasks)
+        self._store(connection, tasks)
+        return fired, tasks, stopped
+
+    def _unfinished(self, connection: Any, schedule: Schedule) -> Loaded | None:
+        """The schedule's last task, where it matters that it is not final; held when it is to be stopped."""
+        overlap = schedule.rule.overlap
+        if overlap == "allow" or schedule.last_task is None:
+            return None
+        last = self._load(connection, schedule.owner, schedule.last_task, hold=overlap == "cancel")
+        return None if last is None or last.task.state in FINAL else last
+
+    def _store(self, connection: Any, tasks: list[NewTask]) -> None:
+        seal = self._sealer.seal
+        sealed = [[replace(task, spec=seal(task.spec, spec_context(task.id)))] for task in tasks]
+        if sealed:
+            answers = self._submissions.insert(connection, sealed)
+            assert all(isinstance(answer, Inserted) for answer in answers)  # this very transaction knows of the room
+
+
+def _readable(facts: str) -> Schedule | None:
+    try:
+        return schedule_of(facts)
+    except Corrupt:
+        return None

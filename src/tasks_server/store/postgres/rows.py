@@ -7,10 +7,9 @@ from typing import Any, Final
 import msgspec
 
 from tasks_server.domain.attempt import Attempt
-from tasks_server.domain.task import Task
 from tasks_server.store.postgres.link import Connection
 from tasks_server.store.postgres.statements import sql
-from tasks_server.store.rows import TASK_COLUMNS, metadata_text, task_of
+from tasks_server.store.rows import TASK_COLUMNS, Loaded, metadata_text, task_of
 from tasks_server.store.sealing import Sealer, response_context
 
 _ESCAPED_NUL: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
@@ -44,16 +43,6 @@ def storable(text: str) -> str:
 def storable_json(text: str) -> str:
     """The same for a text that is JSON, where the character is written as an escape; all else stays as it is."""
     return _ESCAPED_NUL.sub(r"\1\\ufffd", text)
-
-
-class Loaded(msgspec.Struct):
-    """A task with its handles and its sealed spec."""
-
-    ref: int
-    task: Task
-    sealed_spec: bytes
-    owner: int
-    lane: int
 
 
 def load_task(

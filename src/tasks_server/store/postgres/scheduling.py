@@ -6,26 +6,24 @@ Who holds an owner and a schedule at once holds the owner first.
 from collections.abc import Sequence
 from typing import Any
 
-from msgspec.structs import replace
-
 from tasks_server.domain import ids
-from tasks_server.domain.errors import Corrupt, RequestError
+from tasks_server.domain.errors import RequestError
 from tasks_server.domain.schedule import Schedule
-from tasks_server.domain.task import FINAL, NewTask
-from tasks_server.store.ports import Change, Inserted
+from tasks_server.domain.task import NewTask
 from tasks_server.store.postgres.changes import OWNER_LOCK
 from tasks_server.store.postgres.folding import Folded
 from tasks_server.store.postgres.link import Connection, one
-from tasks_server.store.postgres.rows import Loaded, load_task, pack, storable
+from tasks_server.store.postgres.rows import load_task, pack, storable
 from tasks_server.store.postgres.statements import sql
 from tasks_server.store.postgres.steering import Steerings
 from tasks_server.store.postgres.submitting import Submissions
-from tasks_server.store.schedules import facts_of, opened_template, schedule_of
+from tasks_server.store.rows import Loaded
+from tasks_server.store.schedules import FiredSchedules, opened_template, schedule_columns, schedule_of
 from tasks_server.store.scheduling import DecideFiring, DecideSchedule, Fired, ScheduleChange, ScheduleRefusal
-from tasks_server.store.sealing import Sealer, spec_context, template_context
+from tasks_server.store.sealing import Sealer, template_context
 
 
-class Schedules:
+class Schedules(FiredSchedules):
     """The batch functions about schedules. All items of a batch that changes anything are one transaction."""
 
     def __init__(self, submissions: Submissions, steerings: Steerings, folded: Folded, sealer: Sealer) -> None:
@@ -123,7 +121,7 @@ class Schedules:
         taken = connection.execute(sql("schedule_name_find"), names).fetchone()
         if taken is not None and taken[0] != row[0]:
             return ScheduleRefusal.NAME_TAKEN
-        connection.execute(sql("schedule_change"), self._row(change, seq=row[0]))
+        connection.execute(sql("schedule_change"), schedule_columns(self._sealer, change, seq=row[0]))
         return change.schedule
 
     def _insert(self, connection: Connection, change: ScheduleChange, count_max: int) -> Schedule | ScheduleRefusal:
@@ -132,73 +130,29 @@ class Schedules:
             return ScheduleRefusal.UNKNOWN_OWNER
         if one(connection, sql("schedules_count"), {"owner": owner[0]})[0] >= count_max:
             return ScheduleRefusal.FULL
-        row = self._row(change, id=change.schedule.id, owner=owner[0])
+        row = schedule_columns(self._sealer, change, id=change.schedule.id, owner=owner[0])
         written = connection.execute(sql("schedule_insert"), row).fetchone()
         return change.schedule if written else ScheduleRefusal.NAME_TAKEN
-
-    def _row(self, change: ScheduleChange, **more: Any) -> dict[str, Any]:
-        schedule, template = change.schedule, change.template
-        sealed = None if template is None else self._sealer.seal(template, template_context(schedule.id))
-        known = {"name": schedule.name, "look_at": schedule.look_at, "facts": facts_of(schedule), "template": sealed}
-        return known | more
 
     def _fire(
         self, connection: Connection, horizon: int, limit: int, decide: DecideFiring
     ) -> tuple[Fired, list[NewTask], bool]:
         due: list[Any] = connection.execute(sql("schedules_due"), {"horizon": horizon, "count_max": limit}).fetchall()
-        fired, tasks, stopped = Fired(), list[NewTask](), False
         if not due:
-            return fired, tasks, stopped
+            return Fired(), [], False
         owners = pack(sorted({row[1] for row in due}))
         connection.execute(sql("owners_lock"), {"class": OWNER_LOCK, "owners": owners})
         taken = {"seqs": pack([row[0] for row in due]), "horizon": horizon}
         rows: list[Any] = connection.execute(sql("schedules_take"), taken).fetchall()
         asked = {"owners": owners, "folded": self._folded.until}
         rooms = {seq: limit - used for seq, limit, used in connection.execute(sql("owner_rooms"), asked)}
-        for seq, owner, stored, sealed in rows:
-            found = _readable(stored) if owner in rooms else None
-            if found is None:
-                connection.execute(sql("schedule_stop"), {"seq": seq})
-                continue
-            last = self._unfinished(connection, found)
-            template = opened_template(self._sealer, found, sealed)
-            firing = decide(found, template, last.task if last else None, rooms[owner])
-            if firing.stopped is not None and last is not None:
-                stop = firing.stopped
-                self._steerings.write(connection, last, Change(stop.task, stop.event, stop.attempt))
-                rooms[owner] += 1
-                stopped = stopped or stop.attempt is not None
-            rooms[owner] -= len(firing.tasks)
-            tasks += firing.tasks
-            fired.missed += [(found.id, missed) for missed in firing.missed]
-            connection.execute(sql("schedule_change"), self._row(ScheduleChange(firing.schedule), seq=seq))
-        fired.schedules, fired.tasks = len(rows), len(tasks)
-        self._store(connection, tasks)
-        return fired, tasks, stopped
+        return self._fire_each(connection, rows, rooms, decide)
 
-    def _unfinished(self, connection: Connection, schedule: Schedule) -> Loaded | None:
-        """The schedule's last task, where it matters that it is not final; held when it is to be stopped."""
-        overlap = schedule.rule.overlap
-        if overlap == "allow" or schedule.last_task is None:
-            return None
-        last = load_task(
-            connection, self._sealer, schedule.owner, schedule.last_task, response=False, lock=overlap == "cancel"
-        )
-        return None if last is None or last.task.state in FINAL else last
+    def _run(self, connection: Connection, statement: str, row: dict[str, Any]) -> None:
+        connection.execute(sql(statement), row)
 
-    def _store(self, connection: Connection, tasks: list[NewTask]) -> None:
-        seal = self._sealer.seal
-        sealed = [[replace(task, spec=seal(task.spec, spec_context(task.id)))] for task in tasks]
-        if sealed:
-            answers = self._submissions.insert(connection, sealed)
-            assert all(isinstance(answer, Inserted) for answer in answers)  # this very transaction knows of the room
-
-
-def _readable(stored: str) -> Schedule | None:
-    try:
-        return schedule_of(stored)
-    except Corrupt:
-        return None
+    def _load(self, connection: Connection, owner: str, task_id: str, *, hold: bool) -> Loaded | None:
+        return load_task(connection, self._sealer, owner, task_id, response=False, lock=hold)
 
 
 def _find(connection: Connection, owner: str | None, key: str) -> Any:

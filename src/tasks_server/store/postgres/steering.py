@@ -10,10 +10,10 @@ from tasks_server.store.ports import Change, Decide
 from tasks_server.store.postgres.changes import Changes
 from tasks_server.store.postgres.days import Days
 from tasks_server.store.postgres.link import Connection
-from tasks_server.store.postgres.rows import Loaded, attempt_row, day_of, load_task, metadata_for, pack, storable
+from tasks_server.store.postgres.rows import attempt_row, day_of, load_task, metadata_for, pack, storable
 from tasks_server.store.postgres.statements import sql
 from tasks_server.store.postgres.submitting import Lanes
-from tasks_server.store.rows import changed_columns
+from tasks_server.store.rows import Loaded, changed_columns
 from tasks_server.store.sealing import Sealer, spec_context
 
 

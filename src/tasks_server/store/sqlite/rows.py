@@ -7,8 +7,7 @@ import apsw
 import msgspec
 
 from tasks_server.domain.attempt import Attempt
-from tasks_server.domain.task import Task
-from tasks_server.store.rows import task_of
+from tasks_server.store.rows import Loaded, task_of
 from tasks_server.store.sealing import Sealer, response_context
 from tasks_server.store.sqlite.statements import sql
 
@@ -30,16 +29,6 @@ def single(connection: apsw.Connection, name: str, parameters: dict[str, Any]) -
     row: tuple[Any, ...] | None = connection.execute(sql(name), parameters).fetchone()
     assert row is not None
     return row
-
-
-class Loaded(msgspec.Struct):
-    """A task with its handles and its sealed spec."""
-
-    ref: int
-    task: Task
-    sealed_spec: bytes
-    owner: int
-    lane: int
 
 
 def load_task(

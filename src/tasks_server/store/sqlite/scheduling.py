@@ -4,23 +4,22 @@ from collections.abc import Sequence
 from typing import Any
 
 import apsw
-from msgspec.structs import replace
 
 from tasks_server.domain import ids
-from tasks_server.domain.errors import Corrupt, RequestError
+from tasks_server.domain.errors import RequestError
 from tasks_server.domain.schedule import Schedule
-from tasks_server.domain.task import FINAL, NewTask
-from tasks_server.store.ports import Change, Inserted
-from tasks_server.store.schedules import facts_of, opened_template, schedule_of
+from tasks_server.domain.task import NewTask
+from tasks_server.store.rows import Loaded
+from tasks_server.store.schedules import FiredSchedules, opened_template, schedule_columns, schedule_of
 from tasks_server.store.scheduling import DecideFiring, DecideSchedule, Fired, ScheduleChange, ScheduleRefusal
-from tasks_server.store.sealing import Sealer, spec_context, template_context
-from tasks_server.store.sqlite.rows import Loaded, load_task, pack, single, unpack
+from tasks_server.store.sealing import Sealer, template_context
+from tasks_server.store.sqlite.rows import load_task, pack, single, unpack
 from tasks_server.store.sqlite.statements import sql
 from tasks_server.store.sqlite.steering import Steerings
 from tasks_server.store.sqlite.submitting import Submissions
 
 
-class Schedules:
+class Schedules(FiredSchedules):
     """The batch functions about schedules."""
 
     def __init__(self, submissions: Submissions, steerings: Steerings, sealer: Sealer) -> None:
@@ -100,7 +99,8 @@ class Schedules:
             return before
         if row is None:
             return self._insert(connection, change, count_max)
-        written = connection.execute(sql("schedule_change"), self._row(change, seq=row[0])).fetchone()
+        columns = schedule_columns(self._sealer, change, seq=row[0])
+        written = connection.execute(sql("schedule_change"), columns).fetchone()
         return change.schedule if written else ScheduleRefusal.NAME_TAKEN
 
     def _insert(
@@ -111,66 +111,26 @@ class Schedules:
             return ScheduleRefusal.UNKNOWN_OWNER
         if single(connection, "schedules_count", {"owner": owner[5]})[0] >= count_max:
             return ScheduleRefusal.FULL
-        row = self._row(change, id=change.schedule.id, owner=owner[5])
+        row = schedule_columns(self._sealer, change, id=change.schedule.id, owner=owner[5])
         written = connection.execute(sql("schedule_insert"), row).fetchone()
         return change.schedule if written else ScheduleRefusal.NAME_TAKEN
-
-    def _row(self, change: ScheduleChange, **more: Any) -> dict[str, Any]:
-        schedule, template = change.schedule, change.template
-        sealed = None if template is None else self._sealer.seal(template, template_context(schedule.id))
-        known = {"name": schedule.name, "look_at": schedule.look_at, "facts": facts_of(schedule), "template": sealed}
-        return known | more
 
     def _fire(
         self, connection: apsw.Connection, horizon: int, limit: int, decide: DecideFiring
     ) -> tuple[Fired, list[NewTask], bool]:
         rows: list[Any] = connection.execute(sql("schedules_due"), {"horizon": horizon, "count_max": limit}).fetchall()
-        fired, tasks, stopped = Fired(schedules=len(rows)), list[NewTask](), False
         if not rows:
-            return fired, tasks, stopped
-        facts, _ = single(connection, "owner_facts", {"ids": pack(list({row[2] for row in rows}))})
-        rooms = {seq: limit - used for _, seq, limit, used in unpack(facts)}
-        for seq, owner, _, stored, sealed in rows:
-            found = _readable(stored) if owner in rooms else None
-            if found is None:
-                connection.execute(sql("schedule_stop"), {"seq": seq})
-                continue
-            last = self._unfinished(connection, found)
-            template = opened_template(self._sealer, found, sealed)
-            firing = decide(found, template, last.task if last else None, rooms[owner])
-            if firing.stopped is not None and last is not None:
-                stop = firing.stopped
-                self._steerings.write(connection, last, Change(stop.task, stop.event, stop.attempt))
-                rooms[owner] += 1
-                stopped = stopped or stop.attempt is not None
-            rooms[owner] -= len(firing.tasks)
-            tasks += firing.tasks
-            fired.missed += [(found.id, missed) for missed in firing.missed]
-            connection.execute(sql("schedule_change"), self._row(ScheduleChange(firing.schedule), seq=seq))
-        fired.tasks = len(tasks)
-        self._store(connection, tasks)
-        return fired, tasks, stopped
+            return Fired(), [], False
+        owners, _ = single(connection, "owner_facts", {"ids": pack(list({row[2] for row in rows}))})
+        rooms = {seq: limit - used for _, seq, limit, used in unpack(owners)}
+        held = [(seq, owner, facts, sealed) for seq, owner, _, facts, sealed in rows]
+        return self._fire_each(connection, held, rooms, decide)
 
-    def _unfinished(self, connection: apsw.Connection, schedule: Schedule) -> Loaded | None:
-        """The schedule's last task, where it matters that it is not final."""
-        if schedule.rule.overlap == "allow" or schedule.last_task is None:
-            return None
-        last = load_task(connection, self._sealer, schedule.owner, schedule.last_task, response=False)
-        return None if last is None or last.task.state in FINAL else last
+    def _run(self, connection: apsw.Connection, statement: str, row: dict[str, Any]) -> None:
+        connection.execute(sql(statement), row)
 
-    def _store(self, connection: apsw.Connection, tasks: list[NewTask]) -> None:
-        seal = self._sealer.seal
-        sealed = [[replace(task, spec=seal(task.spec, spec_context(task.id)))] for task in tasks]
-        if sealed:
-            answers = self._submissions.insert(connection, sealed)
-            assert all(isinstance(answer, Inserted) for answer in answers)  # this very transaction knows of the room
-
-
-def _readable(stored: str) -> Schedule | None:
-    try:
-        return schedule_of(stored)
-    except Corrupt:
-        return None
+    def _load(self, connection: apsw.Connection, owner: str, task_id: str, *, hold: bool) -> Loaded | None:
+        return load_task(connection, self._sealer, owner, task_id, response=False)  # nobody else writes meanwhile
 
 
 def _find(connection: apsw.Connection, owner: str | None, key: str) -> Any:

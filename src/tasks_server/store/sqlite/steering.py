@@ -8,9 +8,9 @@ from tasks_server.domain.attempt import Event
 from tasks_server.domain.errors import RequestError
 from tasks_server.domain.task import Task
 from tasks_server.store.ports import Change, Decide
-from tasks_server.store.rows import changed_columns, metadata_text
+from tasks_server.store.rows import Loaded, changed_columns, metadata_text
 from tasks_server.store.sealing import Sealer, spec_context
-from tasks_server.store.sqlite.rows import Loaded, attempt_row, load_task, pack
+from tasks_server.store.sqlite.rows import attempt_row, load_task, pack
 from tasks_server.store.sqlite.statements import sql
 from tasks_server.store.sqlite.submitting import Lanes
 from tasks_server.store.sqlite.tally import Tally
