@@ -8,7 +8,7 @@ from tasks_server.domain.errors import Conflict, Corrupt
 from tasks_server.domain.firing import Template, encode_template
 from tasks_server.domain.owner import Owner
 from tasks_server.domain.request import HttpRequest, TaskConfig, decode_spec
-from tasks_server.domain.schedule import MissedRuns, Rule, Schedule
+from tasks_server.domain.schedule import Missed, MissedRuns, Rule, Schedule
 from tasks_server.domain.task import State
 from tasks_server.store.ports import Hints
 from tasks_server.store.scheduling import Fired, ScheduleChange, ScheduleRefusal
@@ -144,6 +144,23 @@ async def test_a_fire_time_makes_one_task(world: World, calendar: Calendar, owne
     assert (after.runs, after.last_task, after.fired_at) == (1, task.id, first)
     assert after.next_fire_at == await world.store.next_look() == first + 1_000
     await world.check_counters()
+
+
+@pytest.mark.parametrize(("missed", "made_up"), [("skip", []), ("once", [12]), ("all", [*range(3, 13)])])
+async def test_ten_minutes_without_an_engine(
+    world: World, calendar: Calendar, owner: Owner, missed: Missed, made_up: list[int]
+) -> None:
+    """It works for two minutes, is down for ten, and works again for one and a half."""
+    made = await calendar.make(owner, "minutely", Rule(every_ms=60_000, missed=missed))
+    for seconds in (60, 60, 630, 30, 60):
+        world.clock.advance(seconds * 1_000)
+        await calendar.fire()
+    fired = sorted((task.fire_at - made.created_at) // 60_000 for task in await calendar.tasks(owner))
+    assert fired == [1, 2, *made_up, 13, 14]
+    found, _ = await calendar.read(made)
+    told = None if found.missed is None else (found.missed.first_at, found.missed.last_at, found.missed.reason)
+    first, last = made.created_at + 3 * 60_000, made.created_at + (12 - len(made_up)) * 60_000
+    assert told == (None if missed == "all" else (first, last, "late"))
 
 
 async def test_its_task_is_claimed_and_settled_like_any(world: World, calendar: Calendar, owner: Owner) -> None:
