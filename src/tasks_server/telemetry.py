@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from tasks_server.clock import Clock
+from tasks_server.domain.errors import StoreError
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["console", "json"]
@@ -104,6 +105,13 @@ class StoreTrouble(TelemetryEvent, frozen=True):
     message: str
 
 
+class StoreBack(TelemetryEvent, frozen=True):
+    """The store does again what it could not, after so long."""
+
+    doing: str
+    away_ms: int
+
+
 class DutyDone(TelemetryEvent, frozen=True):
     """A background duty found work: tasks rescued from dead workers, expired, or pruned."""
 
@@ -184,19 +192,38 @@ class Telemetry:
         self._render = _json_line if form == "json" else _colored_line if colored else _console_line
         self.debug = level == "debug"
         self._quiet_until: dict[TelemetryEvent, int] = {}
+        self._failing: dict[str, float] = {}
+        self._trouble_told = False
 
-    def emit(self, event: TelemetryEvent) -> None:
-        """Tells of `event`, if it is important enough. Never raises."""
+    def emit(self, event: TelemetryEvent) -> bool:
+        """Tells of `event`, if it is important enough. Whether it did. Never raises."""
         if _RANK[event.level] < self._least:
-            return
+            return False
         now = self._clock.now()
         if event.quiet_ms:
             if now < self._quiet_until.get(event, 0):
-                return
+                return False
             if len(self._quiet_until) >= _QUIET_MAX:
                 self._quiet_until.clear()
             self._quiet_until[event] = now + event.quiet_ms
         self._write(self._render(now, event))
+        return True
+
+    def store_failed(self, doing: str, error: StoreError) -> None:
+        """Tells now and then that the store cannot do something, which is tried again, until `store_worked`."""
+        self._failing.setdefault(doing, self._clock.monotonic())
+        told = self.emit(StoreTrouble(doing=doing, code=error.code, message=error.message))
+        self._trouble_told = self._trouble_told or told
+
+    def store_worked(self, doing: str) -> None:
+        """The store did this. If it could not before, and that was told, so is this: once for all that failed."""
+        if doing not in self._failing:
+            return
+        since = self._failing[doing]
+        self._failing.clear()
+        if self._trouble_told:
+            self._trouble_told = False
+            self.emit(StoreBack(doing=doing, away_ms=round((self._clock.monotonic() - since) * 1_000)))
 
 
 def _fields(event: TelemetryEvent) -> dict[str, object]:

@@ -146,6 +146,11 @@ async def test_a_store_that_cannot_now_is_a_503(
     (line,) = api.logged
     logged = json.loads(line)
     assert (logged["event"], logged["message"]) == ("store_trouble", str(error))
+    assert (await client.get("/v1/queues")).status_code == 200
+    assert len(api.logged) == 1  # nothing is known of what could not be done
+    monkeypatch.undo()
+    assert (await client.post("/v1/queues/register", json=task())).status_code == 201
+    assert [json.loads(line)["event"] for line in api.logged] == ["store_trouble", "store_back"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from tasks_server.clock import ManualClock
+from tasks_server.domain.errors import Unavailable
 from tasks_server.telemetry import (
     ProcessDied,
     ProcessStarted,
@@ -68,6 +69,33 @@ def test_the_same_trouble_is_told_now_and_then_not_with_every_request(lines: lis
     clock.advance(StoreTrouble.quiet_ms)
     telemetry.emit(full)
     assert len(lines) == 3
+
+
+def test_once_the_store_is_back_that_is_told_once(lines: list[bytes]) -> None:
+    clock = ManualClock()
+    telemetry = Telemetry(clock, form="json", write=lines.append)
+    telemetry.store_worked("claim")
+    telemetry.store_failed("claim", Unavailable("nobody listens"))
+    telemetry.store_failed("settle", Unavailable("nobody listens"))
+    clock.advance(1_234)
+    telemetry.store_worked("fire schedules")  # says nothing of what could not be done
+    assert len(lines) == 2
+    telemetry.store_worked("settle")
+    telemetry.store_worked("claim")
+    assert [msgspec.json.decode(line)["event"] for line in lines] == ["store_trouble", "store_trouble", "store_back"]
+    told = msgspec.json.decode(lines[-1])
+    assert (told["doing"], told["away_ms"], told["level"]) == ("settle", 1_234, "info")
+
+
+def test_a_store_that_comes_and_goes_fills_no_log(lines: list[bytes]) -> None:
+    clock = ManualClock()
+    telemetry = Telemetry(clock, form="json", write=lines.append)
+    for _ in range(100):
+        telemetry.store_failed("claim", Unavailable("nobody listens"))
+        clock.advance(StoreTrouble.quiet_ms // 50)
+        telemetry.store_worked("claim")
+    events = [msgspec.json.decode(line)["event"] for line in lines]
+    assert events == ["store_trouble", "store_back"] * 2
 
 
 def test_what_matters_less_than_the_level_is_dropped(lines: list[bytes]) -> None:

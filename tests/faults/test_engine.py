@@ -53,6 +53,7 @@ async def test_results_are_kept_and_recorded_once_when_the_database_is_back(
         assert recorded(behind) == (0, 0)
         wire.refuses = False
         await until(lambda: recorded(behind) == (COUNT, COUNT))
+        await until(lambda: any(b"store_back" in line for line in told))
         await world.submit(owner, spec=sample_spec())  # found without a hint
         await until(lambda: len(caller.sent) == 1)
         caller.end_all()

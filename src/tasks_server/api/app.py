@@ -31,7 +31,7 @@ from tasks_server.service.owners import OwnerService
 from tasks_server.service.schedules import ScheduleService
 from tasks_server.service.tasks import TaskService
 from tasks_server.store.ports import Store
-from tasks_server.telemetry import RequestServed, StoreTrouble, Telemetry, TelemetryEvent, Unexpected
+from tasks_server.telemetry import RequestServed, Telemetry, Unexpected
 
 _TEXT: Final = b"text/plain; charset=utf-8"
 _STATUS_PATH: Final = "/status"
@@ -176,10 +176,12 @@ class App:
         except (RequestError, StoreError) as error:
             answer = problem(error, route.action)
             if isinstance(error, StoreError):
-                self._telemetry.emit(_trouble(route.action, request_id, error))
+                self._tell_of(error, route.action, request_id)
         except Exception as error:
             answer = problem(error, route.action)
             self._telemetry.emit(Unexpected.of(f"{route.action} ({request_id.decode()})", error))
+        else:
+            self._telemetry.store_worked(route.action)
         await send_answer(send, scope, answer, request_id, extra)
         if self._telemetry.debug:
             self._tell(scope, answer, began, request_id)
@@ -206,17 +208,17 @@ class App:
                 self._throttle.count(exchange.address())
             raise
 
+    def _tell_of(self, error: StoreError, action: str, request_id: bytes) -> None:
+        """Tells the operator: of trouble that passes, a line now and then; of any other, where it came from."""
+        if isinstance(error, Unavailable | Busy):
+            self._telemetry.store_failed(action, error)
+        else:
+            self._telemetry.emit(Unexpected.of(f"{action} ({request_id.decode()})", error))
+
     def _tell(self, scope: Scope, answer: Answer, began: float, request_id: bytes) -> None:
         spent_ms = round((self._clock.monotonic() - began) * 1_000, 3)
         told = RequestServed(scope["method"], scope["path"], answer.status, spent_ms, request_id.decode())
         self._telemetry.emit(told)
-
-
-def _trouble(action: str, request_id: bytes, error: StoreError) -> TelemetryEvent:
-    """What the operator is told: of trouble that passes, a line now and then; of any other, where it came from."""
-    if isinstance(error, Unavailable | Busy):
-        return StoreTrouble(action, error.code, error.message)
-    return Unexpected.of(f"{action} ({request_id.decode()})", error)
 
 
 _Serve = Callable[[Route, Scope, Receive, Send], Awaitable[None]]

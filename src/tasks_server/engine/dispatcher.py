@@ -11,7 +11,7 @@ from tasks_server.engine.executor import Executor
 from tasks_server.engine.inflight import InFlight
 from tasks_server.engine.shares import Held, Slots, share
 from tasks_server.store.ports import Claiming, Group, Line, Look, Quota
-from tasks_server.telemetry import StoreTrouble, Telemetry
+from tasks_server.telemetry import Telemetry
 
 _LOOK_AGAIN_SECONDS: Final = 5.0
 """How long to go without a look when nothing is due and no hint comes."""
@@ -80,8 +80,9 @@ class Dispatcher:
             try:
                 wait_seconds = await self.look()
                 trouble_seconds = _TROUBLE_FIRST_SECONDS
+                self._telemetry.store_worked("claim")
             except StoreError as error:
-                self._telemetry.emit(StoreTrouble(doing="claim", code=error.code, message=error.message))
+                self._telemetry.store_failed("claim", error)
                 wait_seconds = trouble_seconds
                 trouble_seconds = min(trouble_seconds * 2, _TROUBLE_MAX_SECONDS)
             if wait_seconds > 0:

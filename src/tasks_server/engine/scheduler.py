@@ -14,7 +14,7 @@ from tasks_server.domain.firing import Firing, fire
 from tasks_server.domain.schedule import REASONS, Schedule
 from tasks_server.domain.task import Task
 from tasks_server.store.scheduling import Scheduling
-from tasks_server.telemetry import RunsMissed, StoreTrouble, Telemetry
+from tasks_server.telemetry import RunsMissed, Telemetry
 
 _LOOK_AGAIN_SECONDS: Final = 2.0
 """How long to go without a look when nothing is due and no hint comes; it costs one seek in an index."""
@@ -49,8 +49,9 @@ class Scheduler:
             try:
                 wait_seconds = await self.look()
                 trouble_seconds = _TROUBLE_FIRST_SECONDS
+                self._telemetry.store_worked("fire schedules")
             except StoreError as error:
-                self._telemetry.emit(StoreTrouble(doing="fire schedules", code=error.code, message=error.message))
+                self._telemetry.store_failed("fire schedules", error)
                 wait_seconds, trouble_seconds = trouble_seconds, min(trouble_seconds * 2, _TROUBLE_MAX_SECONDS)
             if wait_seconds > 0:
                 await self._rest(wait_seconds)

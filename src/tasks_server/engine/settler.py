@@ -5,7 +5,7 @@ from typing import Final
 
 from tasks_server.domain.errors import Busy, Corrupt, StoreError, Unavailable
 from tasks_server.store.ports import Report, Settling
-from tasks_server.telemetry import StoreTrouble, Telemetry, Unexpected
+from tasks_server.telemetry import Telemetry, Unexpected
 
 _BATCH_MAX: Final = 1_000
 _WAIT_FIRST_SECONDS: Final = 0.05
@@ -46,8 +46,9 @@ class Settler:
             await self._record(batch)
         except StoreError as error:
             self._reports = batch + self._reports
-            self._telemetry.emit(StoreTrouble(doing="settle", code=error.code, message=error.message))
+            self._telemetry.store_failed("settle", error)
             return False
+        self._telemetry.store_worked("settle")
         self._wait_seconds = _WAIT_FIRST_SECONDS
         if not self._reports:
             self._arrived.clear()
