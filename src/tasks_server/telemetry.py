@@ -95,6 +95,14 @@ class AttemptEnded(TelemetryEvent, frozen=True):
     ms: int
 
 
+class PayloadLogged(TelemetryEvent, frozen=True):
+    """The handler `default` ran."""
+
+    task: str
+    attempt: int
+    payload: str
+
+
 class StoreTrouble(TelemetryEvent, frozen=True):
     """The store could not do something now; it is tried again."""
 

@@ -1,9 +1,12 @@
-"""A caller that calls nobody: it keeps what it was asked to send, and a test says how each call ends."""
+"""A caller that calls nobody: it keeps what it was asked to send, and a test says how each call ends. And the same
+for handlers.
+"""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.engine.calls import Call, Done
+from tasks_server.engine.runs import Known, Run
 
 OK = Outcome(OutcomeKind.SUCCESS, status_code=200, response=b"fine")
 DOWN = Outcome(OutcomeKind.HTTP_ERROR, status_code=503, error="the target answered 503")
@@ -45,3 +48,48 @@ class ScriptedCaller:
 
     def headers(self, token: int) -> dict[str, str]:
         return dict(self.sent[token].headers)
+
+
+class ScriptedHandlers:
+    """Implements `Handlers`. `sent` maps tokens to runs that have not ended."""
+
+    def __init__(self, known: Mapping[str, Known], runs_max: int | None = None) -> None:
+        self.sent: dict[int, Run] = {}
+        self.aborted: list[int] = []
+        self.stopped = False
+        self._known = known
+        self._runs_max = runs_max
+        self._on_done: Callable[[list[Done]], None] | None = None
+        self._on_change: Callable[[], None] | None = None
+
+    def prepare(self) -> None: ...
+
+    def start(self, on_done: Callable[[list[Done]], None], on_change: Callable[[], None]) -> None:
+        self._on_done, self._on_change = on_done, on_change
+
+    def known(self) -> Mapping[str, Known]:
+        return self._known
+
+    def learn(self, known: Mapping[str, Known]) -> None:
+        """Other handlers can be run from now on."""
+        self._known = known
+        assert self._on_change is not None
+        self._on_change()
+
+    def runs_max(self) -> int | None:
+        return self._runs_max
+
+    def send(self, runs: Sequence[Run]) -> None:
+        self.sent.update({run.token: run for run in runs})
+
+    def abort(self, tokens: Collection[int]) -> None:
+        self.aborted += [token for token in tokens if self.sent.pop(token, None) is not None]
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    def end(self, token: int, outcome: Outcome = OK) -> None:
+        """Ends one run."""
+        assert self._on_done is not None
+        run = self.sent.pop(token)
+        self._on_done([Done(token, outcome, run.start_at, run.start_at)])

@@ -6,19 +6,21 @@ from collections.abc import AsyncIterator, Callable
 
 from tasks_server.domain import lifecycle
 from tasks_server.domain.owner import Owner
-from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec, encode_spec
-from tasks_server.domain.task import Task
+from tasks_server.domain.request import HandlerCall, HttpRequest, TaskConfig, TaskSpec, encode_spec
+from tasks_server.domain.task import Task, handler_target
 from tasks_server.engine.loop import Engine, EngineConfig
 from tasks_server.telemetry import Telemetry
 
 from ..store.world import World
-from .scripted import ScriptedCaller
+from .scripted import ScriptedCaller, ScriptedHandlers
 
 
 class Shop:
     """A store with one owner, and an engine over it."""
 
-    def __init__(self, world: World, owner: Owner, config: EngineConfig) -> None:
+    def __init__(
+        self, world: World, owner: Owner, config: EngineConfig, handlers: ScriptedHandlers | None = None
+    ) -> None:
         self.world = world
         self.store = world.store
         self.clock = world.clock
@@ -26,7 +28,7 @@ class Shop:
         self.caller = ScriptedCaller()
         self.lines: list[bytes] = []
         told = Telemetry(world.clock, write=self.lines.append)
-        self.engine = Engine(world.store, self.caller, world.clock, config, told, lambda: 0.0)
+        self.engine = Engine(world.store, self.caller, world.clock, config, told, lambda: 0.0, handlers)
 
     async def submit(self, config: TaskConfig | None = None, delay: int = 0, target: str = "a.example:80") -> str:
         config = config or TaskConfig()
@@ -35,6 +37,16 @@ class Shop:
         new = self.world.task(
             self.owner, delay, spec=spec, target=target, expire_at=config.expire_at, priority=config.priority,
             state=lifecycle.waiting_state(due, self.clock.now()),
+        )  # fmt: skip
+        await self.store.insert(new)
+        return new.id
+
+    async def submit_handler(self, call: HandlerCall, config: TaskConfig | None = None, delay: int = 0) -> str:
+        config = config or TaskConfig()
+        due = self.clock.now() + delay
+        new = self.world.task(
+            self.owner, delay, spec=encode_spec(TaskSpec(None, config, handler=call)),
+            target=handler_target(call.name), state=lifecycle.waiting_state(due, self.clock.now()),
         )  # fmt: skip
         await self.store.insert(new)
         return new.id

@@ -48,7 +48,9 @@ class Outcome(msgspec.Struct, frozen=True):
     response: bytes | None = None
     retry_after_ms: int | None = None
     no_retry: bool = False
-    """The target asked for no retries: status 410, 489 or `X-Tasks-No-Retry: true`."""
+    """The target asked for no retries: status 410, 489 or `X-Tasks-No-Retry: true`; or a handler did."""
+    wait_ms: int | None = None
+    """How long to wait until the next attempt, whatever the policy says: a handler's wish."""
 
 
 class Attempt(msgspec.Struct):

@@ -182,7 +182,10 @@ def _settle_failure(run: Progress, config: TaskConfig, outcome: Outcome, now: in
         or (outcome.kind is OutcomeKind.HTTP_ERROR and outcome.status_code in policy.ignored_statuses)
     )
     if not hopeless:
-        due = next_retry_at(policy, failures, now, jitter, outcome.retry_after_ms)
+        if outcome.wait_ms is not None:
+            due = now + min(outcome.wait_ms, limits.TEN_YEARS_MS)
+        else:
+            due = next_retry_at(policy, failures, now, jitter, outcome.retry_after_ms)
         if run.expire_at is None or due < run.expire_at:
             state = step(_S.RUNNING, _E.RETRY, waiting_state(due, now, failures))
             return Settlement(_E.RETRY, state, due, failures, run.repeats, 0, outcome.status_code, error)

@@ -1,15 +1,20 @@
 """Promotes and claims: looks for due tasks when there is reason to, and takes as many as there are free slots."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
+
+import msgspec
 
 from tasks_server.clock import Clock
 from tasks_server.domain import limits
 from tasks_server.domain.errors import StoreError
+from tasks_server.domain.task import HANDLER_MARK
 from tasks_server.engine.executor import Executor
+from tasks_server.engine.handlers.builtin import BUILTIN_TARGETS
 from tasks_server.engine.inflight import InFlight
-from tasks_server.engine.shares import Held, Slots, share
+from tasks_server.engine.runs import Known
+from tasks_server.engine.shares import Held, Slots, share, within_runs
 from tasks_server.store.ports import Claiming, Group, Line, Look, Quota
 from tasks_server.telemetry import Telemetry
 
@@ -26,6 +31,17 @@ _GATHER_SECONDS: Final = 0.002
 """With work waiting for slots, how long freed slots are gathered before the next look."""
 
 
+class Reach(msgspec.Struct, frozen=True):
+    """What an engine can work on: HTTP calls, and which handlers. The tasks of others are left to other engines."""
+
+    http: bool = True
+    handlers: frozenset[str] = BUILTIN_TARGETS
+
+    def has(self, target: str) -> bool:
+        """Whether tasks with this target are for this engine."""
+        return target in self.handlers if target.startswith(HANDLER_MARK) else self.http
+
+
 class Dispatcher:
     """One loop. `look` is one pass, for tests to call alone."""
 
@@ -37,7 +53,9 @@ class Dispatcher:
         slots: Slots,
         clock: Clock,
         telemetry: Telemetry,
+        reach: Reach,
     ) -> None:
+        self._reach = reach
         self._store = store
         self._executor = executor
         self._inflight = inflight
@@ -62,6 +80,14 @@ class Dispatcher:
             self._wake.set()
         else:
             self._set_timer(wait_ms / 1_000)
+
+    def handlers_changed(self, known: Mapping[str, Known], runs_max: int | None) -> None:
+        """Other handlers can be run than before."""
+        handlers = BUILTIN_TARGETS | known.keys()
+        self._reach = msgspec.structs.replace(self._reach, handlers=handlers)
+        maxes = {target: one.concurrency_max for target, one in known.items()}
+        self._slots = msgspec.structs.replace(self._slots, target_maxes=maxes, runs_max=runs_max)
+        self._wake.set()
 
     def slot_freed(self) -> None:
         """A call ended. Worth a look only when work waits for a slot, and then a few slots together."""
@@ -97,11 +123,11 @@ class Dispatcher:
             horizon=now + limits.PROMOTE_AHEAD_MS,
             lease_until=now + limits.LEASE_MS,
             after=self._line,
-            targets_excluded=self._inflight.full_targets(self._slots.target_max),
+            targets_excluded=self._inflight.full_targets(self._slots),
             groups_after=self._groups_after,
         )
         self._freed = False
-        choice = _Choice(self._slots, self._inflight.held())
+        choice = _Choice(self._slots, self._inflight.held(), self._reach)
         claimed = await self._store.claim(look, choice)
         self._line = claimed.resume_after
         self._groups_after = claimed.groups_resume_after or _FROM_THE_FIRST
@@ -135,13 +161,15 @@ class Dispatcher:
 class _Choice:
     """Chooses from what one look shows, on the store's thread, from a picture of what was in flight before it."""
 
-    def __init__(self, slots: Slots, held: Held) -> None:
+    def __init__(self, slots: Slots, held: Held, reach: Reach) -> None:
         self._slots = slots
         self._held = held
+        self._reach = reach
         self.refused = False
         """Whether a group that has due tasks got no slot."""
 
     def __call__(self, groups: Sequence[Group]) -> list[Quota]:
-        quotas = share(groups, self._slots, self._held)
-        self.refused = len(quotas) < len(groups)
+        ours = [group for group in groups if self._reach.has(group.target)]
+        quotas = within_runs(share(ours, self._slots, self._held), self._slots, self._held)
+        self.refused = len(quotas) < len(ours)
         return quotas

@@ -1,4 +1,4 @@
-"""Runs claims: builds their calls, follows them, turns their endings into reports."""
+"""Runs claims: builds their calls and runs of handlers, follows them, turns their endings into reports."""
 
 import asyncio
 import itertools
@@ -11,28 +11,47 @@ from tasks_server.clock import Clock
 from tasks_server.domain import lifecycle
 from tasks_server.domain.attempt import Attempt, Outcome, OutcomeKind
 from tasks_server.domain.errors import StoreError
-from tasks_server.domain.request import TaskConfig, TaskSpec, decode_spec
+from tasks_server.domain.request import HandlerCall, HttpRequest, TaskConfig, TaskSpec, decode_spec
 from tasks_server.domain.retry import next_retry_at
 from tasks_server.domain.signing import message_id
 from tasks_server.engine.calls import Call, Caller, Done
+from tasks_server.engine.handlers import builtin
 from tasks_server.engine.inflight import InFlight, Running
+from tasks_server.engine.runs import Handlers, Run
 from tasks_server.engine.settler import Settler
 from tasks_server.engine.signatures import Signatures
 from tasks_server.store.ports import Claim, Report
-from tasks_server.telemetry import AttemptEnded, Telemetry
+from tasks_server.telemetry import AttemptEnded, PayloadLogged, Telemetry
 
 _INTERRUPTED: Final = Outcome(OutcomeKind.INTERRUPTED, error="cut short by a shutdown of the server")
 _UNSIGNED: Final = Outcome(OutcomeKind.INTERRUPTED, error="given back: the store did not tell how to sign it")
 _NO_REQUEST: Final = Outcome(OutcomeKind.UNSENDABLE, status_code=500, error="the stored task has no request")
+_NO_HANDLER: Final = Outcome(OutcomeKind.INTERRUPTED, error="given back: no process here runs this handler now")
 _EXPIRED: Final = Outcome(OutcomeKind.EXPIRED, status_code=408, error=lifecycle.EXPIRED_ERROR)
 
 
+def _nothing_to_do() -> None:
+    """Stands in for whom nobody wants to tell."""
+
+
+class _Begun(msgspec.Struct):
+    """What one batch of claims came to."""
+
+    calls: list[Call] = []
+    runs: list[Run] = []
+    done: list[Done] = []
+    """What is over already."""
+
+
 class Executor:
-    """Between claims and the caller. Lives in one event loop; the caller reports from a thread of its own."""
+    """Between claims and those who work on them: the caller, and whoever runs handlers. Lives in one event loop; they
+    report from threads of their own.
+    """
 
     def __init__(
         self,
         caller: Caller,
+        handlers: Handlers | None,
         settler: Settler,
         inflight: InFlight,
         clock: Clock,
@@ -43,6 +62,7 @@ class Executor:
         on_free: Callable[[], None],
     ) -> None:
         self._caller = caller
+        self._handlers = handlers
         self._settler = settler
         self._inflight = inflight
         self._clock = clock
@@ -54,14 +74,21 @@ class Executor:
         self._nothing = asyncio.Event()
         self._nothing.set()
 
-    def start(self) -> None:
-        """Begins to listen to the caller, in the event loop that runs now."""
+    def start(self, on_handlers: Callable[[], None] = _nothing_to_do) -> None:
+        """Begins to listen to those who work, in the event loop that runs now. `on_handlers` is called there when
+        other handlers can be run than before.
+        """
         loop = asyncio.get_running_loop()
 
         def hand_over(done: list[Done]) -> None:
             loop.call_soon_threadsafe(self.ended, done)
 
+        def changed() -> None:
+            loop.call_soon_threadsafe(on_handlers)
+
         self._caller.start(hand_over)
+        if self._handlers is not None:
+            self._handlers.start(hand_over, changed)
 
     async def begin(self, claims: Sequence[Claim]) -> None:
         """Sends what these claims ask for, each not before its time. Raises `StoreError` when it cannot be found out
@@ -75,14 +102,17 @@ class Executor:
                 self._report(claim, TaskConfig(), _UNSIGNED, now, now)
             raise
         now = self._clock.now()
-        calls = []
+        begun = _Begun()
         for claim in claims:
-            call = self._prepare(claim, now)
-            if call is not None:
-                calls.append(call)
-        if calls:
+            self._prepare(claim, now, begun)
+        if len(self._inflight):
             self._nothing.clear()
-            self._caller.send(calls)
+        if begun.calls:
+            self._caller.send(begun.calls)
+        if begun.runs and self._handlers is not None:
+            self._handlers.send(begun.runs)
+        if begun.done:
+            self.ended(begun.done)
 
     def ended(self, batch: Sequence[Done]) -> None:
         """Turns ended calls into reports."""
@@ -94,14 +124,13 @@ class Executor:
 
     def drop(self, running: Iterable[Running]) -> None:
         """Drops calls whose lease is gone: nothing is reported of them."""
-        tokens = [one.token for one in running if self._inflight.take(one.token) is not None]
-        self._caller.abort(tokens)
+        self._abort([one.token for one in running if self._inflight.take(one.token) is not None])
         self._freed()
 
     def interrupt(self) -> None:
         """Drops all calls and gives their tasks back uncounted."""
         every = self._inflight.all()
-        self._caller.abort([running.token for running in every])
+        self._abort([running.token for running in every])
         now = self._clock.now()
         for running in every:
             self._inflight.take(running.token)
@@ -117,8 +146,13 @@ class Executor:
             self._nothing.set()
         self._on_free()
 
-    def _prepare(self, claim: Claim, now: int) -> Call | None:
-        """The call of a claim; None when there is nothing to send, which is reported at once."""
+    def _abort(self, tokens: Sequence[int]) -> None:
+        self._caller.abort(tokens)
+        if self._handlers is not None:
+            self._handlers.abort(tokens)
+
+    def _prepare(self, claim: Claim, now: int, begun: _Begun) -> None:
+        """Adds what a claim asks for to what is begun. When there is nothing to do, that is reported at once."""
         try:
             spec = decode_spec(claim.spec)
         except msgspec.DecodeError as error:
@@ -126,31 +160,95 @@ class Executor:
                 OutcomeKind.UNSENDABLE, status_code=500, error=f"the stored request is unreadable: {error}"
             )
             self._report(claim, TaskConfig(), outcome, now, now)
-            return None
+            return
         config = spec.config
-        if spec.request is None:
-            self._report(claim, config, _NO_REQUEST, now, now)
-            return None
         start_at = max(now, claim.due_at)
         if claim.expire_at is not None and start_at >= claim.expire_at:
             self._report(claim, config, _EXPIRED, start_at, start_at)
-            return None
-        timeout_ms = config.timeout
-        if config.timeout_at is not None and claim.attempt == 1:
-            timeout_ms = max(1, config.timeout_at - start_at)
-        token = next(self._tokens)
-        self._inflight.add(Running(token, claim, config, start_at + timeout_ms))
+        elif spec.handler is not None:
+            self._prepare_handler(claim, spec, spec.handler, start_at, begun)
+        elif spec.request is not None:
+            begun.calls.append(self._call(claim, spec, spec.request, start_at))
+        else:
+            self._report(claim, config, _NO_REQUEST, now, now)
+
+    def _call(self, claim: Claim, spec: TaskSpec, request: HttpRequest, start_at: int) -> Call:
+        running = self._follow(claim, spec.config, start_at)
         return Call(
-            token,
-            spec.request,
-            config,
+            running.token,
+            request,
+            spec.config,
             _headers(claim, spec, start_at),
             start_at,
-            timeout_ms,
+            running.deadline_at - start_at,
             self._signatures.keys(claim.owner, start_at),
             message_id(claim.id, claim.repeats),
             spec.special,
         )
+
+    def _follow(self, claim: Claim, config: TaskConfig, start_at: int) -> Running:
+        """The claim is in flight from now on."""
+        timeout_ms = config.timeout
+        if config.timeout_at is not None and claim.attempt == 1:
+            timeout_ms = max(1, config.timeout_at - start_at)
+        running = Running(next(self._tokens), claim, config, start_at + timeout_ms)
+        self._inflight.add(running)
+        return running
+
+    def _prepare_handler(
+        self, claim: Claim, spec: TaskSpec, handler: HandlerCall, start_at: int, begun: _Begun
+    ) -> None:
+        if handler.name == builtin.DEFAULT:
+            self._log_payload(claim, spec.config, handler, start_at, begun)
+            return
+        if handler.name == builtin.CURL:
+            asked = builtin.curl_request(handler.payload)
+            if isinstance(asked, Outcome):
+                self._report(claim, spec.config, asked, start_at, start_at)
+            else:
+                begun.calls.append(self._call(claim, spec, asked, start_at))
+            return
+        known = self._handlers.known().get(claim.target) if self._handlers is not None else None
+        if known is None:
+            self._report(claim, spec.config, _NO_HANDLER, start_at, start_at)
+            return
+        config = known.applied_to(spec.config, handler)
+        running = self._follow(claim, config, start_at)
+        begun.runs.append(
+            Run(
+                running.token,
+                handler.name,
+                msgspec.json.encode(handler.payload),
+                claim.id,
+                claim.attempt,
+                claim.failures,
+                claim.created_at,
+                claim.due_at,
+                start_at,
+                running.deadline_at - start_at,
+                config.trace_response_data,
+            )
+        )
+
+    def _log_payload(
+        self, claim: Claim, config: TaskConfig, handler: HandlerCall, start_at: int, begun: _Begun
+    ) -> None:
+        """Runs the handler `default`, here and now or when its time has come."""
+        token = self._follow(claim, config, start_at).token
+        event = PayloadLogged(task=claim.id, attempt=claim.attempt, payload=builtin.shown_payload(handler.payload))
+        done = Done(token, builtin.LOGGED, start_at, start_at)
+        wait_ms = start_at - self._clock.now()
+        if wait_ms <= 0:
+            self._telemetry.emit(event)
+            begun.done.append(done)
+            return
+
+        def run() -> None:
+            if self._inflight.has(token):
+                self._telemetry.emit(event)
+                self.ended([done])
+
+        asyncio.get_running_loop().call_later((wait_ms + 1) / 1_000, run)
 
     def _report(self, claim: Claim, config: TaskConfig, outcome: Outcome, started_at: int, ended_at: int) -> None:
         progress = lifecycle.Progress(

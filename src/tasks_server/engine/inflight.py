@@ -5,7 +5,7 @@ from typing import TypeVar
 import msgspec
 
 from tasks_server.domain.request import TaskConfig
-from tasks_server.engine.shares import Held
+from tasks_server.engine.shares import Held, Slots
 from tasks_server.store.ports import Claim
 
 Key = TypeVar("Key")
@@ -50,12 +50,16 @@ class InFlight:
             _less(self._targets, running.claim.target)
         return running
 
+    def has(self, token: int) -> bool:
+        """Whether the claim of `token` is still in flight."""
+        return token in self._running
+
     def all(self) -> list[Running]:
         return list(self._running.values())
 
-    def full_targets(self, target_max: int) -> frozenset[str]:
+    def full_targets(self, slots: Slots) -> frozenset[str]:
         """The targets that may get no more calls now."""
-        return frozenset(target for target, count in self._targets.items() if count >= target_max)
+        return frozenset(target for target, count in self._targets.items() if count >= slots.of_target(target))
 
 
 def _less(counts: dict[Key, int], key: Key) -> None:

@@ -11,10 +11,11 @@ from tasks_server.clock import Clock
 from tasks_server.domain import limits
 from tasks_server.domain.errors import StoreError
 from tasks_server.engine.calls import Caller
-from tasks_server.engine.dispatcher import Dispatcher
+from tasks_server.engine.dispatcher import Dispatcher, Reach
 from tasks_server.engine.executor import Executor
 from tasks_server.engine.inflight import InFlight
 from tasks_server.engine.maintenance import Checkpoint, Duty, Expire, KeepLeases, Prune, Rescue, repeat
+from tasks_server.engine.runs import Handlers
 from tasks_server.engine.scheduler import Scheduler
 from tasks_server.engine.settler import Settler
 from tasks_server.engine.shares import Slots
@@ -37,6 +38,8 @@ class EngineConfig(msgspec.Struct, frozen=True):
     retention_ms: int = limits.RETENTION_DAYS_DEFAULT * limits.DAY_MS
     grace_seconds: float = 10.0
     """How long calls in flight may go on when the engine is asked to stop."""
+    http: bool = True
+    """Whether it makes HTTP calls; else they are left to other engines."""
 
 
 class Engine:
@@ -50,9 +53,11 @@ class Engine:
         config: EngineConfig,
         telemetry: Telemetry,
         jitter: Callable[[], float],
+        handlers: Handlers | None = None,
     ) -> None:
         self._store = store
         self._caller = caller
+        self._handlers = handlers
         self._telemetry = telemetry
         self._grace_seconds = config.grace_seconds
         self._jitter = jitter
@@ -61,6 +66,7 @@ class Engine:
         self.settler = Settler(store, telemetry)
         self.executor = Executor(
             caller,
+            handlers,
             self.settler,
             self.inflight,
             clock,
@@ -69,7 +75,7 @@ class Engine:
             jitter=jitter,
             on_free=self._slot_freed,
         )
-        self.dispatcher = Dispatcher(store, self.executor, self.inflight, slots, clock, telemetry)
+        self.dispatcher = Dispatcher(store, self.executor, self.inflight, slots, clock, telemetry, Reach(config.http))
         self.scheduler = Scheduler(store, clock, telemetry)
         self._leases = KeepLeases(store, self.inflight, self.executor, clock)
         self._duties: list[Duty] = [
@@ -81,11 +87,17 @@ class Engine:
         ]
         self._stopping = asyncio.Event()
 
+    async def prepare(self) -> None:
+        """Makes sure that handlers can be run here. Raises `HandlersFailed`."""
+        if self._handlers is not None:
+            await asyncio.to_thread(self._handlers.prepare)
+
     async def run(self) -> None:
         """Works until `stop` is called, then stops in order: no more claims; calls in flight may go on for the grace
         time; the rest is given back; everything is recorded. Raises what a part of it died of.
         """
-        self.executor.start()
+        self.executor.start(self._handlers_changed)
+        self._handlers_changed()
         scheduling = asyncio.create_task(self.scheduler.run(), name="scheduler")
         dispatching = asyncio.create_task(self.dispatcher.run(), name="dispatcher")
         settling = asyncio.create_task(self.settler.run(), name="settler")
@@ -105,6 +117,8 @@ class Engine:
         finally:
             for part in (*parts, stopping):
                 await _cancel(part)
+            if self._handlers is not None:
+                await asyncio.to_thread(self._handlers.stop)
             await asyncio.to_thread(self._caller.stop)
 
     def stop(self, grace_seconds: float | None = None) -> None:
@@ -132,6 +146,10 @@ class Engine:
                     await self._leases.recheck()
                 except StoreError as error:
                     self._telemetry.emit(StoreTrouble(doing="recheck leases", code=error.code, message=error.message))
+
+    def _handlers_changed(self) -> None:
+        if self._handlers is not None:
+            self.dispatcher.handlers_changed(self._handlers.known(), self._handlers.runs_max())
 
     def _slot_freed(self) -> None:
         self.dispatcher.slot_freed()

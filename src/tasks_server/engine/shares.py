@@ -19,11 +19,19 @@ class Slots(msgspec.Struct, frozen=True):
     total: int
     owner_max: int
     target_max: int
+    target_maxes: Mapping[str, int] = {}
+    """The targets that have limits of their own: handlers."""
+    runs_max: int | None = None
+    """Runs of handlers in flight over all targets in `target_maxes`; None: as many as each allows."""
 
     @classmethod
     def of(cls, total: int, target_max: int) -> "Slots":
         """The limits for an engine of `total` slots: an owner may hold nine tenths of them, never all but one."""
         return cls(total, max(1, total - max(1, total // 10)), min(total, target_max))
+
+    def of_target(self, target: str) -> int:
+        """How many calls to one target may be in flight."""
+        return self.target_maxes.get(target, self.target_max)
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -52,7 +60,7 @@ def share(groups: Sequence[Group], slots: Slots, held: Held) -> list[Quota]:
     # Those who hold least come first: when slots are scarce, the remainder of the division goes to them.
     owners = sorted(by_owner, key=lambda owner: held.owners.get(owner, 0))
     rooms = [slots.owner_max - held.owners.get(owner, 0) for owner in owners]
-    targets = _divide_targets(owners, by_owner, slots.target_max, held)
+    targets = _divide_targets(owners, by_owner, slots, held)
     quotas: list[Quota] = []
     for owner, places in zip(owners, divide(free, rooms), strict=True):
         quotas.extend(_share_owner(by_owner[owner], places, targets[owner]))
@@ -60,7 +68,7 @@ def share(groups: Sequence[Group], slots: Slots, held: Held) -> list[Quota]:
 
 
 def _divide_targets(
-    owners: Sequence[int], by_owner: Mapping[int, Sequence[Group]], target_max: int, held: Held
+    owners: Sequence[int], by_owner: Mapping[int, Sequence[Group]], slots: Slots, held: Held
 ) -> dict[int, dict[str, int]]:
     """How many more calls to each target each owner may make: equal parts for the owners who want that target."""
     wanting: defaultdict[str, list[int]] = defaultdict(list)
@@ -69,7 +77,7 @@ def _divide_targets(
             wanting[target].append(owner)
     rooms: dict[int, dict[str, int]] = {owner: {} for owner in owners}
     for target, several in wanting.items():
-        room = max(0, target_max - held.targets.get(target, 0))
+        room = max(0, slots.of_target(target) - held.targets.get(target, 0))
         for owner, part in zip(several, divide(room, [room] * len(several)), strict=True):
             rooms[owner][target] = part
     return rooms
@@ -111,3 +119,21 @@ def _share_owner(groups: Sequence[Group], places: int, rooms: dict[str, int]) ->
                 rooms[group.target] -= part
                 quotas.append(Quota(group, part))
     return quotas
+
+
+def within_runs(quotas: Sequence[Quota], slots: Slots, held: Held) -> list[Quota]:
+    """The same quotas, but no more runs of handlers than may be in flight together.
+
+    >>> slots = Slots(8, 7, 8, target_maxes={"@a": 4, "@b": 4}, runs_max=3)
+    >>> a, b, c = Group(1, 1, 9, "@a"), Group(1, 1, 9, "@b"), Group(1, 1, 9, "c:80")
+    >>> quotas = within_runs([Quota(a, 2), Quota(b, 2), Quota(c, 2)], slots, Held(1, {1: 1}, {"@a": 1}))
+    >>> [quota.count for quota in quotas]
+    [1, 1, 2]
+    """
+    if slots.runs_max is None:
+        return list(quotas)
+    running = sum(count for target, count in held.targets.items() if target in slots.target_maxes)
+    runs = [quota for quota in quotas if quota.group.target in slots.target_maxes]
+    others = [quota for quota in quotas if quota.group.target not in slots.target_maxes]
+    parts = divide(max(0, slots.runs_max - running), [quota.count for quota in runs])
+    return [*(Quota(run.group, part) for run, part in zip(runs, parts, strict=True) if part), *others]

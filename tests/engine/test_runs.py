@@ -1,0 +1,256 @@
+"""How the engine deals with handler tasks: which it takes, by which rules they run, and the handlers it has itself."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks_server.clock import ManualClock
+from tasks_server.domain import lifecycle
+from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tasks_server.domain.request import HandlerCall, TaskConfig
+from tasks_server.domain.task import State
+from tasks_server.engine.loop import EngineConfig
+from tasks_server.engine.runs import Known
+from tasks_server.store.ports import Change
+
+from ..store.adapters import ADAPTERS
+from ..store.world import World
+from .scripted import ScriptedHandlers
+from .shop import Shop, working
+
+BROKEN = Outcome(OutcomeKind.HANDLER_ERROR, status_code=500, error="ValueError: no")
+
+
+@pytest.fixture
+async def open_shop(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Callable[..., Any]]:
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def make(
+            known: dict[str, Known] | None = None, runs_max: int | None = None, config: EngineConfig | None = None
+        ) -> tuple[Shop, ScriptedHandlers]:
+            adapter = ADAPTERS["sqlite-memory"]
+            store = adapter.make(tmp_path, clock)
+            await store.open()
+            stack.push_async_callback(store.close)
+            world = World(store, clock, adapter, tmp_path)
+            handlers = ScriptedHandlers(known or {"@mail": Known(concurrency_max=10)}, runs_max)
+            shop = Shop(world, await world.owner(), config or EngineConfig(), handlers)
+            shop.engine.executor.start()
+            shop.engine._handlers_changed()
+            return shop, handlers
+
+        yield make
+
+
+async def test_a_handler_task_goes_to_who_runs_handlers(open_shop: Callable[..., Any]) -> None:
+    shop, handlers = await open_shop()
+    task_id = await shop.submit_handler(HandlerCall("mail", {"to": ["a"], "n": 1}))
+    assert await shop.look() == [], "no HTTP call"
+    ((token, run),) = handlers.sent.items()
+    assert (run.name, run.payload, run.task_id, run.attempt, run.timeout_ms) == (
+        "mail", b'{"to":["a"],"n":1}', task_id, 1, 30_000,
+    )  # fmt: skip
+    handlers.end(token, Outcome(OutcomeKind.SUCCESS, 200, response=b"[1]"))
+    await shop.settle()
+    task = await shop.task(task_id)
+    assert (task.state, task.status_code, task.response) == (State.COMPLETED, 200, b"[1]")
+
+
+async def test_names_that_nobody_here_knows_are_left_alone(open_shop: Callable[..., Any]) -> None:
+    shop, handlers = await open_shop()
+    strange = [await shop.submit_handler(HandlerCall(f"strange-{number}")) for number in range(70)]
+    known = await shop.submit_handler(HandlerCall("mail"))
+    looks = 0
+    while await shop.engine.dispatcher.look() == 0:
+        looks += 1
+        assert looks < 10, "the dispatcher comes to rest"
+    assert [run.task_id for run in handlers.sent.values()] == [known]
+    assert {(await shop.task(task_id)).state for task_id in strange} == {State.AVAILABLE}
+
+
+async def test_a_name_that_becomes_known_is_taken_at_once(open_shop: Callable[..., Any]) -> None:
+    shop, handlers = await open_shop()
+    task_id = await shop.submit_handler(HandlerCall("late"))
+    async with working(shop):
+        await shop.submit_handler(HandlerCall("mail"))
+        await shop.until(lambda: len(handlers.sent) == 1)
+        handlers.learn({"@mail": Known(10), "@late": Known(10)})
+        await shop.until(lambda: task_id in {run.task_id for run in handlers.sent.values()})
+
+
+async def test_each_handler_has_a_limit_of_its_own(open_shop: Callable[..., Any]) -> None:
+    shop, handlers = await open_shop({"@few": Known(2), "@many": Known(5)}, config=EngineConfig(per_target_max=3))
+    for _ in range(8):
+        await shop.submit_handler(HandlerCall("few"))
+        await shop.submit_handler(HandlerCall("many"))
+        await shop.submit()
+    for _ in range(3):
+        await shop.look()
+    names = [run.name for run in handlers.sent.values()]
+    assert (names.count("few"), names.count("many"), len(shop.caller.sent)) == (2, 5, 3)
+    handlers.end(next(token for token, run in handlers.sent.items() if run.name == "few"))
+    await shop.settle()
+    await shop.look()
+    assert [run.name for run in handlers.sent.values()].count("few") == 2, "what freed is taken"
+
+
+async def test_all_handlers_have_a_limit_together(open_shop: Callable[..., Any]) -> None:
+    shop, handlers = await open_shop({"@a": Known(4), "@b": Known(4)}, runs_max=5)
+    for _ in range(4):
+        await shop.submit_handler(HandlerCall("a"))
+        await shop.submit_handler(HandlerCall("b"))
+        await shop.submit()
+    for _ in range(3):
+        await shop.look()
+    assert (len(handlers.sent), len(shop.caller.sent)) == (5, 4)
+
+
+async def test_an_engine_for_handlers_leaves_http_to_others(open_shop: Callable[..., Any]) -> None:
+    shop, handlers = await open_shop(config=EngineConfig(http=False))
+    call = await shop.submit()
+    await shop.submit_handler(HandlerCall("mail"))
+    await shop.look()
+    assert (len(shop.caller.sent), len(handlers.sent)) == (0, 1)
+    assert (await shop.task(call)).state is State.AVAILABLE
+
+
+REGISTERED = Known(10, timeout_ms=60_000, retries_max=2, retry_interval_ms=7_000, backoff="fixed")
+
+
+@pytest.mark.parametrize(
+    ("known", "call", "expected"),
+    [
+        (REGISTERED, HandlerCall("mail"), (60_000, 2, 7_000, "fixed")),
+        (REGISTERED, HandlerCall("mail", own_retries=True), (60_000, 9, 1, None)),
+        (REGISTERED, HandlerCall("mail", own_timeout=True), (5_000, 2, 7_000, "fixed")),
+        (Known(10), HandlerCall("mail"), (5_000, 9, 1, None)),
+        (Known(10, retries_max=0), HandlerCall("mail"), (5_000, 0, 1, None)),
+    ],
+)
+def test_what_the_task_says_wins_over_the_registration(known: Known, call: HandlerCall, expected: Any) -> None:
+    config = known.applied_to(TaskConfig(timeout=5_000, retry=9, priority=3), call)
+    assert (config.timeout, config.retry, config.retry_interval, config.retry_backoff) == expected
+    assert config.priority == 3
+
+
+async def test_failures_follow_the_registration(open_shop: Callable[..., Any]) -> None:
+    shop, handlers = await open_shop({"@mail": REGISTERED})
+    task_id = await shop.submit_handler(HandlerCall("mail"))
+    waits = []
+    for _ in range(3):
+        await shop.look()
+        ((token, run),) = handlers.sent.items()
+        assert run.timeout_ms == 60_000
+        handlers.end(token, BROKEN)
+        await shop.settle()
+        task = await shop.task(task_id)
+        waits.append((task.state, task.due_at - shop.clock.now()))
+        shop.clock.advance(7_000)
+    assert waits[:2] == [(State.RETRYABLE, 7_000)] * 2
+    assert waits[2][0] is State.FAILED
+    assert (task.status_code, task.error) == (500, "ValueError: no")
+
+
+async def test_a_handler_sets_its_own_wait(open_shop: Callable[..., Any]) -> None:
+    """Unlike a target's Retry-After, which only makes the wait longer."""
+    shop, handlers = await open_shop({"@mail": REGISTERED})
+    task_id = await shop.submit_handler(HandlerCall("mail"))
+    for wait_ms in (50, 100_000_000):
+        await shop.look()
+        (token,) = handlers.sent
+        handlers.end(token, Outcome(OutcomeKind.HANDLER_ERROR, 500, error="later", wait_ms=wait_ms))
+        await shop.settle()
+        task = await shop.task(task_id)
+        assert (task.state, task.due_at - shop.clock.now()) == (State.RETRYABLE, wait_ms)
+        shop.clock.advance(wait_ms)
+
+
+async def test_runs_that_lost_their_right_are_stopped(open_shop: Callable[..., Any]) -> None:
+    shop, handlers = await open_shop()
+    task_id = await shop.submit_handler(HandlerCall("mail"))
+    async with working(shop):
+        await shop.until(lambda: len(handlers.sent) == 1)
+        await shop.store.change(shop.owner.id, task_id, lambda task, _: Change(lifecycle.pause(task, shop.clock.now())))
+        shop.store.hint_cancel()
+        await shop.until(lambda: len(handlers.aborted) == 1)
+    assert (await shop.task(task_id)).state is State.PAUSED
+    assert handlers.stopped
+
+
+async def test_a_stop_gives_runs_back_uncounted(open_shop: Callable[..., Any]) -> None:
+    shop, handlers = await open_shop()
+    task_id = await shop.submit_handler(HandlerCall("mail"))
+    async with working(shop) as running:
+        await shop.until(lambda: len(handlers.sent) == 1)
+        shop.engine.stop(0)
+        await running
+    task = await shop.task(task_id)
+    assert (len(handlers.aborted), task.state, task.failures) == (1, State.AVAILABLE, 0)
+
+
+async def test_a_name_that_was_lost_after_the_claim_is_given_back(open_shop: Callable[..., Any]) -> None:
+    shop, handlers = await open_shop()
+    task_id = await shop.submit_handler(HandlerCall("mail"))
+    handlers._known = {}
+    await shop.look()
+    await shop.settle()
+    task = await shop.task(task_id)
+    assert (task.state, task.failures, task.attempt) == (State.AVAILABLE, 0, 1)
+
+
+async def test_default_logs_its_payload(open_shop: Callable[..., Any]) -> None:
+    shop, _ = await open_shop()
+    task_id = await shop.submit_handler(HandlerCall("default", {"hello": "w\u00f6rld"}))
+    assert await shop.look() == []
+    await shop.settle()
+    task = await shop.task(task_id)
+    assert (task.state, task.status_code, task.response, task.attempt) == (State.COMPLETED, 200, None, 1)
+    (line,) = [line for line in shop.lines if b"payload logged" in line]
+    assert task_id.encode() in line
+    assert '{"hello":"w\u00f6rld"}'.encode() in line
+
+
+async def test_default_does_not_run_early(open_shop: Callable[..., Any]) -> None:
+    shop, _ = await open_shop()
+    task_id = await shop.submit_handler(HandlerCall("default", "soon"), delay=20)
+    await shop.look()
+    await shop.settle()
+    assert (await shop.task(task_id)).state is State.RUNNING
+    assert not any(b"payload" in line for line in shop.lines)
+    await shop.until(lambda: any(b"payload" in line for line in shop.lines))
+    await shop.settle()
+    assert (await shop.task(task_id)).state is State.COMPLETED
+
+
+async def test_default_cuts_a_long_payload(open_shop: Callable[..., Any]) -> None:
+    shop, _ = await open_shop()
+    await shop.submit_handler(HandlerCall("default", "x" * 20_000))
+    await shop.look()
+    (line,) = [line for line in shop.lines if b"payload logged" in line]
+    assert len(line) < 3_000
+    assert b"20002 characters" in line
+
+
+async def test_curl_fetches_its_payload(open_shop: Callable[..., Any]) -> None:
+    shop, _ = await open_shop()
+    task_id = await shop.submit_handler(HandlerCall("curl", "http://a.example/x?y=1"))
+    [token] = await shop.look()
+    request = shop.caller.sent[token].request
+    assert (request.url, request.method) == ("http://a.example/x?y=1", "GET")
+    shop.caller.end(token)
+    await shop.settle()
+    assert (await shop.task(task_id)).response == b"fine"
+
+
+@pytest.mark.parametrize("payload", [None, 7, {"url": "http://a.example"}, "ftp://a.example", "a.example", "http://"])
+async def test_curl_takes_urls_alone(open_shop: Callable[..., Any], payload: Any) -> None:
+    shop, _ = await open_shop()
+    task_id = await shop.submit_handler(HandlerCall("curl", payload), TaskConfig(retry=5))
+    assert await shop.look() == []
+    await shop.settle()
+    task = await shop.task(task_id)
+    assert (task.state, task.status_code) == (State.FAILED, 422)
+    assert (task.error or "").startswith("payload: ")
