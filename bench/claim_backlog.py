@@ -24,8 +24,9 @@ from tasks_server.domain import ids, limits
 from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec, encode_spec
 from tasks_server.domain.signing import SigningSecret
+from tasks_server.domain.slots import Held, Slots
 from tasks_server.domain.task import NewTask, State
-from tasks_server.engine.shares import Held, Slots, share
+from tasks_server.engine.shares import share
 from tasks_server.store.ports import Group, Line, Look, Quota, Store
 from tasks_server.store.postgres.store import PostgresStore
 from tasks_server.store.sealing import Sealer

@@ -20,7 +20,8 @@ from tasks_server.domain import lifecycle, limits
 from tasks_server.domain.attempt import Attempt, Outcome, OutcomeKind
 from tasks_server.domain.lifecycle import Progress
 from tasks_server.domain.request import TaskConfig
-from tasks_server.engine.shares import Held, Slots, share
+from tasks_server.domain.slots import Held, Slots
+from tasks_server.engine.shares import share
 from tasks_server.store.ports import Claim, Group, Line, Look, Quota, Report, Store
 from tasks_server.store.postgres.store import PostgresStore
 from tasks_server.store.sealing import Sealer

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tasks_server.settings.places import Places
     from tasks_server.store.copying.ends import Source, Target
     from tasks_server.store.copying.transfer import Copied, Step
+    from tasks_server.store.engines import Engines
     from tasks_server.store.migrate import Migration
     from tasks_server.store.ports import Clustering, Resealing, Store
     from tasks_server.store.postgres.link import Connection
@@ -267,6 +268,7 @@ class Services(msgspec.Struct):
     schedules: "ScheduleService"
     sealed: "Resealing"
     cluster: "Clustering"
+    engines: "Engines"
     clock: Clock
 
 
@@ -293,6 +295,7 @@ async def services(settings: "Settings", where: "Places", keys: list[bytes]) -> 
             OwnerService(store, clock),
             TaskService(ground),
             ScheduleService(ground),
+            store,
             store,
             store,
             clock,

@@ -318,4 +318,5 @@ def test_nodes_of_sqlite_are_its_engines(cli: Cli, data_dir: Path) -> None:
     assert isinstance(found, list)
     (node,) = found
     assert (node["role"], node["alive"], node["host"]) == ("engine", True, socket.gethostname())
+    assert (node["pid"], node["engine"]) == (None, None)  # it has told nothing yet
     assert cli("nodes", "--json").json() == []

@@ -57,6 +57,9 @@ def test_one_takes_in_and_another_executes(serve: Serve, cli: Cli, url: str, dat
     assert {node["pid"] for node in listed} == {*api.pids("api"), *engine.pids("engine")}
     assert all(node["alive"] and node["version"] and node["startedAt"] <= node["seenAt"] for node in listed)
     assert cli("nodes").out.count(" yes") == 2
+    (facts,) = (node["engine"] for node in listed if node["role"] == "engine")
+    assert facts["slots"] > facts["inFlight"] >= 0
+    assert "HTTP, curl, default" in cli("nodes").out
     assert engine.stop() == 0
     assert [node["role"] for node in nodes(cli)] == ["api"]
     assert api.stop() == 0

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from typing import Protocol
 
 from tasks_server.domain import lifecycle
 from tasks_server.domain.owner import Owner
@@ -72,6 +73,12 @@ class Shop:
         async with asyncio.timeout(20):
             while not fact():
                 await asyncio.sleep(0.001)
+
+
+class OpenShop(Protocol):
+    """Opens one more, with an engine of this kind."""
+
+    async def __call__(self, config: EngineConfig | None = None, handlers: ScriptedHandlers | None = None) -> Shop: ...
 
 
 @contextlib.asynccontextmanager

@@ -1,13 +1,9 @@
 """The engine over a real store, with a clock that stands still and a caller that calls nobody."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 
 import pytest
 
-from tasks_server.clock import ManualClock
 from tasks_server.domain import lifecycle
 from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.domain.errors import StoreError, Unavailable
@@ -16,30 +12,8 @@ from tasks_server.domain.task import State
 from tasks_server.engine.loop import EngineConfig
 from tasks_server.store.ports import Change, Report
 
-from ..store.adapters import ADAPTERS
-from ..store.world import World
 from .scripted import DOWN, OK
-from .shop import Shop, working
-
-
-@pytest.fixture
-async def open_shop(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Callable[..., "asyncio.Future[Shop]"]]:
-    async with contextlib.AsyncExitStack() as stack:
-
-        async def make(config: EngineConfig | None = None) -> Shop:
-            adapter = ADAPTERS["sqlite-memory"]
-            store = adapter.make(tmp_path, clock)
-            await store.open()
-            stack.push_async_callback(store.close)
-            world = World(store, clock, adapter, tmp_path)
-            return Shop(world, await world.owner(), config or EngineConfig())
-
-        yield make
-
-
-@pytest.fixture
-async def shop(open_shop: Callable[..., "asyncio.Future[Shop]"]) -> Shop:
-    return await open_shop()
+from .shop import OpenShop, Shop, working
 
 
 async def test_a_due_task_is_called_and_recorded(shop: Shop) -> None:
@@ -123,7 +97,7 @@ async def test_the_deadline_of_the_first_attempt_replaces_the_timeout(shop: Shop
     assert shop.caller.sent[token].timeout_ms == 30_000
 
 
-async def test_what_is_in_flight_is_bounded(open_shop: Callable[..., "asyncio.Future[Shop]"]) -> None:
+async def test_what_is_in_flight_is_bounded(open_shop: OpenShop) -> None:
     shop = await open_shop(EngineConfig(concurrency_max=10, per_target_max=4))
     for number in range(20):
         await shop.submit(target="slow.example:80" if number < 15 else "quick.example:80")
@@ -183,7 +157,7 @@ async def test_a_report_that_can_never_be_recorded_holds_up_no_other(
 
 
 async def test_with_nothing_to_give_the_dispatcher_comes_to_rest(
-    open_shop: Callable[..., "asyncio.Future[Shop]"],
+    open_shop: OpenShop,
 ) -> None:
     """More targets than one look shows, all of them busy: looks walk over them once, then wait for a slot."""
     shop = await open_shop(EngineConfig(concurrency_max=1_000, per_target_max=1))
@@ -208,7 +182,7 @@ async def test_a_running_engine_takes_work_as_it_comes(shop: Shop) -> None:
     assert shop.caller.stopped
 
 
-async def test_room_made_during_a_look_is_used(open_shop: Callable[..., "asyncio.Future[Shop]"]) -> None:
+async def test_room_made_during_a_look_is_used(open_shop: OpenShop) -> None:
     shop = await open_shop(EngineConfig(concurrency_max=2, per_target_max=1))
     for _ in range(50):
         await shop.submit()

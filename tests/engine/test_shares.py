@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks_server.engine.shares import Held, Slots, divide, share
+from tasks_server.domain.slots import Held, Slots
+from tasks_server.engine.shares import divide, share
 from tasks_server.store.ports import Group
 
 GROUPS = st.lists(

@@ -11,9 +11,8 @@ from tasks_server.engine.signatures import REMEMBERED_SECONDS
 
 from ..store.world import secret
 from .scripted import DOWN
-from .test_engine import Shop, open_shop, shop
+from .shop import Shop
 
-__all__ = ["open_shop", "shop"]
 REMEMBERED_MS = int(REMEMBERED_SECONDS * 1_000) + 1
 
 

@@ -101,7 +101,9 @@ class Sqlite:
     async def rows(self, store: Store) -> Counter[str]:
         names = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
         tables = [str(name) for (name,) in await self.query(store, names)]
-        return +Counter({name: (await self.query(store, f"SELECT count(*) FROM {name}"))[0][0] for name in tables})
+        counts = {name: (await self.query(store, f"SELECT count(*) FROM {name}"))[0][0] for name in tables}
+        del counts["engine"]  # who works on the data is no part of it
+        return +Counter(counts)
 
     async def query(self, store: Store, text: str) -> list[tuple[Any, ...]]:
         return await query(store, text)
@@ -160,7 +162,7 @@ class Postgres:
         counts = ", ".join(f"(SELECT count(*) FROM {name})" for name in tables)
         (row,) = await self.query(store, f"SELECT {counts}")
         counts = Counter(dict(zip(tables, row, strict=True)))
-        del counts["node"]  # who works on the data is no part of it
+        del counts["node"], counts["engine"]  # who works on the data is no part of it
         counts["counter"] += counts.pop("counter_change", 0)
         return +counts
 

@@ -60,6 +60,8 @@ SCANS_ALLOWED: Final = {
     ("keys_used", "signing_secret"): "the operator asks, and everything is the question",
     ("keys_used", "schedule"): "the operator asks, and everything is the question",
     ("signing_missing", "owner"): "owners are few; once, when the database is opened",
+    ("engines_list", "engine"): "engines are few",
+    ("engines_prune", "engine"): "engines are few",
     ("owner_any", "owner"): "ends at the first one",
 }
 SORTS_ALLOWED: Final = {

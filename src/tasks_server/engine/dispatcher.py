@@ -8,13 +8,14 @@ import msgspec
 
 from tasks_server.clock import Clock
 from tasks_server.domain import limits
+from tasks_server.domain.engines import Trouble
 from tasks_server.domain.errors import StoreError
-from tasks_server.domain.task import HANDLER_MARK
+from tasks_server.domain.slots import Held, Reach, Slots
 from tasks_server.engine.executor import Executor
 from tasks_server.engine.handlers.builtin import BUILTIN_TARGETS
 from tasks_server.engine.inflight import InFlight
 from tasks_server.engine.runs import Known
-from tasks_server.engine.shares import Held, Slots, share, within_runs
+from tasks_server.engine.shares import share, within_runs
 from tasks_server.store.ports import Claiming, Group, Line, Look, Quota
 from tasks_server.telemetry import Telemetry
 
@@ -31,17 +32,6 @@ _GATHER_SECONDS: Final = 0.002
 """With work waiting for slots, how long freed slots are gathered before the next look."""
 
 
-class Reach(msgspec.Struct, frozen=True):
-    """What an engine can work on: HTTP calls, and which handlers. The tasks of others are left to other engines."""
-
-    http: bool = True
-    handlers: frozenset[str] = BUILTIN_TARGETS
-
-    def has(self, target: str) -> bool:
-        """Whether tasks with this target are for this engine."""
-        return target in self.handlers if target.startswith(HANDLER_MARK) else self.http
-
-
 class Dispatcher:
     """One loop. `look` is one pass, for tests to call alone."""
 
@@ -55,11 +45,11 @@ class Dispatcher:
         telemetry: Telemetry,
         reach: Reach,
     ) -> None:
-        self._reach = reach
+        self.reach = reach
         self._store = store
         self._executor = executor
         self._inflight = inflight
-        self._slots = slots
+        self.slots = slots
         self._clock = clock
         self._telemetry = telemetry
         self._wake = asyncio.Event()
@@ -68,6 +58,10 @@ class Dispatcher:
         self._groups_after = _FROM_THE_FIRST
         self._starved = False
         self._freed = False
+        self.looked_at = 0
+        """When a look last went well; 0: never."""
+        self.trouble: Trouble | None = None
+        """Why the last look did not go well, if it did not."""
 
     def wake(self) -> None:
         """There may be something due."""
@@ -84,16 +78,16 @@ class Dispatcher:
     def handlers_changed(self, known: Mapping[str, Known], runs_max: int | None) -> None:
         """Other handlers can be run than before."""
         handlers = BUILTIN_TARGETS | known.keys()
-        self._reach = msgspec.structs.replace(self._reach, handlers=handlers)
+        self.reach = msgspec.structs.replace(self.reach, handlers=handlers)
         maxes = {target: one.concurrency_max for target, one in known.items()}
-        self._slots = msgspec.structs.replace(self._slots, target_maxes=maxes, runs_max=runs_max)
+        self.slots = msgspec.structs.replace(self.slots, target_maxes=maxes, runs_max=runs_max)
         self._wake.set()
 
     def slot_freed(self) -> None:
         """A call ended. Worth a look only when work waits for a slot, and then a few slots together."""
         self._freed = True
         if self._starved:
-            if len(self._inflight) * 8 <= self._slots.total * 7:
+            if len(self._inflight) * 8 <= self.slots.total * 7:
                 self._wake.set()
             else:
                 self._set_timer(_GATHER_SECONDS)
@@ -109,6 +103,7 @@ class Dispatcher:
                 self._telemetry.store_worked("claim")
             except StoreError as error:
                 self._telemetry.store_failed("claim", error)
+                self.trouble = Trouble("claim", error.code)
                 wait_seconds = trouble_seconds
                 trouble_seconds = min(trouble_seconds * 2, _TROUBLE_MAX_SECONDS)
             if wait_seconds > 0:
@@ -123,17 +118,18 @@ class Dispatcher:
             horizon=now + limits.PROMOTE_AHEAD_MS,
             lease_until=now + limits.LEASE_MS,
             after=self._line,
-            targets_excluded=self._inflight.full_targets(self._slots),
+            targets_excluded=self._inflight.full_targets(self.slots),
             groups_after=self._groups_after,
         )
         self._freed = False
-        choice = _Choice(self._slots, self._inflight.held(), self._reach)
+        choice = _Choice(self.slots, self._inflight.held(), self.reach)
         claimed = await self._store.claim(look, choice)
+        self.looked_at, self.trouble = now, None
         self._line = claimed.resume_after
         self._groups_after = claimed.groups_resume_after or _FROM_THE_FIRST
         if claimed.claims:
             await self._executor.begin(claimed.claims)
-        full = len(self._inflight) >= self._slots.total
+        full = len(self._inflight) >= self.slots.total
         self._starved = full or choice.refused or bool(look.targets_excluded)
         # Looks follow each other at once while they bring something, or until all that is due was shown once.
         all_shown = claimed.resume_after is None and claimed.groups_resume_after is None

@@ -5,7 +5,7 @@ from typing import TypeVar
 import msgspec
 
 from tasks_server.domain.request import TaskConfig
-from tasks_server.engine.shares import Held, Slots
+from tasks_server.domain.slots import Held, Slots
 from tasks_server.store.ports import Claim
 
 Key = TypeVar("Key")
@@ -59,7 +59,7 @@ class InFlight:
 
     def full_targets(self, slots: Slots) -> frozenset[str]:
         """The targets that may get no more calls now."""
-        return frozenset(target for target, count in self._targets.items() if count >= slots.of_target(target))
+        return frozenset(target for target, count in self._targets.items() if not slots.target_room(target, count))
 
 
 def _less(counts: dict[Key, int], key: Key) -> None:

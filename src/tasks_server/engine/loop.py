@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -10,15 +10,17 @@ import msgspec
 from tasks_server.clock import Clock
 from tasks_server.domain import limits
 from tasks_server.domain.errors import StoreError
+from tasks_server.domain.slots import Reach, Slots
 from tasks_server.engine.calls import Caller
-from tasks_server.engine.dispatcher import Dispatcher, Reach
+from tasks_server.engine.dispatcher import Dispatcher
 from tasks_server.engine.executor import Executor
+from tasks_server.engine.handlers.builtin import BUILTIN_TARGETS
 from tasks_server.engine.inflight import InFlight
 from tasks_server.engine.maintenance import Checkpoint, Duty, Expire, KeepLeases, Prune, Rescue, repeat
-from tasks_server.engine.runs import Handlers
+from tasks_server.engine.reporting import Reporting
+from tasks_server.engine.runs import Handlers, Known
 from tasks_server.engine.scheduler import Scheduler
 from tasks_server.engine.settler import Settler
-from tasks_server.engine.shares import Slots
 from tasks_server.engine.signatures import Signatures
 from tasks_server.store.ports import Store
 from tasks_server.telemetry import StoreTrouble, Telemetry
@@ -75,8 +77,10 @@ class Engine:
             jitter=jitter,
             on_free=self._slot_freed,
         )
-        self.dispatcher = Dispatcher(store, self.executor, self.inflight, slots, clock, telemetry, Reach(config.http))
+        reach = Reach(config.http, BUILTIN_TARGETS)
+        self.dispatcher = Dispatcher(store, self.executor, self.inflight, slots, clock, telemetry, reach)
         self.scheduler = Scheduler(store, clock, telemetry)
+        self.reporting = Reporting(store, clock, self.inflight, self.dispatcher, self.settler, self._known)
         self._leases = KeepLeases(store, self.inflight, self.executor, clock)
         self._duties: list[Duty] = [
             Rescue(store, clock, telemetry, self.dispatcher.wake),
@@ -84,6 +88,7 @@ class Engine:
             Prune(store, clock, telemetry, config.retention_ms),
             Checkpoint(store),
             self._leases,
+            self.reporting,
         ]
         self._stopping = asyncio.Event()
 
@@ -101,7 +106,10 @@ class Engine:
         scheduling = asyncio.create_task(self.scheduler.run(), name="scheduler")
         dispatching = asyncio.create_task(self.dispatcher.run(), name="dispatcher")
         settling = asyncio.create_task(self.settler.run(), name="settler")
-        others = [asyncio.create_task(self._listen(), name="hints")]
+        others = [
+            asyncio.create_task(self._listen(), name="hints"),
+            asyncio.create_task(self.reporting.follow(), name="report changes"),
+        ]
         others += [
             asyncio.create_task(repeat(duty, self._telemetry, self._jitter), name=duty.name) for duty in self._duties
         ]
@@ -113,6 +121,7 @@ class Engine:
                 part.result()
             await _cancel(scheduling)
             await _cancel(dispatching)
+            await self.reporting.stopped()
             await self._wind_down()
         finally:
             for part in (*parts, stopping):
@@ -149,7 +158,11 @@ class Engine:
 
     def _handlers_changed(self) -> None:
         if self._handlers is not None:
-            self.dispatcher.handlers_changed(self._handlers.known(), self._handlers.runs_max())
+            self.dispatcher.handlers_changed(self._known(), self._handlers.runs_max())
+            self.reporting.changed()
+
+    def _known(self) -> Mapping[str, Known]:
+        return {} if self._handlers is None else self._handlers.known()
 
     def _slot_freed(self) -> None:
         self.dispatcher.slot_freed()

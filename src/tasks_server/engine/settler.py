@@ -3,6 +3,7 @@
 import asyncio
 from typing import Final
 
+from tasks_server.domain.engines import Trouble
 from tasks_server.domain.errors import Busy, Corrupt, StoreError, Unavailable
 from tasks_server.store.ports import Report, Settling
 from tasks_server.telemetry import Telemetry, Unexpected
@@ -24,6 +25,8 @@ class Settler:
         self._idle.set()
         self._wait_seconds = _WAIT_FIRST_SECONDS
         self.lost = 0
+        self.trouble: Trouble | None = None
+        """Why the last batch was not recorded, if it was not."""
 
     def add(self, report: Report) -> None:
         """Takes a report in."""
@@ -47,9 +50,10 @@ class Settler:
         except StoreError as error:
             self._reports = batch + self._reports
             self._telemetry.store_failed("settle", error)
+            self.trouble = Trouble("settle", error.code)
             return False
         self._telemetry.store_worked("settle")
-        self._wait_seconds = _WAIT_FIRST_SECONDS
+        self._wait_seconds, self.trouble = _WAIT_FIRST_SECONDS, None
         if not self._reports:
             self._arrived.clear()
             self._idle.set()

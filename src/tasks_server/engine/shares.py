@@ -8,38 +8,8 @@ for a slot. How many tasks a group has is not known: what one cannot use comes b
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-import msgspec
-
+from tasks_server.domain.slots import Held, Slots
 from tasks_server.store.ports import Group, Quota
-
-
-class Slots(msgspec.Struct, frozen=True):
-    """How many calls may be in flight in total, for one owner, to one target."""
-
-    total: int
-    owner_max: int
-    target_max: int
-    target_maxes: Mapping[str, int] = {}
-    """The targets that have limits of their own: handlers."""
-    runs_max: int | None = None
-    """Runs of handlers in flight over all targets in `target_maxes`; None: as many as each allows."""
-
-    @classmethod
-    def of(cls, total: int, target_max: int) -> "Slots":
-        """The limits for an engine of `total` slots: an owner may hold nine tenths of them, never all but one."""
-        return cls(total, max(1, total - max(1, total // 10)), min(total, target_max))
-
-    def of_target(self, target: str) -> int:
-        """How many calls to one target may be in flight."""
-        return self.target_maxes.get(target, self.target_max)
-
-
-class Held(msgspec.Struct, frozen=True):
-    """What is in flight, by owner and by target."""
-
-    total: int
-    owners: Mapping[int, int]
-    targets: Mapping[str, int]
 
 
 def share(groups: Sequence[Group], slots: Slots, held: Held) -> list[Quota]:
@@ -53,13 +23,13 @@ def share(groups: Sequence[Group], slots: Slots, held: Held) -> list[Quota]:
     >>> [quota.count for quota in share([a], few, nothing)]
     [7]
     """
-    free = slots.total - held.total
+    free = slots.free(held.total)
     by_owner: defaultdict[int, list[Group]] = defaultdict(list)
     for group in groups:
         by_owner[group.owner].append(group)
     # Those who hold least come first: when slots are scarce, the remainder of the division goes to them.
     owners = sorted(by_owner, key=lambda owner: held.owners.get(owner, 0))
-    rooms = [slots.owner_max - held.owners.get(owner, 0) for owner in owners]
+    rooms = [slots.owner_room(held.owners.get(owner, 0)) for owner in owners]
     targets = _divide_targets(owners, by_owner, slots, held)
     quotas: list[Quota] = []
     for owner, places in zip(owners, divide(free, rooms), strict=True):
@@ -77,7 +47,7 @@ def _divide_targets(
             wanting[target].append(owner)
     rooms: dict[int, dict[str, int]] = {owner: {} for owner in owners}
     for target, several in wanting.items():
-        room = max(0, slots.of_target(target) - held.targets.get(target, 0))
+        room = slots.target_room(target, held.targets.get(target, 0))
         for owner, part in zip(several, divide(room, [room] * len(several)), strict=True):
             rooms[owner][target] = part
     return rooms
@@ -130,10 +100,10 @@ def within_runs(quotas: Sequence[Quota], slots: Slots, held: Held) -> list[Quota
     >>> [quota.count for quota in quotas]
     [1, 1, 2]
     """
-    if slots.runs_max is None:
+    room = slots.runs_room(sum(count for target, count in held.targets.items() if target in slots.target_maxes))
+    if room is None:
         return list(quotas)
-    running = sum(count for target, count in held.targets.items() if target in slots.target_maxes)
     runs = [quota for quota in quotas if quota.group.target in slots.target_maxes]
     others = [quota for quota in quotas if quota.group.target not in slots.target_maxes]
-    parts = divide(max(0, slots.runs_max - running), [quota.count for quota in runs])
+    parts = divide(room, [quota.count for quota in runs])
     return [*(Quota(run.group, part) for run, part in zip(runs, parts, strict=True) if part), *others]

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from tasks_server.clock import Clock
 from tasks_server.domain import limits
 from tasks_server.domain.attempt import Attempt, Event
+from tasks_server.domain.engines import Engine, EngineReport
 from tasks_server.domain.errors import RequestError
 from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.schedule import Schedule
@@ -61,6 +62,7 @@ class Door(ABC):
     _maintenance: Any
     _resealings: Any
     _schedules: Any
+    _engines: Any
 
     @abstractmethod
     def _do(self, kind: Kind, batch: Batch, item: Any, rows: int = 1) -> "asyncio.Future[Any]":
@@ -273,6 +275,16 @@ class Door(ABC):
 
     async def keys_used(self) -> dict[bytes, int]:
         found: dict[bytes, int] = await self._do("read", self._resealings.used, None)
+        return found
+
+    # Engines
+
+    async def report(self, report: EngineReport) -> None:
+        self._join()
+        await self._do("duty", self._engines.report, report)
+
+    async def engines(self) -> list[Engine]:
+        found: list[Engine] = await self._do("read", self._engines.all, None)
         return found
 
     # Waking

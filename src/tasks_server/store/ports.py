@@ -15,6 +15,7 @@ from tasks_server.domain.lifecycle import Settlement
 from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.signing import Signing, SigningSecret
 from tasks_server.domain.task import NewTask, State, Task
+from tasks_server.store.engines import Engines
 from tasks_server.store.scheduling import Scheduling
 
 # Submitting
@@ -458,6 +459,7 @@ class Store(
     Resealing,
     Waking,
     Clustering,
+    Engines,
     Protocol,
 ):
     """All that an adapter offers."""

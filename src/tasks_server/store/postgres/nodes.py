@@ -77,13 +77,21 @@ class Nodes:
         whose process has ended without leaving are struck off.
         """
         self.number(connection)
+        alive, dead = self._sorted(connection)
+        if dead:
+            self.bury(connection, list(dead))
+        return RollCall(alive, None if self._present is None else self._present - alive)
+
+    def present(self, connection: Connection) -> set[int]:
+        """Who is there, as far as is known: who died on another machine may be among them."""
+        return self._sorted(connection)[0]
+
+    def _sorted(self, connection: Connection) -> tuple[set[int], set[int]]:
+        """The nodes that are there, and those on this machine whose process has ended without leaving."""
         rows = connection.execute(sql("nodes_list")).fetchall()
         realm = self._self["realm"]
-        dead = [number for number, pid, born, where in rows if realm and where == realm and _born(pid) != born]
-        if dead:
-            self.bury(connection, dead)
-        alive = {number for number, *_ in rows}.difference(dead)
-        return RollCall(alive, None if self._present is None else self._present - alive)
+        dead = {number for number, pid, born, where in rows if realm and where == realm and _born(pid) != born}
+        return {number for number, *_ in rows} - dead, dead
 
     def answered(self, call: "RollCall") -> None:
         """What those who have gone had in work is given back."""

@@ -17,6 +17,7 @@ from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite import maintaining, schema
 from tasks_server.store.sqlite.claiming import Claims
 from tasks_server.store.sqlite.connection import Reader, Writer, connect, translate, turn
+from tasks_server.store.sqlite.engines import Engines
 from tasks_server.store.sqlite.listing import Listings
 from tasks_server.store.sqlite.nodes import Nodes
 from tasks_server.store.sqlite.owning import Ownings
@@ -54,6 +55,7 @@ class SqliteStore(Door):
         self._ownings = Ownings(sealer)
         self._signings = Signings(sealer)
         self._resealings = Resealings(sealer)
+        self._engines = Engines(self._nodes)
         self._following: asyncio.Task[None] | None = None
         self._writer: Writer | None = None
         self._reader: Reader | None = None
@@ -104,10 +106,16 @@ class SqliteStore(Door):
             await asyncio.to_thread(maintaining.check, self._path, lambda: self._clock.monotonic() < until)
 
     async def nodes(self) -> list[Node]:
-        """Those that claim tasks. The kernel tells that they live, and nothing else of them."""
+        """Those that claim tasks. The kernel tells that they live, they themselves tell the rest."""
         host = socket.gethostname()
         living = await asyncio.to_thread(self._nodes.alive)
-        return [Node(number, host, None, "engine", None, None, None, True) for number in sorted(living - {0})]
+        nodes = {number: Node(number, host, None, "engine", None, None, None, True) for number in living - {0}}
+        for engine in await self.engines():
+            if engine.number in nodes:
+                facts = engine.facts
+                told = (facts.pid, "engine", facts.version, engine.started_at, engine.seen_at)
+                nodes[engine.number] = Node(engine.number, facts.host, *told, True)
+        return [nodes[number] for number in sorted(nodes)]
 
     def hint_work(self, at: int) -> None:
         self._nodes.hint_work(at)

@@ -1,0 +1,1 @@
+SELECT number, started_at, seen_at, facts FROM engine

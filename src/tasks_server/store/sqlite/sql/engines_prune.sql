@@ -1,0 +1,1 @@
+DELETE FROM engine WHERE seen_at < :before
