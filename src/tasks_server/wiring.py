@@ -22,7 +22,7 @@ from tasks_server.domain import limits
 from tasks_server.domain.abilities import Abilities
 from tasks_server.domain.egress import Egress
 from tasks_server.domain.errors import StoreError
-from tasks_server.store.postgres.address import is_postgres, shown
+from tasks_server.store.postgres.address import is_postgres
 from tasks_server.telemetry import Format, Level, Telemetry
 
 if TYPE_CHECKING:
@@ -186,15 +186,18 @@ def build_store(
     *,
     durable: bool = True,
     key_file: str | None = None,
+    key_source: str = "CIPHER_KEY",
     role: Literal["api", "engine", "command line"] = "command line",
 ) -> "Store":
     """The store, not open yet. Not `durable`: commits survive a crash of the process, but maybe not a power cut.
-    Changes of the `key_file` take effect while the store is open. A clock of `build_clock` learns the time from it.
+    Changes of the `key_file` take effect while the store is open; errors name it, or else the `key_source`. A clock of
+    `build_clock` learns the time from the store.
     """
     from tasks_server.store.keys import follower
     from tasks_server.store.sealing import Sealer
 
-    sealer = Sealer(*keys, source=follower(Path(key_file)) if key_file else None)
+    follow = follower(Path(key_file)) if key_file else None
+    sealer = Sealer(*keys, source=follow, named=key_file or key_source)
     if is_postgres(database):
         from tasks_server.store.postgres.store import PostgresStore
 
@@ -281,7 +284,7 @@ async def services(settings: "Settings", where: "Places", keys: list[bytes]) -> 
     from tasks_server.service.tasks import TaskService
 
     clock = build_clock(where.locator, "late")
-    store = build_store(where.locator, keys, clock)
+    store = build_store(where.locator, keys, clock, key_source=where.key_source)
     ground = Ground(
         store,
         clock,
@@ -312,6 +315,7 @@ def copy_database(
     *,
     live: bool = False,
     replace_target: bool = False,
+    key_source: str = "CIPHER_KEY",
 ) -> "Copied":
     """Moves all that one database holds to another one, each a path or a URL of PostgreSQL, or goes on with it.
     Raises `StoreError`, or `Refused` when one of the two is in use, the target holds other data or differs in the end.
@@ -319,7 +323,7 @@ def copy_database(
     from tasks_server.store.copying.transfer import Transfer
     from tasks_server.store.sealing import Sealer
 
-    sealer, clock = Sealer(*keys), SystemClock()
+    sealer, clock = Sealer(*keys, named=key_source), SystemClock()
     with (
         contextlib.closing(_source(source, sealer, clock, live)) as giving,
         contextlib.closing(_target(target, sealer, clock)) as taking,
@@ -373,12 +377,13 @@ def upgrade_database(url: str, *, post: bool) -> list[str]:
     return _at_database(url, lambda connection: schema.upgrade(connection, post=post))
 
 
-def prove_key(url: str, keys: list[bytes]) -> None:
+def prove_key(where: "Places", keys: list[bytes]) -> None:
     """From now on, the database opens with this key alone. Raises `Corrupt` when it has another one."""
     from tasks_server.store.postgres import schema
     from tasks_server.store.sealing import Sealer
 
-    _at_database(url, lambda connection: schema.verify(connection, Sealer(*keys), shown(url)))
+    sealer = Sealer(*keys, named=where.key_source)
+    _at_database(where.locator, lambda connection: schema.verify(connection, sealer, where.shown))
 
 
 def _at_database(url: str, work: "Callable[[Connection], _T]") -> _T:

@@ -215,6 +215,9 @@ def test_show_tells_what_happened(cli: Cli, task: dict[str, Any]) -> None:
     assert result.code == 0
     for text in (task["id"], "PAUSED", "GET http://shop.test/hook?token=***", "registered", "pause"):
         assert text in result.out
+    (registered,) = (line for line in result.out.splitlines() if " registered " in line)
+    timeline = cli("task", "show", task["id"], "--json").json()["timeline"]
+    assert f".{timeline[0]['at'] % 1_000:03}+00:00 " in registered
 
 
 def test_steering(cli: Cli, task: dict[str, Any]) -> None:

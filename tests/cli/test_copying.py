@@ -94,7 +94,7 @@ def test_another_key(cli: Cli, source: str, tmp_path: Path, monkeypatch: pytest.
     target = tmp_path / "target.sqlite"
     result = cli("db", "copy", "--from", source, "--to", f"sqlite:///{target}")
     assert result.code == 3
-    assert "another cipher key" in result.err
+    assert "/data/tasks.sqlite: stored data is sealed under another cipher key than that of CIPHER_KEY;" in result.err
     assert not target.exists()
 
 

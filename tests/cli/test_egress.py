@@ -41,7 +41,11 @@ def test_the_settings_reach_every_process(monkeypatch: Env) -> None:
     ("name", "value", "words"),
     [
         ("EGRESS_POLICY", "closed", ["'open', 'private' or 'public'"]),
-        ("EGRESS_ALLOW", "10.0.0.0/8, 10.0.0.1/8", ["'10.0.0.1/8' has bits set beyond its prefix"]),
+        (
+            "EGRESS_ALLOW",
+            "10.0.0.0/8, 10.0.0.1/8, shop.test:80 b@d",
+            ["'10.0.0.1/8' has bits set beyond its prefix", "'shop.test:80' is no", "'b@d' is no"],
+        ),
         ("EGRESS_DENY", "shop.test, shop.test:80", ["'shop.test:80' is no address or network"]),
     ],
 )

@@ -234,9 +234,15 @@ def test_a_key_that_is_gone(serve: Serve, data_dir: Path) -> None:
     assert "put the key file back" in said
 
 
-def test_another_key(serve: Serve) -> None:
+def test_another_key(serve: Serve, data_dir: Path) -> None:
     serve("--role", "api").stop()
     status, said = serve_in_vain(CIPHER_KEY="a" * 64)
     assert status == 3
     assert said.count("tasks-server: ") == 1
+    assert f"{data_dir}/tasks.sqlite: stored data is sealed under another cipher key than that of CIPHER_KEY;" in said
     assert "aaaa" not in said
+    (data_dir / "cipher.key").write_text("b" * 64)
+    status, said = serve_in_vain()
+    assert status == 3
+    assert f"another cipher key than that of {data_dir}/cipher.key;" in said
+    assert "bbbb" not in said

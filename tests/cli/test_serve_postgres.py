@@ -9,6 +9,7 @@ import httpx
 import psycopg
 import pytest
 
+from tasks_server.store.postgres import address
 from tests.postgres.databases import Databases
 
 from .conftest import DEADLINE_SECONDS, Cli, Serve, until
@@ -102,7 +103,8 @@ def test_a_machine_with_another_key(cli: Cli, url: str, monkeypatch: pytest.Monk
     monkeypatch.setenv("CIPHER_KEY", "d" * 64)
     status, said = serve_in_vain()
     assert status == 3
-    assert "another cipher key" in said
+    assert f"{address.shown(url)}: stored data is sealed under another cipher key than that of CIPHER_KEY;" in said
+    assert "dddd" not in said
 
 
 def test_a_database_that_cannot_be_reached(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

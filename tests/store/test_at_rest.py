@@ -76,8 +76,11 @@ async def test_another_key_is_refused_with_a_word_of_advice(world: World, owner:
     await world.submit(owner)
     await world.store.close()
     stranger = world.adapter.make(world.folder, clock, OTHER_MASTER)
-    with pytest.raises(Corrupt, match="another cipher key; start with the CIPHER_KEY or key file"):
+    with pytest.raises(
+        Corrupt, match=r"another cipher key than that of .*; start with the CIPHER_KEY or key file"
+    ) as told:
         await stranger.open()
+    assert told.value.message.startswith(("postgresql://", str(world.folder)))
     await stranger.close()
     await world.store.open()
     assert await world.in_queue(owner) == 1

@@ -61,7 +61,9 @@ def copy(
     for warning in resolved.warnings:
         output.warn(warning)
     with _watched() as told:
-        copied = wiring.copy_database(giving, taking, keys, told, live=live, replace_target=replace_target)
+        copied = wiring.copy_database(
+            giving, taking, keys, told, live=live, replace_target=replace_target, key_source=where.key_source
+        )
     _tell(copied, _named(giving), _named(taking), json)
 
 

@@ -43,7 +43,7 @@ def upgrade(
         create_key(where)
     applied = wiring.upgrade_database(url, post=post)
     if fresh:
-        wiring.prove_key(url, cipher_keys(resolved.settings, where, resolved.warnings, create=False))
+        wiring.prove_key(where, cipher_keys(resolved.settings, where, resolved.warnings, create=False))
     for warning in resolved.warnings:
         output.warn(warning)
     left = wiring.pending_migrations(url)

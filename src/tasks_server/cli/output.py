@@ -50,9 +50,10 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
-def instant(at: int, zone: tzinfo) -> str:
-    """An instant for people, to the second; `-` for "not yet"."""
-    return datetime.fromtimestamp(at / 1_000, zone).isoformat(sep=" ", timespec="seconds") if at else "-"
+def instant(at: int, zone: tzinfo, *, exact: bool = False) -> str:
+    """An instant for people, to the second or, `exact`, the millisecond; `-` for "not yet"."""
+    timespec = "milliseconds" if exact else "seconds"
+    return datetime.fromtimestamp(at / 1_000, zone).isoformat(sep=" ", timespec=timespec) if at else "-"
 
 
 def warn(text: str) -> None:

@@ -138,7 +138,7 @@ def show(
     }
     output.table(("", ""), list(facts.items()))
     rows = [
-        (output.instant(entry.at, zone), entry.event, str(entry.status_code or ""), entry.detail or "")
+        (output.instant(entry.at, zone, exact=True), entry.event, str(entry.status_code or ""), entry.detail or "")
         for entry in timeline
     ]
     output.table(("when", "what", "status", "detail"), rows)

@@ -50,18 +50,24 @@ class Rules(msgspec.Struct, frozen=True):
 def parse_rules(text: str) -> Rules:
     """The rules of a text such as `10.0.0.0/8, fd00::1, corp.example`, separated by commas or spaces.
 
-    Raises `ValueError` that names the part that is wrong.
+    Raises `ValueError` that names all parts that are wrong.
 
     >>> parse_rules("10.1.0.0/16 *.Corp.example").hosts
     ('corp.example',)
     """
     networks: list[Network] = []
     hosts: list[str] = []
+    faults: list[str] = []
     for part in text.replace(",", " ").split():
-        if "/" in part or ":" in part or literal(part) is not None:
-            networks.append(_network(part))
-        else:
-            hosts.append(_host(part))
+        try:
+            if "/" in part or ":" in part or literal(part) is not None:
+                networks.append(_network(part))
+            else:
+                hosts.append(_host(part))
+        except ValueError as error:
+            faults.append(str(error))
+    if faults:
+        raise ValueError("; ".join(faults))
     return Rules(tuple(networks), tuple(hosts))
 
 
@@ -113,7 +119,7 @@ class Egress:
 
     @classmethod
     def parse(cls, policy: str, allow: str, deny: str) -> "Egress":
-        """The policy of three settings. Raises `ValueError` that names the wrong part."""
+        """The policy of three settings. Raises `ValueError` that names the wrong parts."""
         return cls(Policy(policy), parse_rules(allow), parse_rules(deny))
 
     def refusal(self, address: Address | str, host: str | None = None) -> str | None:

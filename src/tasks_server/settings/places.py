@@ -36,6 +36,11 @@ class Places(msgspec.Struct, frozen=True):
         return self.url.get_secret_value() if self.url else str(self.database)
 
     @property
+    def key_source(self) -> str:
+        """Where the cipher key comes from, for people: a file, or the setting."""
+        return str(self.key_file) if self.key_file else "CIPHER_KEY"
+
+    @property
     def shown(self) -> str:
         """The database for people."""
         return address.shown(self.url.get_secret_value()) if self.url else str(self.database)

@@ -66,13 +66,20 @@ def secret_context(owner_id: str, secret_id: str) -> bytes:
 
 class Sealer:
     """Seals with the first of its master keys, opens with any. A key is 32 bytes. `source` gives the keys anew, newest
-    first, when they were changed; then they take the place of those before. It may be used from several threads.
+    first, when they were changed; then they take the place of those before. `named` says in errors where they come
+    from. It may be used from several threads.
     """
 
-    def __init__(self, *masters: bytes, source: Callable[[], Sequence[bytes] | None] | None = None) -> None:
+    def __init__(
+        self,
+        *masters: bytes,
+        source: Callable[[], Sequence[bytes] | None] | None = None,
+        named: str = "CIPHER_KEY",
+    ) -> None:
         if not masters or any(len(master) != KEY_BYTES for master in masters):
             raise ValueError(f"a cipher key is {KEY_BYTES} bytes")
         self._source = source
+        self._named = named
         self._refreshing = threading.Lock()
         self._sessions: dict[bytes, AESGCM] = {}
         self._take(masters)
@@ -116,6 +123,13 @@ class Sealer:
         except (InvalidTag, ValueError) as error:
             raise Corrupt("stored data was changed or damaged: its authentication tag does not fit") from error
 
+    def prove(self, sealed: bytes, context: bytes, where: str) -> None:
+        """Opens what was sealed when a database was made. Raises `Corrupt` that names it, `where`, and our keys."""
+        try:
+            self.open(sealed, context)
+        except Corrupt as error:
+            raise Corrupt(f"{where}: {error.message}") from error
+
     def _session(self, head: bytes) -> AESGCM:
         master = self._masters.get(head[1 : 1 + _KEY_ID_BYTES])
         if master is None:
@@ -123,7 +137,8 @@ class Sealer:
             master = self._masters.get(head[1 : 1 + _KEY_ID_BYTES])
         if head[:1] != _VERSION or master is None:
             raise Corrupt(
-                "stored data is sealed under another cipher key; start with the CIPHER_KEY or key file it was made with"
+                f"stored data is sealed under another cipher key than that of {self._named}; "
+                "start with the CIPHER_KEY or key file it was made with"
             )
         kdf = HKDF(hashes.SHA256(), KEY_BYTES, salt=head[1 + _KEY_ID_BYTES :], info=b"tasks-server at rest")
         if len(self._sessions) > 10_000:  # one entry for each start of a process whose rows are still kept

@@ -60,7 +60,7 @@ def verify(connection: Connection, sealer: Sealer, where: str, *, unfinished: bo
         else:
             has = f"lacks {len(missing)} migration{'s' if len(missing) > 1 else ''} of this version"
         raise SchemaOutOfDate(f"{where}: the database {has}: run `tasks-server db upgrade`")
-    _prove_key(connection, sealer)
+    _prove_key(connection, sealer, where)
     if not unfinished:
         progress.refuse_unfinished(copy_progress(connection))
 
@@ -128,9 +128,9 @@ def _applied(connection: Connection) -> dict[int, Applied]:
     return {number: Applied(name, checksum) for number, name, checksum in rows}
 
 
-def _prove_key(connection: Connection, sealer: Sealer) -> None:
+def _prove_key(connection: Connection, sealer: Sealer, where: str) -> None:
     """Opens what was sealed when the database was made, so that a wrong key is noticed now and not at a task."""
     sealed = sealer.seal(_CANARY, b"canary")
     connection.execute("INSERT INTO meta VALUES ('canary', %s) ON CONFLICT (name) DO NOTHING", (sealed,))
     (value,) = one(connection, "SELECT value FROM meta WHERE name = 'canary'")
-    sealer.open(value, b"canary")
+    sealer.prove(value, b"canary", where)

@@ -26,7 +26,7 @@ _READ: Final = {TASK.name: sql("copy_task"), LOST.name: sql("copy_lost")}
 def _identity(connection: apsw.Connection, sealer: Sealer) -> bytes:
     """No two databases have the same canary, as it is sealed. Raises `Corrupt` under another key."""
     canary = schema.canary(connection)
-    sealer.open(canary, b"canary")
+    sealer.prove(canary, b"canary", connection.filename)
     return hashlib.sha256(canary).digest()
 
 

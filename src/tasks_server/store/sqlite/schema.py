@@ -77,4 +77,4 @@ def _prove_key(connection: apsw.Connection, sealer: Sealer) -> None:
     if row is None:
         connection.execute("INSERT INTO meta VALUES ('canary', ?)", (sealer.seal(_CANARY, b"canary"),))
     else:
-        sealer.open(row[0], b"canary")
+        sealer.prove(row[0], b"canary", connection.filename)
