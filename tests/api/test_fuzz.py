@@ -27,7 +27,8 @@ from tasks_server.api.app import ApiConfig, App
 from tasks_server.api.exchange import Receive, Scope, Send
 from tasks_server.clock import ManualClock
 from tasks_server.domain.ids import is_owner_id
-from tasks_server.domain.validation import DATES, DURATIONS, read
+from tasks_server.domain.reading import DATES, DURATIONS
+from tasks_server.domain.validation import read
 from tasks_server.service.ground import Ground
 from tasks_server.service.owners import OwnerService
 from tasks_server.service.schedules import ScheduleService

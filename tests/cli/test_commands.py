@@ -323,3 +323,41 @@ def test_nodes_of_sqlite_are_its_engines(cli: Cli, data_dir: Path) -> None:
     assert (node["role"], node["alive"], node["host"]) == ("engine", True, socket.gethostname())
     assert (node["pid"], node["engine"]) == (None, None)  # it has told nothing yet
     assert cli("nodes", "--json").json() == []
+
+
+# Handlers
+
+
+def test_submit_stores_a_handler(cli: Cli) -> None:
+    cli("owner", "create", "small-shop")
+    done = cli("task", "submit", "--handler", "send-email", "--payload", '{"to": "a"}', "-o", "small-shop", "--json")
+    assert done.code == 0, done.err
+    shown = cli("task", "show", done.json()["id"], "--json").json()
+    assert (shown["request"], shown["handler"]) == (None, {"name": "send-email", "payload": {"to": "a"}})
+    assert "handler send-email" in cli("task", "show", done.json()["id"]).out
+    made = cli(
+        *("schedule", "create", "--handler", "curl", "--payload", '"http://a.test"', "-o", "small-shop"),
+        *("--name", "nightly", "--every", "1h", "--json"),
+    )
+    assert made.code == 0, made.err
+    assert made.json()["task"]["handler"] == {"name": "curl", "payload": "http://a.test"}
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ([], "URL: is required, or --handler in its place"),
+        (["--payload", "1"], "--payload: is for a handler"),
+        (["http://a.test", "--handler", "a"], "URL: belongs to a request"),
+        (["--handler", "a", "-H", "A: b", "--json-data", "{}"], "--header: belongs to a request"),
+        (["--handler", "a", "-H", "A: b", "--json-data", "{}"], "--json-data: belongs to a request"),
+        (["--handler", "a b"], "--handler: must be text"),
+        (["--handler", "a", "--payload", "{"], "--payload: must be JSON"),
+        (["--handler", "a", "--payload", "184467440737095516160"], "--payload: holds an integer beyond 64 bits"),
+    ],
+)
+def test_submit_tells_what_is_wrong_with_a_handler(cli: Cli, options: list[str], told: str) -> None:
+    cli("owner", "create", "small-shop")
+    done = cli("task", "submit", *options, "-o", "small-shop")
+    assert done.code != 0
+    assert f"tasks-server: {told}" in done.err

@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks_server.domain import validation
+from tasks_server.domain import reading, validation
 from tasks_server.domain.errors import InvalidRequest
 from tasks_server.domain.request import HttpRequest, TaskConfig
 from tasks_server.domain.validation import Draft, Registration
@@ -52,7 +52,7 @@ request_fields = {
     "authAwsSigv4": odd,
 }
 config_fields = {
-    field.encode_name: dates if field.encode_name in validation.DATES else odd
+    field.encode_name: dates if field.encode_name in reading.DATES else odd
     for field in msgspec.structs.fields(TaskConfig)
 } | {
     "refererUrl": st.sampled_from(["AUTO", "http://a", "x", "http://u:p@a"]),

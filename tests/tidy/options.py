@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
+from tasks_server.domain.reading import DATES, DURATIONS
 from tasks_server.domain.request import HttpRequest, TaskConfig
 from tasks_server.domain.shapes import describe
-from tasks_server.domain.validation import DATES, DURATIONS
 
 ROOT = Path(__file__).parents[2]
 OPTIONS: dict[str, type[msgspec.Struct]] = {"httpRequest": HttpRequest, "config": TaskConfig}

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from tasks_server.domain import validation
+from tasks_server.domain import reading
 from tests.tidy.options import OPTIONS, seen, told
 
 FIELDS = [(place, field) for place, kind in OPTIONS.items() for field in msgspec.structs.fields(kind)]
@@ -23,4 +23,4 @@ def test_marks_name_options_that_exist() -> None:
 
 def test_nothing_is_offered_and_refused_at_once() -> None:
     offered = {field.encode_name for _, field in FIELDS}
-    assert not offered & (validation.REQUEST_NOT_OFFERED | validation.CONFIG_NOT_OFFERED)
+    assert not offered & (reading.REQUEST_NOT_OFFERED | reading.CONFIG_NOT_OFFERED)

@@ -12,9 +12,9 @@ import msgspec
 from tasks_server.api.wire import WIRE_STATES
 from tasks_server.domain import limits, shapes
 from tasks_server.domain.errors import Fault, InvalidRequest
+from tasks_server.domain.reading import MetadataValue
 from tasks_server.domain.request import Key
 from tasks_server.domain.task import State
-from tasks_server.domain.validation import MetadataValue
 from tasks_server.store.ports import Order, TaskQuery
 
 METADATA_PREFIX: Final = "metadata."

@@ -9,8 +9,11 @@ import msgspec
 from tasks_server import __version__
 from tasks_server.api.problems import CODES, Problem
 from tasks_server.api.routes import Route, Success
-from tasks_server.domain import cron, dates, durations, limits, schedule_reading, validation
+from tasks_server.domain import cron, dates, durations, limits, reading, schedule_reading
+from tasks_server.domain.handler_reading import HandlerRegistration
 from tasks_server.domain.request import METHODS
+from tasks_server.domain.schedule_reading import HandlerTemplate, NamedTemplate, TaskTemplate
+from tasks_server.domain.validation import Registration
 
 _REF: Final = "#/components/schemas/{name}"
 _HARMLESS_URL: Final = "http://127.0.0.1:9420/status"
@@ -22,6 +25,7 @@ _ACCESS: Final[Mapping[str, Sequence[str]]] = {
     "admin": ("key_invalid", "credentials_missing", "credentials_malformed", "owner_unknown", "admin_required"),
 }
 _QUERY: Final = "invalid_request"
+_TASKS_OF_SCHEDULES: Final = (TaskTemplate, HandlerTemplate, NamedTemplate)
 _PRETTY: Final = {
     "name": "pretty",
     "in": "query",
@@ -75,6 +79,13 @@ def codes_of(route: Route) -> list[str]:
     return sorted(set(codes), key=lambda code: (CODES[code].status, code))
 
 
+def bodies_of(route: Route) -> list[Any]:
+    """What the body of a route may be made of."""
+    if route.body is None:
+        return []
+    return list(route.body) if isinstance(route.body, tuple) else [route.body]
+
+
 def _operation(route: Route) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.action.lower().replace("'", "").replace(" ", "_"),
@@ -86,7 +97,8 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.description:
         operation["description"] = route.description
     if route.body is not None:
-        content = {"application/json": {"schema": _schema(route.body)}}
+        schemas = [_schema(wanted) for wanted in bodies_of(route)]
+        content = {"application/json": {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}}
         operation["requestBody"] = {"required": route.body_required, "content": content}
     if route.access in _ACCESS:
         operation["security"] = [{"key": []}]
@@ -154,10 +166,10 @@ def _schema(wanted: Any) -> dict[str, Any]:
 
 
 def _schemas(table: Sequence[Route]) -> dict[str, Any]:
-    types: list[Any] = [Problem]
+    types: list[Any] = [Problem, *_TASKS_OF_SCHEDULES]
     for route in table:
         types += [success.body for success in route.success if success.body is not None]
-        types += [route.body] if route.body is not None else []
+        types += bodies_of(route)
     named = [wanted for wanted in types if get_origin(wanted) is not dict]
     _, components = msgspec.json.schema_components(named, ref_template=_REF)
     _loosen(components)
@@ -166,9 +178,12 @@ def _schemas(table: Sequence[Route]) -> dict[str, Any]:
 
 def _loosen(components: dict[str, Any]) -> None:
     """What is read beside the canonical form that is stored: dates and durations as text, methods in any case."""
-    _loosen_times(components["TaskConfig"]["properties"], validation.DATES, validation.DURATIONS)
+    _loosen_times(components["TaskConfig"]["properties"], reading.DATES, reading.DURATIONS)
+    _loosen_times(components["HandlerConfig"]["properties"], reading.DATES, reading.DURATIONS)
+    components["Batch"]["properties"]["tasks"]["items"] = _any_of(Registration, HandlerRegistration)
     for name in ("ScheduleBody", "NamedScheduleBody"):
         schedule = components[name]["properties"]
+        schedule["task"] = _any_of(*_TASKS_OF_SCHEDULES)
         _loosen_times(schedule, schedule_reading.DATES, schedule_reading.DURATIONS)
         schedule["cron"] |= {"description": cron.FORMS, "examples": ["0 9 * * MON-FRI"]}
         schedule["every"] |= {"examples": ["15m"]}
@@ -187,6 +202,10 @@ def _loosen(components: dict[str, Any]) -> None:
     }
 
 
+def _any_of(*kinds: type) -> dict[str, Any]:
+    return {"anyOf": [{"$ref": _REF.format(name=kind.__name__)} for kind in kinds]}
+
+
 def _loosen_times(fields: dict[str, Any], instants: frozenset[str], spans: frozenset[str]) -> None:
     for name in instants:
         instant = {"type": "integer", "minimum": 0, "maximum": dates.DATE_MAX_MS}
@@ -199,4 +218,5 @@ def _loosen_times(fields: dict[str, Any], instants: frozenset[str], spans: froze
         number = {"type": "number", "minimum": known["minimum"], "maximum": known["maximum"]}
         text = {"type": "string", "maxLength": 64, "examples": ["90s", "3d5h"]}
         forms = [number, text, *nullable]
-        fields[name] = {"anyOf": forms, "default": bounds["default"], "description": durations.FORMS}
+        default = {"default": bounds["default"]} if "default" in bounds else {}
+        fields[name] = {"anyOf": forms, **default, "description": durations.FORMS}

@@ -41,6 +41,7 @@ class Route(msgspec.Struct, frozen=True):
     success: Sequence[Success]
     errors: Sequence[str] = ()
     body: Any = None
+    """What it is made of; several in a tuple: any of them."""
     body_required: bool = True
     query: Sequence[QueryParameter] = ()
     query_prefix: str | None = None

@@ -10,6 +10,7 @@ from tasks_server.api.wire import DONE, encode
 from tasks_server.clock import Clock
 from tasks_server.domain import limits
 from tasks_server.domain.errors import Fault, InvalidRequest
+from tasks_server.domain.handler_reading import HandlerRegistration
 from tasks_server.domain.task import NewTask, Task
 from tasks_server.domain.validation import Registration
 from tasks_server.service.tasks import Idempotency, TaskService
@@ -56,7 +57,7 @@ class TaskRoutes:
                     Success(200, wire.TaskDetailView, "The first task of this Idempotency-Key", replayed),
                 ],
                 [*_BODY, "queue_full", "owner_missing", "idempotency_key_reused"],
-                body=Registration,
+                body=(Registration, HandlerRegistration),
                 idempotency=True,
                 hot=True,
             ),

@@ -12,11 +12,12 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from tasks_server.domain import limits, masking, rules, shapes, validation
+from tasks_server.domain import limits, masking, reading, rules, shapes, validation
 from tasks_server.domain.abilities import Abilities
 from tasks_server.domain.attempt import Attempt, OutcomeKind
 from tasks_server.domain.egress import Egress
 from tasks_server.domain.errors import Fault, InvalidRequest
+from tasks_server.domain.handler_reading import HandlerRegistration
 from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.request import TaskSpec
 from tasks_server.domain.signing import Signing
@@ -47,6 +48,12 @@ class Batch(msgspec.Struct, forbid_unknown_fields=True):
     """Tasks to register together: all of them or none."""
 
     tasks: Annotated[list[Registration], Meta(min_length=1, max_length=limits.BATCH_TASKS_MAX)]
+
+
+class HandlerBatch(msgspec.Struct, forbid_unknown_fields=True):
+    """The same, when each of them runs a handler."""
+
+    tasks: Annotated[list[HandlerRegistration], Meta(min_length=1, max_length=limits.BATCH_TASKS_MAX)]
 
 
 QueueLimit = Annotated[int, Meta(ge=0, le=limits.TASKS_IN_QUEUE_MAX_MAX)]
@@ -83,12 +90,16 @@ class TaskPatch(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """What a merge patch may hold; the merged whole is judged as a registration."""
 
     http_request: dict[str, Any] | None = None
+    handler: dict[str, Any] | None = None
     config: dict[str, Any] | None = None
     metadata: dict[str, str | None] | None = None
 
 
 _REGISTRATION: Final = msgspec.json.Decoder(Registration)
 _BATCH: Final = msgspec.json.Decoder(Batch)
+_HANDLER: Final = msgspec.json.Decoder(HandlerRegistration)
+_HANDLER_BATCH: Final = msgspec.json.Decoder(HandlerBatch)
+_UNFIT: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _ANY: Final = msgspec.json.Decoder()
 
 
@@ -111,16 +122,31 @@ def read_draft(body: bytes, now: int, zone: tzinfo, egress: Egress, abilities: A
     """The task that a body asks for. Raises `InvalidRequest` with every fault."""
     try:
         registration = _REGISTRATION.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return validation.read(read_json(body), now, zone, egress=egress, abilities=abilities)
+    except _UNFIT:
+        return _read_handler_draft(body, now) or validation.read(
+            read_json(body), now, zone, egress=egress, abilities=abilities
+        )
     return validation.judge(registration, now, egress, abilities)
+
+
+def _read_handler_draft(body: bytes, now: int) -> Draft | None:
+    """The draft of a canonical task that runs a handler; None: the body is none."""
+    try:
+        registration = _HANDLER.decode(body)
+    except _UNFIT:
+        return None
+    return validation.judge_handler(registration, now)
 
 
 def read_batch(body: bytes, now: int, zone: tzinfo, egress: Egress, abilities: Abilities) -> list[Draft]:
     """The tasks that a body asks for. Raises `InvalidRequest` with every fault of every task."""
     try:
         return [validation.judge(registration, now, egress, abilities) for registration in _BATCH.decode(body).tasks]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, InvalidRequest):
+    except (*_UNFIT, InvalidRequest):
+        pass
+    try:
+        return [validation.judge_handler(registration, now) for registration in _HANDLER_BATCH.decode(body).tasks]
+    except (*_UNFIT, InvalidRequest):
         raw = read_json(body)
     faults = list(_batch_faults(raw))
     drafts = []
@@ -171,7 +197,7 @@ def _object(wanted: type[msgspec.Struct], body: bytes) -> dict[str, Any]:
     raw = read_json(body)
     if not isinstance(raw, dict):
         raise InvalidRequest([Fault("body", "must be a JSON object", shapes.shown(raw), "an object")])
-    raw = {name: validation.whole(value) for name, value in raw.items()}
+    raw = {name: reading.whole(value) for name, value in raw.items()}
     faults = list(shapes.struct_faults(wanted, raw, ""))
     if faults:
         raise InvalidRequest(faults)
@@ -354,7 +380,7 @@ def _response(task: Task) -> str | None:
 def spec_view(spec: TaskSpec, metadata: dict[str, str] | None) -> SpecView:
     return SpecView(
         http_request=masking.shown_request(spec.request) if spec.request is not None else None,
-        config=masking.shown_request(spec.config),
+        config=masking.shown_config(spec),
         metadata=masking.shown_entries(metadata),
         handler=masking.shown_handler(spec.handler) if spec.handler is not None else None,
     )

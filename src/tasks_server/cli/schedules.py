@@ -47,9 +47,11 @@ _Overlap = Annotated[
 
 @app.command("create")
 def create(
-    url: submit.Url,
     owner: Annotated[str, typer.Option("--owner", "-o", help="Name of the owner the schedule is for.")],
     name: _Name,
+    url: submit.Url = None,
+    handler: submit.Handler = None,
+    payload: submit.Payload = None,
     cron: _Cron = None,
     every: _Every = None,
     timezone: _Zone = None,
@@ -76,19 +78,12 @@ def create(
     data_dir: DataDir = None,
     json: Json = False,
 ) -> None:
-    """Make a schedule: when to run, and the HTTP request that each of its tasks sends."""
+    """Make a schedule: when to run, and the HTTP request or the handler that each of its tasks is."""
     faults: list[Fault] = []
-    request = {
-        "url": url,
-        "method": method or ("GET" if data is None and json_data is None else "POST"),
-        "headers": submit.pairs(header, ":", "--header", faults),
-        "query": submit.pairs(query, "=", "--query", faults),
-        "data": submit.body_of(data, json_data, faults),
-    }
     tried = {"retry": retry, "retryInterval": retry_interval, "retryBackoff": retry_backoff, "timeout": timeout}
     placed = {"priority": priority, "lane": lane}
-    task = {
-        "httpRequest": submit.given(request),
+    task: dict[str, Any] = {
+        **submit.what(url, handler, payload, submit.Sent(method, header, query, data, json_data), faults),
         "config": submit.given(tried | placed),
         "metadata": submit.pairs(metadata, "=", "--metadata", faults),
     }

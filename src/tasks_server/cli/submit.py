@@ -1,4 +1,4 @@
-"""`tasks-server task submit`: options of the command line become a task."""
+"""`tasks-server task submit`: options of the command line become a task, a request or a handler to run."""
 
 from datetime import tzinfo
 from typing import Annotated, Any, Final
@@ -16,13 +16,28 @@ from tasks_server.wiring import Services
 
 _RENAMED: Final = {
     "url": "URL",
+    "name": "--handler",
     "headers": "--header",
     "executionDelay": "--delay",
     "executeAt": "--at",
 }
 """Fields of the request whose option has another name."""
+_OPTIONS: Final = {
+    "method": "method",
+    "header": "headers",
+    "query": "query",
+    "data": "data",
+    "json_data": "jsonData",
+}
+"""Of each option of `Sent`, the field that it becomes."""
 
-Url = Annotated[str, typer.Argument(help="What to call: an http or https URL.")]
+Url = Annotated[
+    str | None, typer.Argument(help="What to call: an http or https URL; or --handler.", show_default=False)
+]
+Handler = Annotated[
+    str | None, typer.Option("--handler", metavar="NAME", help="Run this handler instead of calling a URL.")
+]
+Payload = Annotated[str | None, typer.Option("--payload", metavar="JSON", help="What the handler gets.")]
 Owner = Annotated[str, typer.Option("--owner", "-o", help="Name of the owner the task is for.")]
 Method = Annotated[
     str | None, typer.Option("--method", "-X", help="HTTP method. Default: GET, with data POST.", show_default=False)
@@ -52,8 +67,10 @@ Metadata = Annotated[
 
 
 def submit(
-    url: Url,
     owner: Owner,
+    url: Url = None,
+    handler: Handler = None,
+    payload: Payload = None,
     method: Method = None,
     header: Header = None,
     query: Query = None,
@@ -73,20 +90,12 @@ def submit(
     data_dir: DataDir = None,
     json: Json = False,
 ) -> None:
-    """Store a task: an HTTP request, when to send it, how often to try."""
-    request = {"url": url, "method": method or ("GET" if data is None and json_data is None else "POST")}
+    """Store a task: an HTTP request or a handler, when to do it, how often to try."""
     timing = {"executionDelay": delay, "executeAt": at, "timeout": timeout, "expireAt": expire_at}
     retrying = {"retry": retry, "retryInterval": retry_interval, "retryBackoff": retry_backoff}
     faults: list[Fault] = []
-    parts = {
-        "headers": pairs(header, ":", "--header", faults),
-        "query": pairs(query, "=", "--query", faults),
-        "data": body_of(data, json_data, faults),
-    }
-    raw = {
-        "httpRequest": given(request | parts),
-        "config": given(timing | retrying | {"priority": priority, "lane": lane}),
-    }
+    raw = what(url, handler, payload, Sent(method, header, query, data, json_data), faults)
+    raw["config"] = given(timing | retrying | {"priority": priority, "lane": lane})
     if (entries := pairs(metadata, "=", "--metadata", faults)) is not None:
         raw["metadata"] = entries
     if faults:
@@ -110,6 +119,46 @@ async def _submit(services: Services, owner_name: str, raw: dict[str, Any]) -> t
         faults = [msgspec.structs.replace(fault, field=option_of(fault.field)) for fault in error.faults]
         raise InvalidRequest(faults) from None
     return await services.tasks.submit(owner.id, draft), zone
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """What options say of a request beside its URL."""
+
+    method: str | None
+    header: list[str] | None
+    query: list[str] | None
+    data: str | None
+    json_data: str | None
+
+
+def what(
+    url: str | None, handler: str | None, payload: str | None, sent: Sent, faults: list[Fault]
+) -> dict[str, dict[str, Any]]:
+    """The request or the handler that the options ask for."""
+    if handler is None:
+        if payload is not None:
+            faults.append(Fault("--payload", "is for a handler; name it with --handler"))
+        elif url is None:
+            faults.append(Fault("URL", "is required, or --handler in its place"))
+        bodiless = sent.data is None and sent.json_data is None
+        request = {
+            "url": url,
+            "method": sent.method or ("GET" if bodiless else "POST"),
+            "headers": pairs(sent.header, ":", "--header", faults),
+            "query": pairs(sent.query, "=", "--query", faults),
+            "data": body_of(sent.data, sent.json_data, faults),
+        }
+        return {"httpRequest": given(request)}
+    alien = ["URL"] if url is not None else []
+    alien += [option_of(f"httpRequest.{_OPTIONS[name]}") for name in given(msgspec.structs.asdict(sent))]
+    faults += [Fault(option, "belongs to a request; with --handler, leave it out") for option in alien]
+    call: dict[str, Any] = {"name": handler}
+    if payload is not None:
+        try:
+            call["payload"] = msgspec.json.decode(payload)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            faults.append(Fault("--payload", f"must be JSON: {error}"))
+    return {"handler": call}
 
 
 def option_of(field: str) -> str:

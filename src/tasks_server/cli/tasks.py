@@ -118,7 +118,7 @@ def show(
         told = {
             "request": masking.shown_request(spec.request) if spec.request is not None else None,
             "handler": masking.shown_handler(spec.handler) if spec.handler is not None else None,
-            "config": masking.shown_request(spec.config),
+            "config": masking.shown_config(spec),
             "response": response,
             "timeline": timeline,
         }

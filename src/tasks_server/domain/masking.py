@@ -11,6 +11,7 @@ from urllib.parse import unquote_plus
 
 import msgspec
 
+from tasks_server.domain import handler_reading
 from tasks_server.domain.errors import Fault
 from tasks_server.domain.request import FormPart, HandlerCall, HttpRequest, TaskConfig, TaskSpec
 from tasks_server.domain.shapes import MASK, is_marked_secret, is_secret_name
@@ -28,6 +29,12 @@ def shown_request(struct: HttpRequest | TaskConfig) -> dict[str, Any]:
 def shown_handler(call: HandlerCall) -> dict[str, Any]:
     """The handler's name and its payload, with values masked that have the name of a secret."""
     return {"name": call.name, "payload": _shown(call.payload, secret=False)}
+
+
+def shown_config(spec: TaskSpec) -> dict[str, Any]:
+    """The configuration of a task as plain values: defaults filled in, secrets masked."""
+    shown = shown_request(spec.config)
+    return shown if spec.handler is None else handler_reading.shown_config(spec.handler, shown)
 
 
 def shown_what(spec: TaskSpec) -> str:
@@ -71,7 +78,7 @@ def mask_faults(patch: object) -> list[Fault]:
     faults: list[Fault] = []
     if not isinstance(patch, dict):
         return faults
-    for part, kind in (("httpRequest", HttpRequest), ("config", TaskConfig), ("metadata", None)):
+    for part, kind in (("httpRequest", HttpRequest), ("handler", None), ("config", TaskConfig), ("metadata", None)):
         fields = patch.get(part)
         if isinstance(fields, dict):
             marks = _marks(kind) if kind is not None else {}

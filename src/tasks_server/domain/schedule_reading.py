@@ -3,21 +3,23 @@ judged by `domain.validation`, as a task's registration is.
 """
 
 import re
+from collections.abc import Iterable, Mapping
 from datetime import tzinfo
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
-from tasks_server.domain import dates, durations, ids, limits, masking, shapes, validation
+from tasks_server.domain import dates, durations, ids, limits, masking, reading, shapes, validation
 from tasks_server.domain.abilities import Abilities
 from tasks_server.domain.cron import FORMS, cron, zone_of
 from tasks_server.domain.egress import Egress
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.firing import Template
+from tasks_server.domain.handler_reading import HandlerBody, HandlerConfig
+from tasks_server.domain.reading import Metadata
 from tasks_server.domain.request import HttpRequest, Key, TaskConfig, is_special
 from tasks_server.domain.schedule import Rule, next_fire
-from tasks_server.domain.validation import Metadata
 
 Every = Annotated[int, Meta(ge=limits.EVERY_MIN_MS, le=limits.EVERY_MAX_MS)]
 Jitter = Annotated[int, Meta(ge=0, le=limits.SCHEDULE_JITTER_MAX_MS)]
@@ -29,7 +31,8 @@ DURATIONS: Final = frozenset({"every", "jitter", "missedWindow"})
 TIMING: Final = frozenset({"cron", "every", "timezone", "startAt", "endAt", "maxRuns"})
 """What sets the next fire time anew when it is changed."""
 _ABSOLUTE: Final = ("executeAt", "executeImmediately", "retryAt", "repeatAt", "timeoutAt", "expireAt")
-_NAMED: Final = ("task_name", "taskName", "payload")
+_NAMED: Final = {"task_name": "name", "payload": "payload"}
+"""The words of `/tasks`, and what they are of `handler`."""
 _SHORT_UTC: Final = re.compile(r"(?i)(etc/)?(utc|z|zulu)")
 
 
@@ -38,6 +41,23 @@ class TaskTemplate(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
     http_request: HttpRequest
     config: TaskConfig | None = None
+    metadata: Metadata | None = None
+
+
+class HandlerTemplate(msgspec.Struct, forbid_unknown_fields=True):
+    """The handler that each task of a schedule runs: as for a task, without dates and delays of its own."""
+
+    handler: HandlerBody
+    config: HandlerConfig | None = None
+    metadata: Metadata | None = None
+
+
+class NamedTemplate(msgspec.Struct, forbid_unknown_fields=True):
+    """The same in the words of `/tasks`."""
+
+    task_name: Key
+    payload: Any = None
+    config: HandlerConfig | None = None
     metadata: Metadata | None = None
 
 
@@ -131,6 +151,8 @@ def merged(draft: ScheduleDraft, patch: object) -> dict[str, Any]:
     """
     if not isinstance(patch, dict):
         raise InvalidRequest([Fault("body", "must be a JSON object", shapes.shown(patch), "an object")])
+    if "task" in patch:
+        patch = {**patch, "task": in_our_words(patch["task"])}
     faults = masking.mask_faults(patch.get("task"))
     if faults:
         raise InvalidRequest([msgspec.structs.replace(fault, field=f"task.{fault.field}") for fault in faults])
@@ -138,17 +160,14 @@ def merged(draft: ScheduleDraft, patch: object) -> dict[str, Any]:
     for one, other in (("cron", "every"), ("every", "cron")):  # to name the one takes the place of the other
         if patch.get(one) is not None and other not in patch:
             before.pop(other, None)
-    whole: dict[str, Any] = validation.merge(before, patch)
+    whole: dict[str, Any] = reading.merge(before, patch)
     return whole
 
 
 def as_asked(draft: ScheduleDraft) -> dict[str, Any]:
     """The schedule as somebody would ask for it, secrets and all."""
     rule, template = draft.rule, draft.template
-    task: dict[str, Any] = {
-        "httpRequest": msgspec.to_builtins(template.request),
-        "config": msgspec.to_builtins(template.config),
-    }
+    task = validation.as_asked(template.request, template.handler, template.config)
     if template.metadata is not None:
         task["metadata"] = template.metadata
     asked = {
@@ -175,8 +194,7 @@ def _read_frame(raw: dict[str, Any], zone: tzinfo, faults: list[Fault]) -> Sched
         if name == "task":
             continue
         if name in _NAMED:
-            text = "is not offered by this version yet; a schedule takes an httpRequest within task"
-            faults.append(Fault(name, text))
+            faults.append(Fault(name, "belongs within task"))
             continue
         try:
             read[name] = _canonical(name, value, zone)
@@ -204,7 +222,7 @@ def _canonical(name: str, value: Any, zone: tzinfo) -> Any:
         return dates.instant(value, zone)
     if isinstance(value, str | float) and name in DURATIONS:
         return durations.duration_ms(value)
-    return validation.whole(value)
+    return reading.whole(value)
 
 
 def _read_task(
@@ -212,13 +230,10 @@ def _read_task(
 ) -> tuple[Template | None, tuple[str, ...]]:
     if not isinstance(raw, dict):
         what = "must be an object" if given else "is required"
-        faults.append(Fault("task", what, shapes.shown(raw), "an object with httpRequest"))
+        faults.append(Fault("task", what, shapes.shown(raw), "an object with httpRequest or handler"))
         return None, ()
-    named = [name for name in raw if name in _NAMED]
-    if named:
-        text = "is not offered by this version yet; give an httpRequest"
-        faults += [Fault(f"task.{name}", text) for name in named]
-        return None, ()
+    named = raw.keys() & _NAMED.keys()
+    raw = in_our_words(raw)
     config = raw.get("config")
     if isinstance(config, dict):
         text = "has no place in a schedule, which runs more than once; leave it out"
@@ -232,11 +247,38 @@ def _read_task(
     try:
         draft = validation.read(raw, now, zone, "task", egress, abilities)
     except InvalidRequest as error:
-        faults += error.faults
+        faults += _in_their_words(error.faults) if named else error.faults
         return None, ()
     special = draft.request is not None and is_special(draft.request, draft.config)
     template = Template(draft.request, draft.config, draft.target, draft.metadata, special, draft.handler)
     return template, draft.headers
+
+
+def in_our_words(task: Any) -> Any:
+    """A task of a schedule with `handler`, when it was given as `task_name` and `payload`.
+
+    >>> in_our_words({"task_name": "curl", "payload": 1, "config": {}})
+    {'config': {}, 'handler': {'name': 'curl', 'payload': 1}}
+    """
+    if not isinstance(task, dict) or not task.keys() & _NAMED.keys() or "handler" in task:
+        return task
+    rest = {name: value for name, value in task.items() if name not in _NAMED}
+    return rest | {"handler": {word: task[name] for name, word in _NAMED.items() if name in task}}
+
+
+def _in_their_words(faults: Iterable[Fault]) -> list[Fault]:
+    """Faults of a handler, by the fields that it was given as."""
+    moved = {f"task.handler.{word}": f"task.{name}" for name, word in _NAMED.items()}
+    return [
+        msgspec.structs.replace(fault, field=theirs + fault.field[len(ours) :])
+        for fault in faults
+        for ours, theirs in (_moved(fault.field, moved),)
+    ]
+
+
+def _moved(field: str, moved: Mapping[str, str]) -> tuple[str, str]:
+    """What the field's path begins with, and what stands there instead."""
+    return next(((ours, theirs) for ours, theirs in moved.items() if f"{field}.".startswith(f"{ours}.")), ("", ""))
 
 
 def _rule_faults(rule: Rule, now: int, changed: frozenset[str] | None) -> list[Fault]:

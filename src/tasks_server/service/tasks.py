@@ -169,7 +169,7 @@ class TaskService:
         return await self._steer(owner, task_id, EventKind.RESTART, lifecycle.restart)
 
     async def edit(self, owner: str | None, task_id: str, patch: object) -> Task:
-        """The task under a merge patch of `{httpRequest, config, metadata}`. Raises `InvalidRequest`, too."""
+        """The task under a merge patch of `{httpRequest, handler, config, metadata}`. Raises `InvalidRequest`, too."""
         now = self._clock.now()
         if faults := mask_faults(patch):
             raise InvalidRequest(faults)

@@ -1,0 +1,156 @@
+"""A task that runs a handler, from what was sent to what is stored: its name, its payload, and of the configuration
+what is not about HTTP. `validation` calls it; whoever sends such a task has the same two ways there, fast and thorough.
+"""
+
+from collections.abc import Callable
+from datetime import tzinfo
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from tasks_server.domain import limits, rules, shapes
+from tasks_server.domain.errors import Fault, InvalidRequest
+from tasks_server.domain.reading import (
+    Metadata,
+    add_broken,
+    is_rescheduling_spoiled,
+    read_config,
+    read_metadata,
+)
+from tasks_server.domain.request import HandlerCall, Key, TaskConfig
+
+CONFIG_FIELDS: Final = (
+    *("execution_delay", "execute_at", "execute_immediately"),
+    *("retry", "retry_interval", "retry_exponential", "retry_backoff", "retry_max_interval", "retry_jitter"),
+    *("retry_at", "repeat", "repeat_interval", "repeat_exponential", "repeat_at"),
+    *("timeout", "timeout_at", "expire_at", "priority", "lane"),
+)
+"""Of the configuration, what a handler has a use for; all else is about HTTP."""
+_FIELDS: Final = {field.name: field for field in msgspec.structs.fields(TaskConfig)}
+_HTTP_ONLY: Final = frozenset(field.encode_name for name, field in _FIELDS.items() if name not in CONFIG_FIELDS)
+_RETRYING: Final = ("retry", "retryAt")
+_TIMING_OUT: Final = ("timeout", "timeoutAt")
+
+HandlerConfig: Final[Any] = msgspec.defstruct(
+    "HandlerConfig",
+    [(name, _FIELDS[name].type | UnsetType, UNSET) for name in CONFIG_FIELDS],
+    rename="camel",
+    forbid_unknown_fields=True,
+    module=__name__,
+    namespace={
+        "__doc__": "When to run a handler and how often to try. Unless they are given, what the handler is registered "
+        "with counts for `retry` and `timeout`."
+    },
+)
+
+
+class HandlerBody(msgspec.Struct, forbid_unknown_fields=True):
+    """A handler to run by its name, with any JSON value."""
+
+    name: Key
+    payload: Any = None
+
+
+class HandlerRegistration(msgspec.Struct, forbid_unknown_fields=True):
+    """A task that runs a handler, as it is asked for."""
+
+    handler: HandlerBody
+    config: HandlerConfig | None = None
+    metadata: Metadata | None = None
+
+
+def fitted(registration: HandlerRegistration) -> tuple[HandlerCall, TaskConfig]:
+    """The handler and the configuration of a registration whose types fit."""
+    body = registration.handler
+    if registration.config is None:
+        return HandlerCall(body.name, body.payload), TaskConfig()
+    given = {name: value for name, value in msgspec.structs.asdict(registration.config).items() if value is not UNSET}
+    retries = "retry" in given or given.get("retry_at") is not None
+    timeout = "timeout" in given or given.get("timeout_at") is not None
+    return HandlerCall(body.name, body.payload, retries, timeout), TaskConfig(**given)
+
+
+def judge_call(name: str, payload: object, faults: list[Fault]) -> None:
+    if name.endswith("\n"):  # the `$` of the pattern lets one pass
+        faults.append(Fault("handler.name", "has a line break in it"))
+    if rules.deeper_than(payload, limits.DATA_DEPTH_MAX):
+        levels = f"at most {limits.DATA_DEPTH_MAX} levels"
+        faults.append(Fault("handler.payload", "is nested too deep", allowed=levels))
+
+
+def read(
+    raw: dict[str, Any], zone: tzinfo, path: str, moment: Callable[[TaskConfig], rules.Moment]
+) -> tuple[HandlerCall, TaskConfig, dict[str, str] | None]:
+    """The handler, configuration and metadata of any JSON object. `moment` gives what its dates are judged against.
+    Raises `InvalidRequest` with every fault.
+    """
+    faults: list[Fault] = []
+    broken: list[Fault] = []
+    prefix = f"{path}." if path else ""
+    known = ("httpRequest", "handler", "config", "metadata")
+    faults += [shapes.unknown_field(path, name, known) for name in raw if name not in known]
+    if "httpRequest" in raw:
+        text = "cannot be given together with handler: a task makes a request or runs a handler"
+        faults.append(Fault(f"{prefix}httpRequest", text, allowed="one of both"))
+    body = _read_body(raw["handler"], f"{prefix}handler", faults)
+    judge_call(body.name, body.payload, broken)
+    given = _handlers_own(raw.get("config"), f"{prefix}config", faults)
+    config = read_config(given, zone, f"{prefix}config", faults)
+    metadata = read_metadata(raw.get("metadata"), f"{prefix}metadata", faults)
+    rules.judge_config(config, broken)
+    if not is_rescheduling_spoiled(prefix, faults):
+        rules.judge_times(config, moment(config), broken)
+    if metadata is not None:
+        rules.judge_names("metadata", metadata, broken)
+    add_broken(broken, prefix, faults)
+    if faults:
+        raise InvalidRequest(faults)
+    names = given if isinstance(given, dict) else {}
+    retries, timeout = (any(names.get(name) is not None for name in group) for group in (_RETRYING, _TIMING_OUT))
+    return HandlerCall(body.name, body.payload, retries, timeout), config, metadata
+
+
+def as_asked(call: HandlerCall, config: TaskConfig) -> dict[str, Any]:
+    """A stored task as somebody would ask for it: what it says itself stands there, be it the default or not."""
+    asked: dict[str, Any] = {
+        "handler": {"name": call.name, "payload": call.payload},
+        "config": msgspec.to_builtins(config),
+    }
+    if call.own_retries and config.retry_at is None:
+        asked["config"]["retry"] = config.retry
+    if call.own_timeout and config.timeout_at is None:
+        asked["config"]["timeout"] = config.timeout
+    return asked
+
+
+def shown_config(call: HandlerCall, config: dict[str, Any]) -> dict[str, Any]:
+    """Of a configuration with its defaults filled in, what counts for a handler. Null where what the handler is
+    registered with counts.
+    """
+    shown = {name: value for name, value in config.items() if name not in _HTTP_ONLY}
+    if not call.own_retries:
+        shown["retry"] = None
+    if not call.own_timeout:
+        shown["timeout"] = None
+    return shown
+
+
+def _read_body(value: object, path: str, faults: list[Fault]) -> HandlerBody:
+    """The name and the payload as far as they fit."""
+    if not isinstance(value, dict):
+        faults.append(Fault(path, "must be an object", shapes.shown(value), "an object with name and payload"))
+        return HandlerBody("unknown")
+    found = list(shapes.struct_faults(HandlerBody, value, path))
+    faults += found
+    named = any(fault.field == f"{path}.name" for fault in found)
+    return HandlerBody("unknown" if named else value["name"], value.get("payload"))
+
+
+def _handlers_own(value: object, path: str, faults: list[Fault]) -> object:
+    """The configuration without what a handler has no use for, which becomes faults."""
+    if not isinstance(value, dict):
+        return value
+    text = "belongs to an httpRequest; a handler has no use for it"
+    faults += [Fault(f"{path}.{name}", text) for name in value if name in _HTTP_ONLY]
+    return {name: item for name, item in value.items() if name not in _HTTP_ONLY}
