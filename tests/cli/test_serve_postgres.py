@@ -9,6 +9,9 @@ import httpx
 import psycopg
 import pytest
 
+from tasks_server import wiring
+from tasks_server.settings import resolve
+from tasks_server.settings.places import places
 from tasks_server.store.postgres import address
 from tests.postgres.databases import Databases
 
@@ -42,11 +45,15 @@ def nodes(cli: Cli) -> list[dict[str, Any]]:
 
 def test_one_takes_in_and_another_executes(serve: Serve, cli: Cli, url: str, data_dir: Path) -> None:
     api, engine = serve("--role", "api"), serve("--role", "engine")
+    assert "in another shell that has the CIPHER_KEY, DATABASE_URL of this one" in api.banner
+    where = places(resolve().settings)
+    assert not wiring.has_owners(where)
     assert (engine.url, bool(api.url)) == ("", True)
     assert (len(api.pids("engine")), len(engine.pids("api"))) == (0, 0)
     owner = httpx.post(f"{api.url}/v1/owners/register", json={"name": "first-shop"}).json()
     asked = {"httpRequest": {"url": f"{api.url}/status", "method": "GET"}}
     headers = {"Authorization": f"Bearer {owner['key']}"}
+    assert wiring.has_owners(where)
     task = httpx.post(f"{api.url}/v1/queues/register", json=asked, headers=headers).json()
 
     def state() -> str:

@@ -6,7 +6,7 @@ import typer
 
 from tasks_server import exit_codes, wiring
 from tasks_server.cli import output
-from tasks_server.cli.options import Config, DataDir
+from tasks_server.cli.options import Config, DataDir, next_command
 from tasks_server.cli.output import Json
 from tasks_server.settings import resolve
 from tasks_server.settings.places import Places, cipher_keys, create_key, places
@@ -47,13 +47,14 @@ def upgrade(
     for warning in resolved.warnings:
         output.warn(warning)
     left = wiring.pending_migrations(url)
-    _tell(applied, left, json, _told(where, applied, left))
+    post_command = next_command("db", "upgrade", "--post", config=config, data_dir=data_dir)
+    _tell(applied, left, json, _told(where, applied, left, post_command))
 
 
-def _told(where: Places, applied: list[str], left: list[Migration]) -> str:
+def _told(where: Places, applied: list[str], left: list[Migration], post_command: str) -> str:
     lines = [f"Applied {name}." for name in applied] or ["Nothing was to apply."]
     if left:
-        lines.append(f"{left[0].name} waits for `tasks-server db upgrade --post`, {_when(left[0])}.")
+        lines.append(f"{left[0].name} waits for `{post_command}`, {_when(left[0])}.")
     lines.append(f"{where.shown} is ready.")
     return "\n".join(lines)
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from tasks_server.cli import output
-from tasks_server.cli.options import Config, DataDir, Opened, load, with_services
+from tasks_server.cli.options import Config, DataDir, Opened, load, next_command, with_services
 from tasks_server.cli.output import Json
 from tasks_server.clock import SystemClock
 from tasks_server.domain.errors import Refused, SettingsError
@@ -33,7 +33,8 @@ _SETTLED_MS: Final = 30_000
 @app.command("list")
 def list_(config: Config = None, data_dir: DataDir = None, json: Json = False) -> None:
     """List the cipher keys by their ids, newest first, and how many values each still seals."""
-    _tell(load(config, data_dir, create=False).keys, with_services(_used, config, data_dir), json)
+    keys = load(config, data_dir, create=False).keys
+    _tell(keys, with_services(_used, config, data_dir), json, _command("drop-old", config, data_dir))
 
 
 @app.command("rotate")
@@ -82,14 +83,16 @@ def drop_old(config: Config = None, data_dir: DataDir = None, json: Json = False
     needed = [key for key in opened.keys[1:] if key_id(key) in used]
     if needed:
         count = sum(used[key_id(key)] for key in needed)
-        raise Refused(f"{count} values are still sealed with old keys; run `tasks-server keys reseal` first")
+        raise Refused(
+            f"{count} values are still sealed with old keys; run `{_command('reseal', config, data_dir)}` first"
+        )
 
     def drop(keys: list[bytes]) -> list[bytes]:
         if keys != opened.keys:
             raise Refused("the keys were changed meanwhile; try again")
         return keys[:1]
 
-    _tell(change_keys(path, drop), used, json)
+    _tell(change_keys(path, drop), used, json, _command("drop-old", config, data_dir))
 
 
 async def _used(services: Services) -> dict[bytes, int]:
@@ -135,10 +138,10 @@ def _reseal(config: Path | None, data_dir: Path | None, json: bool, *, restarted
         left = sum(count for used_id, count in used.items() if used_id != newest)
         raise Refused(
             f"{left} values are still sealed with old keys: they are damaged, or a server goes on with an old key "
-            "because it cannot read the key file; see to that and run `tasks-server keys reseal`"
+            f"because it cannot read the key file; see to that and run `{_command('reseal', config, data_dir)}`"
         )
 
-    _tell(keys, with_services(work, config, data_dir), json)
+    _tell(keys, with_services(work, config, data_dir), json, _command("drop-old", config, data_dir))
 
 
 def _progress(seen: int, changed: int) -> None:
@@ -146,7 +149,11 @@ def _progress(seen: int, changed: int) -> None:
         sys.stderr.write(f"\r{seen} values looked at, {changed} sealed anew ")
 
 
-def _tell(keys: list[bytes], used: dict[bytes, int], json: bool) -> None:
+def _command(name: str, config: Path | None, data_dir: Path | None) -> str:
+    return next_command("keys", name, config=config, data_dir=data_dir)
+
+
+def _tell(keys: list[bytes], used: dict[bytes, int], json: bool, drop_command: str) -> None:
     rows: list[dict[str, Any]] = [
         {"id": key_id(key).hex(), "newest": index == 0, "values": used.get(key_id(key), 0)}
         for index, key in enumerate(keys)
@@ -157,4 +164,4 @@ def _tell(keys: list[bytes], used: dict[bytes, int], json: bool) -> None:
     cells = [(row["id"], "seals" if row["newest"] else "opens", str(row["values"])) for row in rows]
     output.table(("key", "use", "values"), cells)
     if len(rows) > 1 and not any(row["values"] for row in rows[1:]):
-        output.say("Nothing needs the old keys any more: tasks-server keys drop-old removes them.")
+        output.say(f"Nothing needs the old keys any more, and this removes them: {drop_command}")

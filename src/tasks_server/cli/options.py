@@ -1,6 +1,8 @@
 """Options that commands share, and what they lead to: the settings, and the services over an open store."""
 
 import asyncio
+import shlex
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -23,6 +25,14 @@ DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", metavar="FOLDER", help="Folder of the database and its key.", show_default=False),
 ]
+
+
+def next_command(*words: str, config: Path | None, data_dir: Path | None) -> str:
+    """A command to run after this one, as it is typed: of the same program, with the same settings."""
+    program = sys.argv[0] if "/" in sys.argv[0] else "tasks-server"
+    same = {"--config": config, "--data-dir": data_dir}
+    given = [str(word) for option, value in same.items() if value is not None for word in (option, value)]
+    return shlex.join([program, *words, *given])
 
 
 class Opened(msgspec.Struct):

@@ -1,14 +1,12 @@
 """`tasks-server owner …`. Works on the database itself: who can read the data folder and its key is the operator."""
 
-import shlex
-import sys
 from datetime import tzinfo
 from typing import Annotated, Any
 
 import typer
 
 from tasks_server.cli import output
-from tasks_server.cli.options import Config, DataDir, with_services
+from tasks_server.cli.options import Config, DataDir, next_command, with_services
 from tasks_server.cli.output import Json
 from tasks_server.domain import limits
 from tasks_server.domain.owner import Owner
@@ -54,8 +52,8 @@ def create(
     output.say(f"Owner {owner.name} may have {owner.tasks_in_queue_max} tasks in queue.\n")
     output.say(f"  id   {owner.id}\n  key  {key}\n")
     output.say("The key is not shown again: keep it now. Next, submit a task:\n")
-    program = shlex.quote(sys.argv[0]) if "/" in sys.argv[0] else "tasks-server"
-    output.say(f"  {program} task submit https://example.com --owner {owner.name}")
+    words = ("task", "submit", "https://example.com", "--owner", owner.name)
+    output.say(f"  {next_command(*words, config=config, data_dir=data_dir)}")
 
 
 @app.command("list")
@@ -72,7 +70,8 @@ def list_(config: Config = None, data_dir: DataDir = None, json: Json = False) -
     if json:
         output.as_json([_as_dict(owner) for owner in owners])
     elif not owners:
-        output.say("There are no owners yet. Make one: tasks-server owner create NAME")
+        command = next_command("owner", "create", "NAME", config=config, data_dir=data_dir)
+        output.say(f"There are no owners yet. Make one: {command}")
     else:
         rows = [
             (o.name, o.id, output.instant(o.created_at, zone), str(o.tasks_in_queue), str(o.tasks_in_queue_max))

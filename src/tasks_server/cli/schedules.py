@@ -9,7 +9,7 @@ import typer
 
 from tasks_server.api.schedule_wire import listed_schedule_view, preview_view, schedule_view
 from tasks_server.cli import output, submit
-from tasks_server.cli.options import Config, DataDir, with_services
+from tasks_server.cli.options import Config, DataDir, next_command, with_services
 from tasks_server.cli.output import Json, task_fields
 from tasks_server.domain import ids, limits, masking
 from tasks_server.domain.errors import Fault, InvalidRequest
@@ -101,7 +101,8 @@ def create(
         output.as_json(schedule_view(shown))
         return
     output.say(f"Schedule {shown.schedule.id} is stored, its first run {_instant(shown.schedule.next_fire_at, zone)}.")
-    output.say(f"See when it runs: tasks-server schedule preview {shown.schedule.id}")
+    command = next_command("schedule", "preview", shown.schedule.id, config=config, data_dir=data_dir)
+    output.say(f"See when it runs: {command}")
 
 
 async def _create(services: Services, owner_name: str, raw: dict[str, Any]) -> Shown:

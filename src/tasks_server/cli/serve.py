@@ -1,18 +1,22 @@
 """`tasks-server serve`: makes sure that everything is there, binds the port, and turns into the supervisor."""
 
-import shlex
+import os
 import socket
-import sys
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Final
 
 import msgspec
 import typer
 
 from tasks_server import __version__, serving, supervisor, wiring
-from tasks_server.cli.options import Config, DataDir
-from tasks_server.settings import Settings, resolve
+from tasks_server.cli.options import Config, DataDir, next_command
+from tasks_server.settings import Resolved, Settings, resolve
 from tasks_server.settings.places import Places, cipher_keys, places, prepare
+from tasks_server.settings.table import CONFIG_ENV
 from tasks_server.telemetry import SettingIgnored
+
+_FINDING: Final = ("database_url", "path_sqlite", "cipher_key", "cipher_key_file")
+"""Settings by which a command finds the database of the server, beside those that it is given as options."""
 
 
 def serve(
@@ -50,10 +54,13 @@ def serve(
     told = wiring.telemetry(wiring.log_plan(settings))
     for warning in warnings:
         told.emit(SettingIgnored(message=warning))
-    supervisor.replace_this_process(_orders(settings, where, keys, listener))
+    first = _first_owner(resolved, where, config) if listener is not None and not wiring.has_owners(where) else []
+    supervisor.replace_this_process(_orders(settings, where, keys, listener, first))
 
 
-def _orders(settings: Settings, where: Places, keys: list[bytes], listener: socket.socket | None) -> supervisor.Orders:
+def _orders(
+    settings: Settings, where: Places, keys: list[bytes], listener: socket.socket | None, first: list[str]
+) -> supervisor.Orders:
     url, loopback, listen_fd = "", False, -1
     if listener is not None:
         url, loopback = serving.url_of(listener), serving.is_loopback(listener)
@@ -65,7 +72,7 @@ def _orders(settings: Settings, where: Places, keys: list[bytes], listener: sock
         roles=[*apis, *engines],
         command=supervisor.python_module("tasks_server.child"),
         plan=msgspec.Raw(msgspec.json.encode(plan)),
-        banner=_banner(settings, where, url),
+        banner=_banner(settings, where, url, first),
         listen_fd=listen_fd,
         grace_seconds=settings.grace_seconds,
         log_level=plan.log.level,
@@ -74,7 +81,7 @@ def _orders(settings: Settings, where: Places, keys: list[bytes], listener: sock
     )
 
 
-def _banner(settings: Settings, where: Places, url: str) -> str:
+def _banner(settings: Settings, where: Places, url: str, first: list[str]) -> str:
     lines = [f"Tasks Server {__version__} is ready.", ""]
     if url:
         page = f"   (to read and try: {url}/docs)" if settings.swagger_ui else ""
@@ -82,9 +89,18 @@ def _banner(settings: Settings, where: Places, url: str) -> str:
     lines.append(f"  Database  {where.shown}")
     if where.key_file:
         lines.append(f"  Key file  {where.key_file}   (keep a copy: what is stored cannot be read without it)")
-    program = sys.argv[0] if "/" in sys.argv[0] else "tasks-server"
-    folder = f" --data-dir {shlex.quote(str(where.data_dir))}" if settings.data_dir else ""
-    if url and where.url is None and not wiring.has_owners(where):  # other shells know the file, not DATABASE_URL
-        lines += ["", "Register the first owner in another shell:", f"  {program} owner create NAME{folder}"]
-    lines.append("")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *first, ""]) + "\n"
+
+
+def _first_owner(resolved: Resolved, where: Places, config: Path | None) -> list[str]:
+    """How to make the first owner: a command that works in any other shell that sets the variables it names."""
+    named = config or os.environ.get(CONFIG_ENV)
+    command = next_command(
+        *("owner", "create", "NAME"),
+        config=Path(named).absolute() if named else None,
+        data_dir=where.data_dir if resolved.settings.data_dir else None,
+    )
+    found_by = {resolved.origins[name] for name in _FINDING}
+    variables = ", ".join(sorted(origin for origin in found_by if origin in os.environ))
+    shell = f"another shell that has the {variables} of this one" if variables else "another shell"
+    return ["", f"Register the first owner in {shell}:", f"  {command}"]

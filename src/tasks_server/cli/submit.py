@@ -7,7 +7,7 @@ import msgspec
 import typer
 
 from tasks_server.cli import output
-from tasks_server.cli.options import Config, DataDir, with_services
+from tasks_server.cli.options import Config, DataDir, next_command, with_services
 from tasks_server.cli.output import Json, task_fields
 from tasks_server.domain import validation
 from tasks_server.domain.errors import Fault, InvalidRequest
@@ -105,7 +105,8 @@ def submit(
         output.as_json(task_fields(task))
     else:
         output.say(f"Task {task.id} is stored, due {output.instant(task.due_at, zone)}.")
-        output.say(f"See what becomes of it: tasks-server task show {task.id}")
+        command = next_command("task", "show", task.id, config=config, data_dir=data_dir)
+        output.say(f"See what becomes of it: {command}")
 
 
 async def _submit(services: Services, owner_name: str, raw: dict[str, Any]) -> tuple[NewTask | Task, tzinfo]:
