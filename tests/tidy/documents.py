@@ -20,6 +20,7 @@ from tasks_server.domain.errors import TasksServerError
 from tasks_server.domain.lifecycle import TRANSITIONS, EventKind
 from tasks_server.domain.task import FINAL, State
 from tasks_server.settings.table import ENV_PREFIX, PLANNED, SHORT_NAMES, Settings, extra, is_secret
+from tests.tidy.client import client_table
 from tests.tidy.options import options_table
 
 ROOT = Path(__file__).parents[2]
@@ -169,6 +170,7 @@ def exit_codes_table() -> str:
 MADE: dict[str, dict[str, Callable[[], str]]] = {
     "docs/settings.md": {"settings": settings_table, "planned": planned_table},
     "docs/errors.md": {"codes": errors_table, "classes": error_classes_table},
+    "docs/client.md": {"methods": client_table},
     "docs/cli.md": {"commands": commands, "exit-codes": exit_codes_table},
     "docs/request-options.md": {
         "request": partial(options_table, "httpRequest"),

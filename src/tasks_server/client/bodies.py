@@ -1,0 +1,117 @@
+"""From Python's values to the bodies of the API: names in camelCase, instants and durations in milliseconds."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from tasks_server.client.options import ScheduleFields, TaskFields
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_SECOND: Final = timedelta(seconds=1)
+_IN_SECONDS: Final = ("keepAliveDuration",)
+_REQUEST: Final = ("url", "method", "query", "headers", "data")
+_CONFIG: Final = {
+    "delay": "executionDelay",
+    "at": "executeAt",
+    "retry": "retry",
+    "timeout": "timeout",
+    "priority": "priority",
+    "lane": "lane",
+}
+_METHOD: Final = "POST"
+
+
+def millis(value: Any) -> Any:
+    """Milliseconds of a datetime (since the epoch) or timedelta, rounded up so that nothing is due early; any other
+    value as it is. Raises `ValueError` for a datetime without a time zone.
+    """
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError(f"{value!r} has no time zone: which instant is it?")
+        value = value - _EPOCH
+    return -(-value // _MILLISECOND) if isinstance(value, timedelta) else value
+
+
+def task_body(fields: TaskFields) -> dict[str, Any]:
+    """A task as it is registered. Raises `TypeError` for fields that are unknown or do not go together."""
+    body = task_patch(fields)
+    if ("httpRequest" in body) == ("handler" in body):
+        raise TypeError("a task takes a url, an http_request or a handler: one of them")
+    if "http_request" not in fields and "httpRequest" in body:
+        body["httpRequest"] = {"method": _METHOD} | body["httpRequest"]
+    return body
+
+
+def task_patch(fields: TaskFields) -> dict[str, Any]:
+    """A change of a task: what is named, and no more. Raises `TypeError` as `task_body`."""
+    _check_names(fields, TaskFields)
+    body: dict[str, Any] = {}
+    request = {name: fields[name] for name in _REQUEST if name in fields}
+    if "http_request" in fields:
+        if request:
+            raise TypeError(f"http_request holds the whole request: put {', '.join(request)} into it")
+        body["httpRequest"] = fields["http_request"]
+    elif request:
+        body["httpRequest"] = request
+    if "handler" in fields or "payload" in fields:
+        named = {"name": fields["handler"]} if "handler" in fields else {}
+        body["handler"] = named | ({"payload": fields["payload"]} if "payload" in fields else {})
+    if "config" in fields or not _CONFIG.keys().isdisjoint(fields):
+        body["config"] = _config(fields)
+    if "metadata" in fields:
+        body["metadata"] = fields["metadata"]
+    return body
+
+
+def _config(fields: TaskFields) -> dict[str, Any] | None:
+    """What stands in `config` and beside it."""
+    short = {_CONFIG[name]: value for name, value in fields.items() if name in _CONFIG}
+    whole = fields.get("config")
+    if whole is None and not short:
+        return None
+    twice = [name for name in short if name in (whole or ())]
+    if twice:
+        raise TypeError(f"given twice, in config and beside it: {', '.join(twice)}")
+    return times({**(whole or {}), **short})
+
+
+def schedule_body(fields: ScheduleFields, name: str | None = None) -> dict[str, Any]:
+    """A schedule as it is stored. Raises `TypeError` as `task_body`."""
+    return _schedule(fields, name, task_body)
+
+
+def schedule_patch(fields: ScheduleFields, name: str | None = None) -> dict[str, Any]:
+    """A change of a schedule: what is named, and no more. Raises `TypeError` as `task_body`."""
+    return _schedule(fields, name, task_patch)
+
+
+def _schedule(fields: ScheduleFields, name: str | None, task: Any) -> dict[str, Any]:
+    _check_names(fields, ScheduleFields)
+    body = {camel(field): millis(value) for field, value in fields.items() if field != "task"}
+    if name is not None:
+        body["name"] = name
+    if "task" in fields:
+        body["task"] = task(fields["task"])
+    return body
+
+
+def times(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, with instants and durations as the API counts them."""
+    return {name: _seconds(value) if name in _IN_SECONDS else millis(value) for name, value in values.items()}
+
+
+def _seconds(value: Any) -> Any:
+    return -(-value // _SECOND) if isinstance(value, timedelta) else value
+
+
+def camel(name: str) -> str:
+    """`next_fire_at` as the API has it: `nextFireAt`."""
+    first, *others = name.split("_")
+    return first + "".join(other.capitalize() for other in others)
+
+
+def _check_names(fields: Iterable[str], wanted: Any) -> None:
+    unknown = [name for name in fields if name not in wanted.__annotations__]
+    if unknown:
+        raise TypeError(f"unknown: {', '.join(unknown)}; there are {', '.join(wanted.__annotations__)}")

@@ -1,0 +1,65 @@
+"""Owners, their keys and their signing secrets: `/v1/owners`."""
+
+from datetime import timedelta
+from typing import Final
+
+from tasks_server.client import results
+from tasks_server.client.protocol import Request, Route
+
+_PATH: Final = "/v1/owners/{name}"
+_REGISTER: Final = Route("POST", "/v1/owners/register", results.RegisteredOwner)
+_GET: Final = Route("GET", _PATH, results.Owner)
+_EDIT: Final = Route("PATCH", _PATH, results.Owner, harmless_twice=True)
+_DELETE: Final = Route("DELETE", _PATH, type(None), harmless_twice=False)
+_ADD_KEY: Final = Route("POST", f"{_PATH}/keys", results.IssuedKey)
+_DELETE_KEY: Final = Route("DELETE", f"{_PATH}/keys/{{keyId}}", type(None), harmless_twice=False)
+_SIGNING: Final = Route("GET", f"{_PATH}/signing", results.Signing)
+_EDIT_SIGNING: Final = Route("PATCH", f"{_PATH}/signing", results.Signing, harmless_twice=True)
+_ROTATE_SIGNING: Final = Route("POST", f"{_PATH}/signing/rotate", results.Signing)
+
+
+def register(name: str, *, tasks_in_queue_limit: int | None = None) -> Request[results.RegisteredOwner]:
+    """Registers an owner; its key is in the answer, this once. Only the operator may set the limit."""
+    limit = {} if tasks_in_queue_limit is None else {"tasksInQueueLimit": tasks_in_queue_limit}
+    return _REGISTER.request(body={"name": name, **limit})
+
+
+def get(name: str) -> Request[results.Owner]:
+    """The owner, how many tasks it has in queue, its keys."""
+    return _GET.request(name)
+
+
+def edit(name: str, *, tasks_in_queue_limit: int) -> Request[results.Owner]:
+    """Sets its limit; takes the admin key."""
+    return _EDIT.request(name, body={"tasksInQueueLimit": tasks_in_queue_limit})
+
+
+def delete(name: str) -> Request[None]:
+    """Removes the owner, its keys and its finished tasks."""
+    return _DELETE.request(name)
+
+
+def add_key(name: str) -> Request[results.IssuedKey]:
+    """A second key for the owner, shown this once."""
+    return _ADD_KEY.request(name)
+
+
+def delete_key(name: str, key_id: str) -> Request[None]:
+    """Takes a key away, at once."""
+    return _DELETE_KEY.request(name, key_id)
+
+
+def signing(name: str) -> Request[results.Signing]:
+    """Whether calls are signed, and with what."""
+    return _SIGNING.request(name)
+
+
+def edit_signing(name: str, *, enabled: bool) -> Request[results.Signing]:
+    """Switches signing on or off; the secrets stay."""
+    return _EDIT_SIGNING.request(name, body={"enabled": enabled})
+
+
+def rotate_signing(name: str, *, overlap: int | timedelta | None = None) -> Request[results.Signing]:
+    """Makes a new secret; the one before stays valid for `overlap` (in seconds; one day)."""
+    seconds = int(overlap.total_seconds()) if isinstance(overlap, timedelta) else overlap
+    return _ROTATE_SIGNING.request(name, body={} if seconds is None else {"overlapSeconds": seconds})

@@ -1,0 +1,142 @@
+"""Tasks: `/v1/queues`."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Literal, Unpack
+from uuid import uuid4
+
+from tasks_server.client import results
+from tasks_server.client.bodies import task_body, task_patch
+from tasks_server.client.options import TaskFields
+from tasks_server.client.protocol import Core, Request, Rest, Route, Script
+
+_NOTHING: Final = type(None)
+_REGISTER: Final = Route("POST", "/v1/queues/register", results.Task)
+_BATCH: Final = Route("POST", "/v1/queues/batch", results.Batch)
+_LIST: Final = Route("GET", "/v1/queues", list[results.ListedTask])
+_GET: Final = Route("GET", "/v1/queues/{id}", results.TaskDetail)
+_CONFIG: Final = Route("GET", "/v1/queues/{id}/config", results.Spec)
+_ATTEMPTS: Final = Route("GET", "/v1/queues/{id}/attempts", list[results.Attempt])
+_TIMELINE: Final = Route("GET", "/v1/queues/{id}/timeline", list[results.TimelineEntry])
+_EDIT: Final = Route("PATCH", "/v1/queues/{id}", results.TaskDetail)
+_DELETE: Final = Route("DELETE", "/v1/queues/{id}", _NOTHING)
+_PAUSE: Final = Route("PATCH", "/v1/queues/{id}/pause", _NOTHING)
+_RESUME: Final = Route("PATCH", "/v1/queues/{id}/resume", results.TaskDetail)
+_REVOKE: Final = Route("PATCH", "/v1/queues/{id}/revoke", _NOTHING)
+_EXECUTE: Final = Route("POST", "/v1/queues/{id}/execute", _NOTHING)
+_RETRY: Final = Route("POST", "/v1/queues/{id}/retry", results.TaskDetail)
+
+_FIRST_LOOK_SECONDS: Final = 0.05
+_LOOK_SECONDS_MAX: Final = 1.0
+
+
+def register(*, idempotency_key: str | None = None, **task: Unpack[TaskFields]) -> Request[results.Task]:
+    """Registers a task; when this returns, it is stored durably. `idempotency_key`: the same key and task within 24 h
+    give the first task instead of a second one, whoever asks; unless it is given, each call has a key of its own, so
+    that its retries make one task.
+    """
+    return _REGISTER.request(body=task_body(task)).keyed(uuid4().hex if idempotency_key is None else idempotency_key)
+
+
+def register_batch(tasks: Iterable[TaskFields]) -> Request[results.Batch]:
+    """Registers up to 1 000 tasks, all or none. The API has no idempotency keys for batches: where the answer is lost,
+    this raises `ConnectionFailed` with `uncertain`, and sends nothing again.
+    """
+    return _BATCH.request(body={"tasks": [task_body(task) for task in tasks]})
+
+
+def list_(
+    *,
+    state: results.State | Sequence[results.State] | None = None,
+    lane: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+    order: Literal["createdAt", "estimateEndAt", "estimateExecutionAt"] | None = None,
+    sort: Literal["asc", "desc"] | None = None,
+    page_size: int = 100,
+) -> Request[list[results.ListedTask]]:
+    """All tasks that fit, page after page as they are needed."""
+    entries = {f"metadata.{key}": value for key, value in (metadata or {}).items()}
+    query = {"limit": page_size, "order": order, "sort": sort, "state": state, "lane": lane, **entries}
+    return _LIST.request(query=query)
+
+
+def get(task_id: str) -> Request[results.TaskDetail]:
+    """The task as it is now."""
+    return _GET.request(task_id)
+
+
+def config(task_id: str) -> Request[results.Spec]:
+    """What was registered, with the defaults filled in; secrets are masked."""
+    return _CONFIG.request(task_id)
+
+
+def attempts(task_id: str) -> Request[list[results.Attempt]]:
+    """The attempts so far, oldest first."""
+    return _ATTEMPTS.request(task_id)
+
+
+def timeline(task_id: str) -> Request[list[results.TimelineEntry]]:
+    """What happened to it, oldest first."""
+    return _TIMELINE.request(task_id)
+
+
+def edit(task_id: str, **changes: Unpack[TaskFields]) -> Request[results.TaskDetail]:
+    """Changes what is named, while the task waits or is paused; None takes an option back."""
+    return _EDIT.request(task_id, body=task_patch(changes))
+
+
+def delete(task_id: str) -> Request[None]:
+    """Removes it, in any state."""
+    return _DELETE.request(task_id)
+
+
+def pause(task_id: str) -> Request[None]:
+    """Holds it; it keeps the rest of its wait."""
+    return _PAUSE.request(task_id)
+
+
+def resume(task_id: str) -> Request[results.TaskDetail]:
+    """Lets a paused task go on from where it was."""
+    return _RESUME.request(task_id)
+
+
+def revoke(task_id: str) -> Request[None]:
+    """Stops it for good; an attempt in flight is dropped."""
+    return _REVOKE.request(task_id)
+
+
+def execute(task_id: str) -> Request[None]:
+    """Runs it now instead of when it is due."""
+    return _EXECUTE.request(task_id)
+
+
+def retry(task_id: str) -> Request[results.TaskDetail]:
+    """Runs a final task again, with a fresh budget of retries."""
+    return _RETRY.request(task_id)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Looks at a task until it is over: often at first, every second later."""
+
+    task_id: str
+    seconds: float
+
+    def script(self, core: Core) -> Script[results.TaskDetail]:
+        ends_at = core.monotonic() + self.seconds
+        pause = _FIRST_LOOK_SECONDS
+        while True:
+            task = yield from get(self.task_id).script(core)
+            left = ends_at - core.monotonic()
+            if task.is_final:
+                return task
+            if left <= 0:
+                raise TimeoutError(f"task {self.task_id} is {task.phase} after {self.seconds:g} s")
+            yield Rest(min(pause, left))
+            pause = min(pause * 1.5, _LOOK_SECONDS_MAX)
+
+
+def wait(task_id: str, timeout: float | timedelta = 60.0) -> Waiting:
+    """The task once it is over: SUCCESS, ERROR or REVOKED. Raises `TimeoutError` after `timeout` (in seconds)."""
+    return Waiting(task_id, timeout.total_seconds() if isinstance(timeout, timedelta) else timeout)

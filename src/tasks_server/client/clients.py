@@ -1,0 +1,174 @@
+"""`Client` and `AsyncClient`: both play scripts over HTTP, and differ in nothing else."""
+
+import asyncio
+import random as chance
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Self, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+
+from tasks_server import __version__
+from tasks_server.client.groups import AsyncPlayer, Groups, Player
+from tasks_server.client.protocol import Answer, Core, Lost, Reply, Request, Rest, Retries, Script
+
+T = TypeVar("T")
+
+DEFAULT_URL: Final = "http://127.0.0.1:9420"
+_NEVER_SENT: Final = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+
+
+def _base(url: str) -> str:
+    """The address that paths are put behind. Raises `ValueError` for one that is none."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"the url must read http://host:port or https://host, not {parts.hostname or url!r}")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("the url must hold no user or password: the key is all that the server wants")
+    return url.rstrip("/")
+
+
+def _headers(key: str | None, owner_id: str | None) -> httpx.Headers:
+    headers = httpx.Headers({"User-Agent": f"tasks-server-client/{__version__}", "Accept": "application/json"})
+    if key is not None:
+        headers["Authorization"] = f"Bearer {key}"
+    if owner_id is not None:
+        headers["X-Tasks-Owner-Id"] = owner_id
+    return headers
+
+
+def _sent(http: httpx.Client | httpx.AsyncClient, url: str, request: Request[Any]) -> httpx.Request:
+    return http.build_request(
+        request.route.method, url + request.target, content=request.content, headers=request.headers
+    )
+
+
+def _answer(response: httpx.Response) -> Answer:
+    return Answer(response.status_code, response.headers, response.content)
+
+
+def _lost(error: httpx.RequestError) -> Lost:
+    return Lost(error, sent=not isinstance(error, _NEVER_SENT))
+
+
+class Client(Groups[Player], Player):
+    """Speaks to a Tasks Server. Threads may share one; `close` it, or use it in a `with`.
+
+    `key`: an owner's key, or the admin key; then `owner_id` says for whom it acts. `timeout`: seconds that each try may
+    wait for the server. `transport`, `sleep`, `monotonic` and `random` are there for tests.
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        key: str | None = None,
+        *,
+        owner_id: str | None = None,
+        timeout: float = 10.0,
+        retries: Retries = Retries(),  # noqa: B008 # frozen
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], object] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+        random: Callable[[], float] = chance.random,
+    ) -> None:
+        self.url = _base(url)
+        self.core = Core(retries, monotonic, random)
+        self._sleep = sleep
+        self._http = httpx.Client(headers=_headers(key, owner_id), timeout=timeout, transport=transport)
+        self._make_groups(self)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.url!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes its connections."""
+        self._http.close()
+
+    def play(self, script: Script[T]) -> T:
+        """Does what a script says, and gives what it ends with."""
+        reply: Reply = None
+        while True:
+            try:
+                step = script.send(reply)
+            except StopIteration as ended:
+                result: T = ended.value
+                return result
+            reply = self._take(step)
+
+    def _take(self, step: Request[Any] | Rest) -> Reply:
+        if isinstance(step, Rest):
+            self._sleep(step.seconds)
+            return None
+        try:
+            return _answer(self._http.send(_sent(self._http, self.url, step)))
+        except httpx.RequestError as error:
+            return _lost(error)
+
+
+class AsyncClient(Groups[AsyncPlayer], AsyncPlayer):
+    """The same for asyncio: every method is awaited, lists are gone through by `async for`."""
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        key: str | None = None,
+        *,
+        owner_id: str | None = None,
+        timeout: float = 10.0,
+        retries: Retries = Retries(),  # noqa: B008 # frozen
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+        random: Callable[[], float] = chance.random,
+    ) -> None:
+        self.url = _base(url)
+        self.core = Core(retries, monotonic, random)
+        self._sleep = sleep
+        self._http = httpx.AsyncClient(headers=_headers(key, owner_id), timeout=timeout, transport=transport)
+        self._make_groups(self)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.url!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes its connections."""
+        await self._http.aclose()
+
+    async def play(self, script: Script[T]) -> T:
+        """Does what a script says, and gives what it ends with."""
+        reply: Reply = None
+        while True:
+            try:
+                step = script.send(reply)
+            except StopIteration as ended:
+                result: T = ended.value
+                return result
+            reply = await self._take(step)
+
+    async def _take(self, step: Request[Any] | Rest) -> Reply:
+        if isinstance(step, Rest):
+            await self._sleep(step.seconds)
+            return None
+        try:
+            return _answer(await self._http.send(_sent(self._http, self.url, step)))
+        except httpx.RequestError as error:
+            return _lost(error)

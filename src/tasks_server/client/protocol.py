@@ -1,0 +1,235 @@
+"""What is sent, what its answer means, and when it is sent again: all of it without I/O.
+
+A script yields what is to be done next, a `Request` to send or a `Rest` to take, and gets the answer to it; the two
+clients play the same scripts.
+"""
+
+import itertools
+import re
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar, cast
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from tasks_server.client.errors import BY_STATUS, ConnectionFailed, FieldFault, Problem, TasksError
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+Item = TypeVar("Item")
+
+_JSON: Final = {"Content-Type": "application/json"}
+_HARMLESS_TWICE: Final = ("GET", "PUT", "DELETE")
+_PASSING: Final = (429, 502, 503, 504)
+_NOT_DONE: Final = ("throttled", "store_unavailable", "store_busy")
+"""Codes by which the server says that nothing was done."""
+_NEXT: Final = re.compile(r'<[^>?]*\?([^>]*)>\s*;\s*rel="?next"?')
+_DETAIL_LENGTH_MAX: Final = 200
+
+
+@dataclass(frozen=True)
+class Retries:
+    """When to try again what failed for now: a connection that broke, 429, 502, 503, 504. The waits double from `first`
+    to `longest`, each shortened by chance; a `Retry-After` comes first. All in seconds. No try begins later than
+    `deadline` after the first; 0: there is but one.
+    """
+
+    deadline: float = 60.0
+    first: float = 0.1
+    longest: float = 5.0
+
+    def wait(self, number: int, retry_after: float | None, random: float) -> float:
+        """Seconds to wait after failure `number`, counted from 0; `random` is from 0 to 1."""
+        if retry_after is not None:
+            return retry_after + self.first * random
+        return min(self.longest, self.first * 2.0 ** min(number, 30)) * random
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back. The names of `headers` are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Lost:
+    """No answer came. `sent`: whether the request may have arrived."""
+
+    cause: Exception
+    sent: bool
+
+
+Reply: TypeAlias = Answer | Lost | None
+
+
+@dataclass(frozen=True)
+class Rest:
+    """Seconds to let pass."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Route(Generic[T]):
+    """One method of one path of the API, and the type of its answer. `harmless_twice`: whether asking twice does the
+    same as asking once, and is answered the same; by default where HTTP says so.
+    """
+
+    method: str
+    path: str
+    answer: type[T]
+    harmless_twice: bool | None = None
+
+    def request(
+        self, *names: str, query: Mapping[str, object] | None = None, body: object = msgspec.UNSET
+    ) -> "Request[T]":
+        """A request, with `names` in the places of the path. Of `query`, None is left out."""
+        for name in names:
+            if not name:
+                raise ValueError(f"a name in {self.path} is empty")
+        places = iter(names)
+        path = re.sub(r"\{\w+\}", lambda _: quote(next(places), safe=""), self.path)
+        given = {name: _word(value) for name, value in (query or {}).items() if value is not None}
+        has_body = body is not msgspec.UNSET
+        harmless = self.method in _HARMLESS_TWICE if self.harmless_twice is None else self.harmless_twice
+        return Request(
+            self,
+            path,
+            urlencode(given),
+            msgspec.json.encode(body) if has_body else None,
+            _JSON if has_body else {},
+            harmless,
+        )
+
+
+def _word(value: object) -> str:
+    """A value of a query."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, str) else ",".join(value) if isinstance(value, list | tuple) else str(value)
+
+
+@dataclass(frozen=True)
+class Request(Generic[T]):
+    """A request that is ready to be sent, once or again."""
+
+    route: Route[T]
+    path: str
+    query: str
+    content: bytes | None = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    harmless_twice: bool
+
+    def keyed(self, key: str) -> "Request[T]":
+        """The same under an Idempotency-Key, which makes it harmless to send twice."""
+        return replace(self, headers={**self.headers, "Idempotency-Key": key}, harmless_twice=True)
+
+    @property
+    def target(self) -> str:
+        """Path and query."""
+        return f"{self.path}?{self.query}" if self.query else self.path
+
+    def read(self, answer: Answer) -> T:
+        """What an answer says. Raises `TasksError` for one that is not of this API."""
+        if self.route.answer is type(None):
+            return None
+        if self.route.answer is str:
+            return cast(T, answer.body.decode("utf-8", "replace"))
+        try:
+            return msgspec.json.decode(answer.body, type=self.route.answer)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            detail = f"the answer is not what {self.route.method} {self.route.path} answers: {error}"
+            raise TasksError(_problem(answer, "answer_unreadable", detail)) from error
+
+    def script(self, core: "Core") -> "Script[T]":
+        """Sends it until there is an answer that counts."""
+        answer = yield from core.exchange(self)
+        return self.read(answer)
+
+    def page(self, core: "Core") -> "Script[tuple[T, Request[T] | None]]":
+        """Sends it; gives the page and the request for the next one."""
+        answer = yield from core.exchange(self)
+        following = _NEXT.search(answer.headers.get("link", ""))
+        return self.read(answer), replace(self, query=following[1]) if following else None
+
+
+Script: TypeAlias = Generator[Request[Any] | Rest, Reply, T]
+
+
+class Procedure(Protocol[T_co]):
+    """What a method of a client does."""
+
+    def script(self, core: "Core") -> Script[T_co]: ...
+
+
+@dataclass(frozen=True)
+class Core:
+    """What both clients have in common. `monotonic` counts seconds, `random` gives from 0 to 1."""
+
+    retries: Retries
+    monotonic: Callable[[], float]
+    random: Callable[[], float]
+
+    def exchange(self, request: Request[Any]) -> Script[Answer]:
+        """Sends a request, again where that may help and cannot harm. Raises `TasksError`."""
+        ends_at = self.monotonic() + self.retries.deadline
+        doubt = False
+        for number in itertools.count():
+            reply = yield request
+            assert reply is not None, "a request gets a reply"
+            if isinstance(reply, Answer) and reply.status < 300:
+                return reply
+            if doubt and isinstance(reply, Answer) and request.route.method == "DELETE" and reply.status == 404:
+                return reply  # gone since the try whose answer was lost
+            error = error_of(reply)
+            passing = isinstance(error, ConnectionFailed) or error.status in _PASSING
+            again = passing and (request.harmless_twice or not error.uncertain)
+            doubt = error.uncertain = request.route.method != "GET" and (doubt or error.uncertain)
+            wait = self.retries.wait(number, error.retry_after, self.random())
+            if not again or self.monotonic() + wait > ends_at:
+                raise error from (reply.cause if isinstance(reply, Lost) else None)
+            yield Rest(wait)
+        raise AssertionError("the loop has no end of its own")
+
+
+def error_of(reply: Answer | Lost) -> TasksError:
+    """The error that an answer tells, or that there was none."""
+    if isinstance(reply, Lost):
+        said = str(reply.cause) or type(reply.cause).__name__
+        failed = ConnectionFailed(Problem(code="connection_failed", detail=said))
+        failed.uncertain = reply.sent
+        return failed
+    error = BY_STATUS.get(reply.status, TasksError)(_problem(reply))
+    error.uncertain = reply.status >= 500 and error.code not in _NOT_DONE
+    return error
+
+
+class _Told(msgspec.Struct):
+    """What of an error's body is read."""
+
+    code: str
+    detail: str = ""
+    errors: tuple[FieldFault, ...] = ()
+
+
+def _problem(answer: Answer, code: str = "", detail: str = "") -> Problem:
+    """What an answer says is wrong; of one that is not this API's, its status and how it begins."""
+    told = _Told(code, detail)
+    if not code:
+        try:
+            told = msgspec.json.decode(answer.body, type=_Told)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            told = _Told("unknown", answer.body[:_DETAIL_LENGTH_MAX].decode("utf-8", "replace"))
+    after = answer.headers.get("retry-after", "")
+    return Problem(
+        status=answer.status,
+        code=told.code,
+        detail=told.detail,
+        errors=told.errors,
+        request_id=answer.headers.get("x-request-id"),
+        retry_after=float(after) if after.isascii() and after.isdigit() else None,
+    )

@@ -1,0 +1,190 @@
+"""Every method over the real API, in this process."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from tasks_server.client import (
+    AsyncClient,
+    Conflict,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    Refused,
+    Retries,
+    Unauthorized,
+)
+from tasks_server.clock import ManualClock
+from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tests.api.conftest import ADMIN_KEY, Api, worked
+
+URL = "https://target.test/hook"
+
+
+class Door:
+    """The API of this process."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+
+    def client(self, key: str | None = None, **options: Any) -> AsyncClient:
+        transport = httpx.ASGITransport(self.api.app)  # type: ignore[arg-type]
+        return AsyncClient("http://api.test", key, transport=transport, retries=Retries(deadline=0.0), **options)
+
+
+@pytest.fixture
+def door(api: Api) -> Door:
+    return Door(api)
+
+
+@pytest.fixture
+async def client(door: Door) -> AsyncClient:
+    async with door.client() as stranger:
+        return door.client((await stranger.owners.register("small-shop")).key)
+
+
+async def test_the_life_of_a_task(client: AsyncClient, api: Api, clock: ManualClock) -> None:
+    task = await client.tasks.register(url=URL, delay="1h", metadata={"order": "7"}, lane="mails", priority=3)
+    assert (task.state, task.metadata, task.is_final) == ("RUNNING", {"order": "7"}, False)
+    assert task.estimate_execution_at == clock.now() + 3_600_000
+    shown = await client.tasks.get(task.id)
+    assert (shown.phase, shown.lane, shown.priority) == ("scheduled", "mails", 3)
+    edited = await client.tasks.edit(task.id, at=datetime.fromtimestamp(clock.now() / 1_000 + 60, UTC), retry=2)
+    assert edited.estimate_execution_at == clock.now() + 60_000
+    spec = await client.tasks.config(task.id)
+    assert spec.http_request is not None
+    assert (spec.http_request["method"], spec.config["retry"]) == ("POST", 2)
+    await client.tasks.pause(task.id)
+    assert (await client.tasks.get(task.id)).state == "PAUSED"
+    assert (await client.tasks.resume(task.id)).phase == "scheduled"
+    await client.tasks.execute(task.id)
+    assert await worked(api.store, clock, Outcome(OutcomeKind.SUCCESS, 200, response=b"\xffthanks")) == 1
+    done = await client.tasks.wait(task.id)
+    assert (done.state, done.status_code, done.response, done.is_final) == ("SUCCESS", 200, b"\xffthanks", True)
+    (attempt,) = await client.tasks.attempts(task.id)
+    assert (attempt.number, attempt.outcome, attempt.status_code) == (1, "success", 200)
+    assert (await client.tasks.timeline(task.id))[0].event == "registered"
+    assert (await client.tasks.retry(task.id)).phase == "available"
+    await client.tasks.revoke(task.id)
+    await client.tasks.delete(task.id)
+    with pytest.raises(NotFound) as told:
+        await client.tasks.get(task.id)
+    assert told.value.code == "task_not_found"
+    assert told.value.request_id
+
+
+async def test_the_same_key_makes_one_task(client: AsyncClient) -> None:
+    first = await client.tasks.register(url=URL, delay="1h", idempotency_key="order-7")
+    again = await client.tasks.register(url=URL, delay="1h", idempotency_key="order-7")
+    assert again.id == first.id
+    with pytest.raises(Conflict):
+        await client.tasks.register(url=URL, delay="2h", idempotency_key="order-7")
+    assert (await client.tasks.register(url=URL, delay="1h")).id != first.id
+
+
+async def test_lists_go_from_page_to_page(client: AsyncClient) -> None:
+    batch = await client.tasks.register_batch({"url": URL, "delay": "1h", "lane": f"l{n % 2}"} for n in range(7))
+    assert len(batch.tasks) == 7
+    listed = [task.id async for task in client.tasks.list(page_size=3)]
+    assert listed == [task.id for task in batch.tasks]
+    backwards = [task.id async for task in client.tasks.list(page_size=2, sort="desc", order="createdAt", lane="l1")]
+    assert backwards == [task.id for task in reversed(batch.tasks[1::2])]
+    assert [task async for task in client.tasks.list(state=["ERROR", "REVOKED"])] == []
+
+
+async def test_waiting_ends_with_the_time_for_it(door: Door, client: AsyncClient) -> None:
+    task = await client.tasks.register(url=URL, delay="1h")
+    now = 0.0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    client._sleep = sleep
+    object.__setattr__(client.core, "monotonic", lambda: now)
+    with pytest.raises(TimeoutError, match="is scheduled after 5 s"):
+        await client.tasks.wait(task.id, timedelta(seconds=5))
+    assert now == 5.0
+
+
+async def test_the_life_of_a_schedule(client: AsyncClient) -> None:
+    made = await client.schedules.create("daily", cron="@daily", timezone="Europe/Rome", task={"url": URL, "retry": 1})
+    assert (made.name, made.cron, made.state, made.task.config["retry"]) == ("daily", "@daily", "active", 1)
+    put = await client.schedules.put("hourly", every=timedelta(hours=1), overlap="skip", task={"url": URL})
+    assert (put.every, put.overlap) == (3_600_000, "skip")
+    assert [each.name async for each in client.schedules.list(page_size=1)] == ["daily", "hourly"]
+    assert (await client.schedules.edit("hourly", name="often", every="5m", max_runs=9)).every == 300_000
+    assert (await client.schedules.pause("often")).state == "paused"
+    assert (await client.schedules.resume(put.id)).state == "active"
+    assert len((await client.schedules.preview("often", 3)).times) == 3
+    task = await client.schedules.run("often")
+    shown = await client.tasks.get(task.id)
+    assert shown.schedule is not None
+    assert shown.schedule.id == put.id
+    assert (await client.schedules.get("often")).runs == 0
+    await client.schedules.delete("often")
+    with pytest.raises(Conflict):
+        await client.schedules.create("daily", cron="@daily", task={"url": URL})
+
+
+async def test_the_life_of_an_owner(door: Door) -> None:
+    async with door.client(ADMIN_KEY) as admin:
+        owner = await admin.owners.register("big-shop", tasks_in_queue_limit=5)
+        assert owner.key not in repr(owner)
+        assert "key=***" in repr(owner)
+        assert (await admin.owners.edit("big-shop", tasks_in_queue_limit=1)).tasks_in_queue_limit == 1
+    async with door.client(owner.key) as client:
+        second = await client.owners.add_key("big-shop")
+        assert second.key not in repr(second)
+        assert {key.key_id for key in (await client.owners.get("big-shop")).keys} == {owner.key_id, second.key_id}
+        await client.owners.delete_key("big-shop", second.key_id)
+        (secret,) = (await client.owners.signing("big-shop")).secrets
+        rotated = await client.owners.rotate_signing("big-shop", overlap=timedelta(hours=1))
+        assert secret.secret
+        assert secret.secret not in repr(rotated)
+        assert [each.id for each in rotated.secrets][1:] == [secret.id]
+        assert len((await client.owners.rotate_signing("big-shop")).secrets) == 2
+        assert not (await client.owners.edit_signing("big-shop", enabled=False)).enabled
+        task = await client.tasks.register(url=URL, delay="1h")
+        with pytest.raises(Refused) as full:
+            await client.tasks.register(url=URL)
+        assert full.value.code == "queue_full"
+        await client.tasks.delete(task.id)
+        await client.owners.delete("big-shop")
+        with pytest.raises(Unauthorized):
+            await client.owners.get("big-shop")
+
+
+async def test_the_operator_acts_for_an_owner(door: Door) -> None:
+    async with door.client(ADMIN_KEY) as admin:
+        owner = await admin.owners.register("big-shop")
+        with pytest.raises(Forbidden):
+            await admin.tasks.register(url=URL)
+    async with door.client(ADMIN_KEY, owner_id=owner.id) as acting:
+        await acting.tasks.register(url=URL)
+    async with door.client(owner.key) as client:
+        assert len([task async for task in client.tasks.list()]) == 1
+
+
+async def test_every_fault_is_told(client: AsyncClient) -> None:
+    with pytest.raises(InvalidRequest) as told:
+        await client.tasks.register(url="ftp://target.test", retry=-1, lane="")
+    assert {fault.field for fault in told.value.errors} == {"httpRequest.url", "config.retry", "config.lane"}
+
+
+async def test_the_server_is_well(door: Door) -> None:
+    async with door.client() as stranger:
+        assert await stranger.monitor.status() == "OK"
+
+
+def test_the_client_loads_nothing_of_the_server() -> None:
+    loaded = "import sys, tasks_server.client; print(*sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    modules = set(ended.stdout.split())
+    ours = {name for name in modules if name.startswith("tasks_server")}
+    assert {name for name in ours if not name.startswith("tasks_server.client")} == {"tasks_server"}
+    assert modules & {"apsw", "granian", "psycopg", "pycurl", "starlette", "typer", "uvloop", "cryptography"} == set()

@@ -1,0 +1,142 @@
+"""What the client makes of Python's values: names, milliseconds, and what does not go together."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks_server.client.bodies import millis, schedule_body, schedule_patch, task_body, task_patch
+from tasks_server.client.calls import tasks
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+AT = datetime(2030, 1, 31, 12, 0, 0, 500, tzinfo=timezone(timedelta(hours=1)))
+AT_MS = 1_896_087_600_001  # half a millisecond is rounded up
+
+
+@dataclass
+class Order:
+    id: int
+    at: datetime
+
+
+def test_short_forms_become_fields_of_the_api() -> None:
+    body = task_body(
+        {
+            "url": "https://target.test/",
+            "query": {"a": "1"},
+            "headers": {"X-Shop": "7"},
+            "data": {"order": 7},
+            "delay": timedelta(minutes=1),
+            "retry": 5,
+            "timeout": "5s",
+            "priority": 9,
+            "lane": "mails",
+            "metadata": {"order": "7"},
+            "config": {"retryInterval": timedelta(seconds=2), "keepAliveDuration": timedelta(seconds=5)},
+        }
+    )
+    assert body == {
+        "httpRequest": {
+            "url": "https://target.test/",
+            "method": "POST",
+            "query": {"a": "1"},
+            "headers": {"X-Shop": "7"},
+            "data": {"order": 7},
+        },
+        "config": {
+            "executionDelay": 60_000,
+            "retry": 5,
+            "timeout": "5s",
+            "priority": 9,
+            "lane": "mails",
+            "retryInterval": 2_000,
+            "keepAliveDuration": 5,
+        },
+        "metadata": {"order": "7"},
+    }
+
+
+def test_handlers_have_a_name_and_a_payload() -> None:
+    assert task_body({"handler": "send-email"}) == {"handler": {"name": "send-email"}}
+    assert task_body({"handler": "send-email", "payload": None, "at": AT}) == {
+        "handler": {"name": "send-email", "payload": None},
+        "config": {"executeAt": AT_MS},
+    }
+
+
+def test_a_whole_request_is_sent_as_it_is() -> None:
+    assert task_body({"http_request": {"url": "https://target.test/", "method": "GET"}}) == {
+        "httpRequest": {"url": "https://target.test/", "method": "GET"}
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, "a url, an http_request or a handler"),
+        ({"payload": 7, "url": "https://target.test/"}, "one of them"),
+        ({"url": "https://target.test/", "handler": "send"}, "one of them"),
+        ({"url": "https://target.test/", "http_request": {}}, "put url into it"),
+        ({"url": "https://target.test/", "delay": 1, "config": {"executionDelay": 2}}, "given twice.*executionDelay"),
+        ({"url": "https://target.test/", "dely": 1}, "unknown: dely; there are url, method"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(fields: Any, said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        task_body(fields)
+
+
+def test_a_change_names_no_more_than_it_changes() -> None:
+    assert task_patch({"url": "https://target.test/"}) == {"httpRequest": {"url": "https://target.test/"}}
+    assert task_patch({"payload": 7}) == {"handler": {"payload": 7}}
+    assert task_patch({"config": {"retryAt": None}, "metadata": None}) == {
+        "config": {"retryAt": None},
+        "metadata": None,
+    }
+    assert task_patch({"config": None}) == {"config": None}
+    assert schedule_patch({"task": {"retry": 5}, "end_at": None}) == {"task": {"config": {"retry": 5}}, "endAt": None}
+
+
+def test_schedules_have_times_too() -> None:
+    body = schedule_body(
+        {"every": timedelta(minutes=15), "start_at": AT, "max_runs": 3, "task": {"url": "https://target.test/"}},
+        "daily",
+    )
+    assert body == {
+        "name": "daily",
+        "every": 900_000,
+        "startAt": AT_MS,
+        "maxRuns": 3,
+        "task": {"httpRequest": {"url": "https://target.test/", "method": "POST"}},
+    }
+
+
+def test_a_datetime_without_a_zone_is_no_instant() -> None:
+    with pytest.raises(ValueError, match="no time zone"):
+        millis(datetime(2030, 1, 1))
+
+
+@given(st.datetimes(timezones=st.timezones()))
+def test_instants_are_exact_and_never_early(at: datetime) -> None:
+    since = millis(at) * timedelta(milliseconds=1) - (at - EPOCH)
+    assert timedelta(0) <= since < timedelta(milliseconds=1)
+
+
+def test_data_is_whatever_has_a_form_in_json() -> None:
+    """Times in data are the target's affair: they are sent as text."""
+    request = tasks.register(url="https://target.test/", data=Order(7, AT))
+    assert request.content is not None
+    sent = msgspec.json.decode(request.content)["httpRequest"]["data"]
+    assert sent == {"id": 7, "at": "2030-01-31T12:00:00.000500+01:00"}
+
+
+def test_names_in_paths_and_queries_are_escaped() -> None:
+    assert tasks.get("a/b c?").target == "/v1/queues/a%2Fb%20c%3F"
+    listed = tasks.list_(state=["ERROR", "REVOKED"], metadata={"a[b]": "x&y"}, page_size=5)
+    assert listed.target == "/v1/queues?limit=5&state=ERROR%2CREVOKED&metadata.a%5Bb%5D=x%26y"
+    with pytest.raises(ValueError, match="is empty"):
+        tasks.get("")

@@ -1,0 +1,279 @@
+"""What is sent again and what is not, by a scripted server: the same for both clients."""
+
+import logging
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from tasks_server.client import (
+    Conflict,
+    ConnectionFailed,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    Refused,
+    Retries,
+    TasksError,
+    Throttled,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+)
+from tests.client.scripted import DETAIL, KEY, TASK, Ask, Script, json, problem
+
+
+def register(client: Any) -> Any:
+    return client.tasks.register(url="https://target.test/")
+
+
+def register_batch(client: Any) -> Any:
+    return client.tasks.register_batch([{"url": "https://target.test/"}])
+
+
+def show(client: Any) -> Any:
+    return client.tasks.get("T" * 24)
+
+
+NEVER_SENT = [httpx.ConnectError("refused"), httpx.ConnectTimeout("late"), httpx.PoolTimeout("full")]
+PERHAPS_SENT = [httpx.ReadError("reset"), httpx.ReadTimeout("late"), httpx.RemoteProtocolError("closed")]
+PASSING = [problem(429, "throttled"), problem(503, "store_unavailable"), problem(503, "store_busy")]
+DOUBTFUL = [httpx.Response(502), problem(503, "store_outcome_unknown"), httpx.Response(503), httpx.Response(504)]
+
+
+@pytest.mark.parametrize("outcome", [*NEVER_SENT, *PERHAPS_SENT, *PASSING, *DOUBTFUL], ids=str)
+@pytest.mark.parametrize(("asked", "answer"), [(register, TASK), (show, DETAIL)])
+def test_what_passes_is_asked_again(ask: Ask, outcome: Any, asked: Callable[[Any], Any], answer: Any) -> None:
+    script = Script([outcome, json(200, answer)])
+    assert ask(script, asked).id == "T" * 24
+    assert len(script.requests) == 2
+    assert len(script.slept) == 1
+
+
+def test_a_registration_has_one_key_over_its_retries_and_each_has_its_own(ask: Ask) -> None:
+    script = Script([httpx.ReadError("reset"), httpx.Response(502), json(201, TASK), json(201, TASK)])
+    ask(script, register)
+    ask(script, register)
+    *first, second = [request.headers["idempotency-key"] for request in script.requests]
+    assert len(first) == 3
+    assert len(set(first)) == 1
+    assert second != first[0]
+    assert len({request.content for request in script.requests[:3]}) == 1
+
+
+def test_a_key_of_the_business_is_sent_as_it_is(ask: Ask) -> None:
+    script = Script([json(201, TASK)])
+    ask(script, lambda client: client.tasks.register(url="https://target.test/", idempotency_key="order-7"))
+    assert script.requests[0].headers["idempotency-key"] == "order-7"
+
+
+@pytest.mark.parametrize("outcome", [*NEVER_SENT, *PASSING], ids=str)
+def test_a_batch_is_sent_again_where_it_was_not_done(ask: Ask, outcome: Any) -> None:
+    script = Script([outcome, json(201, {"tasks": [TASK]})])
+    assert [task.id for task in ask(script, register_batch).tasks] == ["T" * 24]
+    assert "idempotency-key" not in script.requests[0].headers
+
+
+@pytest.mark.parametrize("outcome", [*PERHAPS_SENT, *DOUBTFUL], ids=str)
+@pytest.mark.parametrize(
+    "asked",
+    [
+        register_batch,
+        lambda client: client.tasks.pause("T" * 24),
+        lambda client: client.tasks.execute("T" * 24),
+        lambda client: client.tasks.retry("T" * 24),
+        lambda client: client.tasks.edit("T" * 24, retry=1),
+        lambda client: client.schedules.run("daily"),
+        lambda client: client.schedules.create("daily", every="1d", task={"url": "https://target.test/"}),
+        lambda client: client.owners.register("small-shop"),
+        lambda client: client.owners.delete("small-shop"),
+        lambda client: client.owners.add_key("small-shop"),
+    ],
+    ids=["batch", "pause", "execute", "retry", "edit", "run", "create", "owner", "no_owner", "key"],
+)
+def test_what_may_have_been_done_is_not_done_twice(ask: Ask, outcome: Any, asked: Callable[[Any], Any]) -> None:
+    script = Script([outcome])
+    with pytest.raises(TasksError) as told:
+        ask(script, asked)
+    assert told.value.uncertain
+    assert "it may have been done nevertheless" in str(told.value)
+    assert script.slept == []
+
+
+def test_what_is_gone_on_the_second_try_was_deleted_by_the_first(ask: Ask) -> None:
+    script = Script([httpx.ReadError("reset"), problem(404, "task_not_found")])
+    assert ask(script, lambda client: client.tasks.delete("T" * 24)) is None
+    for harmless in (problem(503, "store_busy"), httpx.ConnectError("refused")):
+        script = Script([harmless, problem(404, "task_not_found")])
+        with pytest.raises(NotFound):
+            ask(script, lambda client: client.tasks.delete("T" * 24))
+
+
+def test_waits_double_up_to_the_longest_and_are_shortened_by_chance(ask: Ask) -> None:
+    failures = [httpx.ConnectError("refused") for _ in range(6)]
+    script = Script([*failures, json(201, TASK)], Retries(first=0.5, longest=5.0))
+    ask(script, register)
+    assert script.slept == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
+    script = Script([*failures[:2], json(201, TASK)], Retries(first=0.5, longest=5.0), chance=0.25)
+    ask(script, register)
+    assert script.slept == [0.125, 0.25]
+
+
+def test_retry_after_comes_first(ask: Ask) -> None:
+    script = Script([problem(429, "throttled", **{"retry-after": "7"}), json(201, TASK)], Retries(first=0.5))
+    ask(script, register)
+    assert script.slept == [7.5]  # never before, and not all at the same instant
+    odd = problem(503, "store_busy", **{"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"})
+    script = Script([odd, json(201, TASK)], Retries(first=0.5))
+    ask(script, register)
+    assert script.slept == [0.5]
+
+
+def test_no_try_begins_after_the_deadline(ask: Ask) -> None:
+    script = Script([httpx.ConnectError("refused") for _ in range(9)], Retries(deadline=3.0, first=1.0))
+    with pytest.raises(ConnectionFailed) as told:
+        ask(script, register)
+    assert script.slept == [1.0, 2.0]
+    assert len(script.requests) == 3
+    assert not told.value.uncertain
+    assert isinstance(told.value.__cause__, httpx.ConnectError)
+    script = Script([problem(429, "throttled", **{"retry-after": "4"})], Retries(deadline=3.0))
+    with pytest.raises(Throttled) as throttled:
+        ask(script, register)
+    assert throttled.value.retry_after == 4.0
+    script = Script([httpx.ConnectError("refused")], Retries(deadline=0.0))
+    with pytest.raises(ConnectionFailed):
+        ask(script, register)
+
+
+def test_what_was_in_doubt_once_stays_in_doubt(ask: Ask) -> None:
+    """The last try was never sent, but an earlier one may have been carried out."""
+    script = Script([httpx.ReadError("reset"), httpx.ConnectError("refused")], Retries(deadline=0.1))
+    with pytest.raises(ConnectionFailed) as told:
+        ask(script, register)
+    assert told.value.uncertain
+
+
+def test_nothing_is_in_doubt_where_nothing_is_changed(ask: Ask) -> None:
+    script = Script([httpx.ReadError("reset")], Retries(deadline=0.0))
+    with pytest.raises(ConnectionFailed) as told:
+        ask(script, show)
+    assert not told.value.uncertain
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "code"),
+    [
+        (400, InvalidRequest, "invalid_request"),
+        (401, Unauthorized, "key_invalid"),
+        (403, Forbidden, "owner_unknown"),
+        (404, NotFound, "task_not_found"),
+        (409, Conflict, "idempotency_key_reused"),
+        (413, TooLarge, "body_too_large"),
+        (422, Refused, "queue_full"),
+        (500, TasksError, "internal_error"),
+    ],
+)
+def test_what_lasts_is_raised_at_once(ask: Ask, status: int, kind: type[TasksError], code: str) -> None:
+    script = Script([problem(status, code)])
+    with pytest.raises(TasksError) as told:
+        ask(script, register)
+    error = told.value
+    assert type(error) is kind
+    assert (error.status, error.code, error.detail, error.request_id) == (status, code, f"it is {code}", "r-1")
+    assert error.uncertain is (status == 500)
+    assert script.slept == []
+
+
+def test_an_error_names_every_field_that_is_wrong(ask: Ask) -> None:
+    faults = [
+        {"field": "config.retry", "message": "must be at least 0", "given": -1, "allowed": "0.."},
+        {"field": "url", "message": "x"},
+    ]
+    script = Script([json(400, {"code": "invalid_request", "detail": "2 faults", "errors": faults})])
+    with pytest.raises(InvalidRequest) as told:
+        ask(script, register)
+    assert [(fault.field, fault.given) for fault in told.value.errors] == [("config.retry", -1), ("url", None)]
+    assert str(told.value) == "400 invalid_request: 2 faults; config.retry must be at least 0; url x"
+
+
+@pytest.mark.parametrize("body", [b"<html>Bad gateway</html>", b"\xff", b"[]", b""])
+def test_errors_of_others_on_the_way_are_told_as_they_are(ask: Ask, body: bytes) -> None:
+    script = Script([httpx.Response(403, content=body)])
+    with pytest.raises(Forbidden) as told:
+        ask(script, register)
+    assert told.value.code == "unknown"
+    assert told.value.detail == body.decode("utf-8", "replace")
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(200, content=b"hello"), json(200, {"id": 7})])
+def test_an_answer_that_is_none_of_the_api(ask: Ask, answer: httpx.Response) -> None:
+    script = Script([answer])
+    with pytest.raises(TasksError, match="answer_unreadable") as told:
+        ask(script, show)
+    assert told.value.status == 200
+
+
+def test_a_redirect_is_no_success(ask: Ask) -> None:
+    script = Script([httpx.Response(302, headers={"location": "https://elsewhere.test/"})])
+    with pytest.raises(TasksError) as told:
+        ask(script, register)
+    assert told.value.status == 302
+    assert len(script.requests) == 1
+
+
+def test_what_newer_servers_say_is_left_out(ask: Ask) -> None:
+    assert ask(Script([json(200, DETAIL | {"mood": "fine"})]), show).phase == "scheduled"
+
+
+def test_errors_travel_between_processes(ask: Ask) -> None:
+    with pytest.raises(TasksError) as told:
+        ask(Script([httpx.Response(500)]), register)
+    again = pickle.loads(pickle.dumps(told.value))
+    assert (again.status, again.uncertain, str(again)) == (500, True, str(told.value))
+
+
+def test_the_key_is_sent_and_never_shown(ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    script = Script([httpx.ReadError("reset"), problem(401, "key_invalid")])
+    with pytest.raises(Unauthorized) as told:
+        ask(script, register)
+    assert {request.headers["authorization"] for request in script.requests} == {f"Bearer {KEY}"}
+    client = script.sync()
+    shown = [repr(client), str(told.value), repr(told.value), caplog.text, repr(client._http), repr(vars(client))]
+    assert [text for text in shown if KEY in text] == []
+    assert repr(client) == "Client('http://api.test')"
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("api.test", "must read http"),
+        ("ftp://api.test", "must read http"),
+        ("http://", "must read http"),
+        ("http://user:pass@api.test", "no user or password"),
+    ],
+)
+def test_an_address_that_is_none_is_refused(url: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said) as told:
+        Script([]).sync().__class__(url)
+    assert "pass@" not in str(told.value)
+
+
+def test_a_server_may_live_below_a_path(ask: Ask) -> None:
+    script = Script([json(200, DETAIL)])
+    client = script.sync()
+    client.url = "http://api.test/tasks-server"
+    client.tasks.get("T" * 24)
+    client.close()
+    assert str(script.requests[0].url) == f"http://api.test/tasks-server/v1/queues/{'T' * 24}"
+
+
+def test_statuses_that_wait_for_the_unavailable() -> None:
+    """The class of 503, which no other test lets through."""
+    script = Script([problem(503, "store_busy")], Retries(deadline=0.0))
+    with pytest.raises(Unavailable), script.sync() as client:
+        client.tasks.get("T" * 24)

@@ -1,0 +1,98 @@
+"""The methods of the client beside the routes of the API, and the table of both for the documentation."""
+
+import inspect
+from functools import cache
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from tasks_server.api.app import ApiConfig, App, create_app
+from tasks_server.client.groups import Group, Groups, Method, Pages
+from tasks_server.client.protocol import Request, Route
+from tasks_server.clock import ManualClock
+from tasks_server.store.sealing import Sealer
+from tasks_server.store.sqlite.store import SqliteStore
+from tasks_server.telemetry import Telemetry
+
+COMPOSED = {"tasks.wait": "`GET /v1/queues/{id}` until the task is over"}
+"""Methods that are made of others."""
+NOT_A_METHOD = {"GET /openapi.json": "for those who write clients"}
+"""Routes that no method asks for, and why."""
+EXTRAS: dict[str, dict[str, Any]] = {"tasks.register": {"url": "https://target.test/"}}
+"""What a method takes beside the parameters that it requires by name."""
+SAMPLES: dict[str, Any] = {"tasks": [{"url": "https://target.test/"}], "enabled": True, "tasks_in_queue_limit": 5}
+"""Values of the required parameters that are no text."""
+
+
+def groups() -> dict[str, type[Group[Any]]]:
+    """The groups by the name that a client has them under."""
+    found = {}
+    for name, hint in get_type_hints(Groups).items():
+        kind = get_origin(hint) or hint
+        assert issubclass(kind, Group)
+        found[name] = kind
+    return found
+
+
+def methods() -> dict[str, Method[..., Any] | Pages[..., Any]]:
+    """Every method, as `tasks.register`."""
+    return {
+        f"{group}.{name}": method
+        for group, kind in groups().items()
+        for name, method in vars(kind).items()
+        if isinstance(method, Method | Pages)
+    }
+
+
+@cache
+def requests() -> dict[str, Request[Any]]:
+    """What each method sends when it is asked with samples."""
+    return {name: _request(name, method) for name, method in methods().items() if name not in COMPOSED}
+
+
+def _request(name: str, method: Method[..., Any] | Pages[..., Any]) -> Request[Any]:
+    wanted = [
+        parameter.name
+        for parameter in inspect.signature(method.build).parameters.values()
+        if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
+    ]
+    sample = {each: SAMPLES.get(each, "a-sample") for each in wanted}
+    made = method.build(**sample, **EXTRAS.get(name, {}))
+    assert isinstance(made, Request), f"{name} makes no request: is it composed?"
+    return made
+
+
+def routes() -> dict[str, Any]:
+    """Every route of the API that is no page for people, as `GET /v1/queues`."""
+    return {f"{route.method} {route.path}": route for route in _app().table if not route.hidden}
+
+
+@cache
+def _app() -> App:
+    clock = ManualClock()
+    store = SqliteStore(None, Sealer(bytes(32)), clock)  # never opened: only the table is looked at
+    return create_app(store, clock=clock, telemetry=Telemetry(clock), config=ApiConfig())
+
+
+def named(route: Route[Any]) -> str:
+    return f"{route.method} {route.path}"
+
+
+def fields(kind: Any) -> Any:
+    """The fields of an answer's type by their names on the wire, down to plain values."""
+    if get_origin(kind) not in (None, Literal):
+        return [fields(part) for part in get_args(kind) if part is not type(None)]
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return {field.encode_name: fields(field.type) for field in msgspec.structs.fields(kind)}
+    return None
+
+
+def client_table() -> str:
+    """Every method of the client with the route it asks for, and what it gives."""
+    lines = ["| method | asks for | gives |", "|---|---|---|"]
+    asked = requests()
+    for name, method in methods().items():
+        route = f"`{named(asked[name].route)}`" if name in asked else COMPOSED[name]
+        text = inspect.getdoc(method.build) or ""
+        lines.append(f"| `{name}` | {route} | {' '.join(text.split())} |")
+    return "\n".join(lines)

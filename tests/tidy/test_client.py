@@ -1,0 +1,63 @@
+"""The client knows all of the API: each route, each field of each answer, each option of a task."""
+
+from typing import Any, get_type_hints
+
+import msgspec
+import pytest
+
+from tasks_server.client.bodies import camel
+from tasks_server.client.options import Config, HttpRequest, ScheduleFields, TaskFields
+from tasks_server.domain.request import HttpRequest as ServersRequest
+from tasks_server.domain.request import TaskConfig
+from tasks_server.domain.schedule_reading import ScheduleBody
+from tests.tidy.client import COMPOSED, NOT_A_METHOD, fields, methods, named, requests, routes
+
+
+def test_every_route_has_a_method() -> None:
+    asked = {named(request.route) for request in requests().values()}
+    assert set(routes()) - asked - set(NOT_A_METHOD) == set()
+    assert asked - set(routes()) == set(), "these routes are not there"
+    assert set(NOT_A_METHOD) - set(routes()) == set()
+    assert set(COMPOSED) - set(methods()) == set()
+
+
+def test_every_route_has_one_method() -> None:
+    asked = [named(request.route) for request in requests().values()]
+    assert len(asked) == len(set(asked))
+
+
+@pytest.mark.parametrize("name", requests())
+def test_answers_have_the_fields_of_the_api(name: str) -> None:
+    route = requests()[name].route
+    served: Any = routes()[named(route)].success[0].body
+    if route.answer is type(None):  # `{"status": "Done"}`, or nothing
+        assert served is None or set(fields(served)) == {"status"}
+    elif route.answer is str:
+        assert served is None
+    else:
+        assert fields(route.answer) == fields(served)
+
+
+def test_every_method_says_what_it_gives() -> None:
+    assert [name for name, method in methods().items() if not (method.build.__doc__ or "").strip().endswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    ("offered", "taken"),
+    [(HttpRequest, ServersRequest), (Config, TaskConfig)],
+    ids=["httpRequest", "config"],
+)
+def test_options_are_those_of_the_api(offered: Any, taken: type[msgspec.Struct]) -> None:
+    assert set(offered.__annotations__) == {field.encode_name for field in msgspec.structs.fields(taken)}
+
+
+def test_schedules_are_those_of_the_api() -> None:
+    offered = {camel(name) for name in ScheduleFields.__annotations__}
+    assert offered | {"name"} == {field.encode_name for field in msgspec.structs.fields(ScheduleBody)}
+
+
+def test_every_short_form_is_an_option() -> None:
+    """No name of `TaskFields` is a leftover: each is a part of the request or of the configuration, or named here."""
+    whole = {"http_request", "handler", "payload", "config", "metadata", "delay", "at"}
+    known = set(HttpRequest.__annotations__) | set(Config.__annotations__)
+    assert set(get_type_hints(TaskFields)) - whole <= known
