@@ -18,6 +18,8 @@ COMPOSED = {"tasks.wait": "`GET /v1/queues/{id}` until the task is over"}
 """Methods that are made of others."""
 NOT_A_METHOD = {"GET /openapi.json": "for those who write clients"}
 """Routes that no method asks for, and why."""
+COMING = ("/v1/lanes", "/v1/logs", "/v1/bulk", "/v1/queues/{id}/explain", "/tasks", "/monitor")
+"""Paths that the client does not know yet, and what is below them. Empty is where this list wants to be."""
 EXTRAS: dict[str, dict[str, Any]] = {"tasks.register": {"url": "https://target.test/"}}
 """What a method takes beside the parameters that it requires by name."""
 SAMPLES: dict[str, Any] = {"tasks": [{"url": "https://target.test/"}], "enabled": True, "tasks_in_queue_limit": 5}

@@ -10,12 +10,13 @@ from tasks_server.client.options import Config, HttpRequest, ScheduleFields, Tas
 from tasks_server.domain.request import HttpRequest as ServersRequest
 from tasks_server.domain.request import TaskConfig
 from tasks_server.domain.schedule_reading import ScheduleBody
-from tests.tidy.client import COMPOSED, NOT_A_METHOD, fields, methods, named, requests, routes
+from tests.tidy.client import COMING, COMPOSED, NOT_A_METHOD, fields, methods, named, requests, routes
 
 
 def test_every_route_has_a_method() -> None:
     asked = {named(request.route) for request in requests().values()}
-    assert set(routes()) - asked - set(NOT_A_METHOD) == set()
+    missing = {name for name, route in routes().items() if not route.path.startswith(COMING)}
+    assert missing - asked - set(NOT_A_METHOD) == set()
     assert asked - set(routes()) == set(), "these routes are not there"
     assert set(NOT_A_METHOD) - set(routes()) == set()
     assert set(COMPOSED) - set(methods()) == set()
