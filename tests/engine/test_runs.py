@@ -203,14 +203,14 @@ async def test_a_name_that_was_lost_after_the_claim_is_given_back(open_shop: Cal
 
 async def test_default_logs_its_payload(open_shop: Callable[..., Any]) -> None:
     shop, _ = await open_shop()
-    task_id = await shop.submit_handler(HandlerCall("default", {"hello": "w\u00f6rld"}))
+    task_id = await shop.submit_handler(HandlerCall("default", {"hello": "w\u00f6rld", "apiKey": "s3cret"}))
     assert await shop.look() == []
     await shop.settle()
     task = await shop.task(task_id)
     assert (task.state, task.status_code, task.response, task.attempt) == (State.COMPLETED, 200, None, 1)
     (line,) = [line for line in shop.lines if b"payload logged" in line]
     assert task_id.encode() in line
-    assert '{"hello":"w\u00f6rld"}'.encode() in line
+    assert '{"hello":"w\u00f6rld","apiKey":"***"}'.encode() in line
 
 
 async def test_default_does_not_run_early(open_shop: Callable[..., Any]) -> None:

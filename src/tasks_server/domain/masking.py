@@ -28,7 +28,16 @@ def shown_request(struct: HttpRequest | TaskConfig) -> dict[str, Any]:
 
 def shown_handler(call: HandlerCall) -> dict[str, Any]:
     """The handler's name and its payload, with values masked that have the name of a secret."""
-    return {"name": call.name, "payload": _shown(call.payload, secret=False)}
+    return {"name": call.name, "payload": shown_payload(call.payload)}
+
+
+def shown_payload(payload: Any) -> Any:
+    """Any JSON value, with values masked that have the name of a secret.
+
+    >>> shown_payload({"to": "a", "login": {"password": "x"}})
+    {'to': 'a', 'login': {'password': '***'}}
+    """
+    return _shown(payload, secret=False)
 
 
 def shown_config(spec: TaskSpec) -> dict[str, Any]:

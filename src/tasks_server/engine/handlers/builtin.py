@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from tasks_server.domain import masking
 from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.domain.request import HttpRequest
 from tasks_server.domain.task import handler_target
@@ -20,8 +21,8 @@ _SHOWN_CHARACTERS_MAX: Final = 2_000
 
 
 def shown_payload(payload: Any) -> str:
-    """The payload as JSON for a log line, cut off where it is long."""
-    text = msgspec.json.encode(payload).decode()
+    """The payload as JSON for a log line: secrets masked, cut off where it is long."""
+    text = msgspec.json.encode(masking.shown_payload(payload)).decode()
     return text if len(text) <= _SHOWN_CHARACTERS_MAX else f"{text[:_SHOWN_CHARACTERS_MAX]}… ({len(text)} characters)"
 
 
