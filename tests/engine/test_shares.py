@@ -20,6 +20,7 @@ GROUPS = st.lists(
 )
 SLOTS = st.builds(Slots.of, st.integers(1, 200), st.integers(1, 100))
 HELD_OWNERS = st.dictionaries(st.integers(1, 5), st.integers(1, 60), max_size=5)
+AGED = st.dictionaries(st.integers(1, 5), st.integers(0, 60), max_size=5)
 
 
 def held_of(owners: dict[int, int], target: str = "a:80") -> Held:
@@ -27,10 +28,11 @@ def held_of(owners: dict[int, int], target: str = "a:80") -> Held:
     return Held(total, owners, {target: total} if total else {})
 
 
-@given(GROUPS, SLOTS, HELD_OWNERS)
-def test_no_limit_is_passed(groups: list[Group], slots: Slots, owners: dict[int, int]) -> None:
+@given(GROUPS, SLOTS, HELD_OWNERS, AGED)
+def test_no_limit_is_passed(groups: list[Group], slots: Slots, owners: dict[int, int], aged: dict[int, int]) -> None:
     held = held_of(owners)
-    quotas = share(groups, slots, held)
+    quotas = share(groups, slots, held, aged)
+    assert len({quota.group for quota in quotas}) == len(quotas)
     assert all(quota.count > 0 for quota in quotas)
     taken = sum(quota.count for quota in quotas)
     assert taken <= max(0, slots.total - held.total)
@@ -67,6 +69,16 @@ def test_division_gives_all_that_fits_in_equal_parts(amount: int, rooms: list[in
     unfilled = [part for part, room in zip(parts, fits, strict=True) if part < room]
     most = min(unfilled, default=amount) + 1
     assert all(part <= most for part in parts)
+
+
+def test_an_owner_whose_less_urgent_tasks_have_waited_long_gives_them_a_part() -> None:
+    groups = [Group(1, lane, urgency, f"{urgency}.example:80") for lane in (1, 2) for urgency in (0, 4, 9)]
+    taken = share(groups, Slots.of(100, 100), Held(0, {}, {}), {1: 10})
+    assert {(quota.group.lane, quota.group.urgency): quota.count for quota in taken} == {
+        (1, 9): 5, (2, 9): 4, (1, 0): 41, (2, 0): 40,
+    }  # fmt: skip
+    forced = [*groups, Group(1, 1, -1, "forced.example:80")]
+    assert [quota.group.urgency for quota in share(forced, Slots.of(100, 100), Held(0, {}, {}), {1: 10})] == [-1]
 
 
 def test_one_owner_never_takes_every_slot() -> None:

@@ -149,7 +149,11 @@ class TaskConfig(ConnectionOptions, rename="camel", forbid_unknown_fields=True, 
     ] = None
     priority: Annotated[
         Annotated[int, Meta(ge=0, le=limits.PRIORITY_MAX)],
-        told("Of an owner's due tasks in a lane, those with the highest go first.", ENGINE),
+        told(
+            "Of an owner's due tasks, those with the highest go first. Where that leaves the others waiting for 15 "
+            "seconds, one place in ten is theirs.",
+            ENGINE,
+        ),
     ] = 0
     lane: Annotated[
         Key, told("The line in which the task waits: when slots are scarce, an owner's lanes share them.", ENGINE)

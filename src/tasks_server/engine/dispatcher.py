@@ -11,6 +11,7 @@ from tasks_server.domain import limits
 from tasks_server.domain.engines import Trouble
 from tasks_server.domain.errors import StoreError
 from tasks_server.domain.slots import Held, Reach, Slots
+from tasks_server.engine.ageing import Ageing
 from tasks_server.engine.executor import Executor
 from tasks_server.engine.handlers.builtin import BUILTIN_TARGETS
 from tasks_server.engine.inflight import InFlight
@@ -52,6 +53,7 @@ class Dispatcher:
         self.slots = slots
         self._clock = clock
         self._telemetry = telemetry
+        self._ageing = Ageing(clock)
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._line: Line | None = None
@@ -122,9 +124,10 @@ class Dispatcher:
             groups_after=self._groups_after,
         )
         self._freed = False
-        choice = _Choice(self.slots, self._inflight.held(), self.reach)
+        choice = _Choice(self.slots, self._inflight.held(), self.reach, self._ageing.due())
         claimed = await self._store.claim(look, choice)
         self.looked_at, self.trouble = now, None
+        self._ageing.note(choice.shown, choice.quotas)
         self._line = claimed.resume_after
         self._groups_after = claimed.groups_resume_after or _FROM_THE_FIRST
         if claimed.claims:
@@ -157,15 +160,20 @@ class Dispatcher:
 class _Choice:
     """Chooses from what one look shows, on the store's thread, from a picture of what was in flight before it."""
 
-    def __init__(self, slots: Slots, held: Held, reach: Reach) -> None:
+    def __init__(self, slots: Slots, held: Held, reach: Reach, aged: Mapping[int, int]) -> None:
         self._slots = slots
         self._held = held
         self._reach = reach
+        self._aged = aged
+        self.shown: Sequence[Group] = ()
+        """The groups that are for this engine."""
+        self.quotas: Sequence[Quota] = ()
         self.refused = False
         """Whether a group that has due tasks got no slot."""
 
     def __call__(self, groups: Sequence[Group]) -> list[Quota]:
         ours = [group for group in groups if self._reach.has(group.target)]
-        quotas = within_runs(share(ours, self._slots, self._held), self._slots, self._held)
+        quotas = within_runs(share(ours, self._slots, self._held, self._aged), self._slots, self._held)
         self.refused = len(quotas) < len(ours)
+        self.shown, self.quotas = ours, quotas
         return quotas

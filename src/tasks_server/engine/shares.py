@@ -1,19 +1,21 @@
 """Who gets the free slots: pure arithmetic over the groups that have due tasks.
 
-Owners share equally, lanes of one owner share what the owner gets, within a lane the most urgent go first and
-targets share equally. No owner and no target may fill the engine, so that a flood of one never makes another wait
-for a slot. How many tasks a group has is not known: what one cannot use comes back with the next look.
+Owners share equally, lanes of one owner share what the owner gets, the most urgent of an owner's tasks go first (and
+some of the others with them, once those have waited long: `ageing`), targets share equally. No owner and no target may
+fill the engine, so that a flood of one never makes another wait for a slot. How many tasks a group has is not known:
+what one cannot use comes back with the next look.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from tasks_server.domain.slots import Held, Slots
+from tasks_server.engine.ageing import NOBODY, turn
 from tasks_server.store.ports import Group, Quota
 
 
-def share(groups: Sequence[Group], slots: Slots, held: Held) -> list[Quota]:
-    """How many tasks to take of each group. The sum never passes the free slots, nor any limit.
+def share(groups: Sequence[Group], slots: Slots, held: Held, aged: Mapping[int, int] = NOBODY) -> list[Quota]:
+    """How many tasks to take of each group. The sum never passes the free slots, nor any limit. `aged`: see `Ageing`.
 
     >>> few = Slots(total=8, owner_max=7, target_max=8)
     >>> nothing = Held(0, {}, {})
@@ -33,7 +35,7 @@ def share(groups: Sequence[Group], slots: Slots, held: Held) -> list[Quota]:
     targets = _divide_targets(owners, by_owner, slots, held)
     quotas: list[Quota] = []
     for owner, places in zip(owners, divide(free, rooms), strict=True):
-        quotas.extend(_share_owner(by_owner[owner], places, targets[owner]))
+        quotas.extend(_share_owner(by_owner[owner], places, targets[owner], aged.get(owner)))
     return quotas
 
 
@@ -71,16 +73,25 @@ def divide(amount: int, rooms: Sequence[int]) -> list[int]:
     return parts
 
 
-def _share_owner(groups: Sequence[Group], places: int, rooms: dict[str, int]) -> list[Quota]:
-    """One owner's places, for the most urgent of its tasks. `rooms` is what each target has for this owner."""
+def _share_owner(groups: Sequence[Group], places: int, rooms: dict[str, int], had: int | None) -> list[Quota]:
+    """One owner's places, for the most urgent of its tasks and, with `had`, for others in their turn. `rooms` is what
+    each target has for this owner.
+    """
     reachable = [group for group in groups if rooms[group.target] > 0]
     if places <= 0 or not reachable:
         return []
-    most_urgent = min(group.urgency for group in reachable)
+    urgencies = sorted({group.urgency for group in reachable})
+    aged, level = turn(urgencies, places, had)
+    quotas = _share_level([group for group in reachable if group.urgency == level], aged, rooms)
+    places -= sum(quota.count for quota in quotas)
+    return [*quotas, *_share_level([group for group in reachable if group.urgency == urgencies[0]], places, rooms)]
+
+
+def _share_level(groups: Sequence[Group], places: int, rooms: dict[str, int]) -> list[Quota]:
+    """Places for tasks of one owner and one urgency: lanes share equally, and in each the targets."""
     by_lane: defaultdict[int, list[Group]] = defaultdict(list)
-    for group in reachable:
-        if group.urgency == most_urgent:
-            by_lane[group.lane].append(group)
+    for group in groups if places > 0 else ():
+        by_lane[group.lane].append(group)
     quotas = []
     for level, room in zip(by_lane.values(), divide(places, [places] * len(by_lane)), strict=True):
         parts = divide(room, [rooms[group.target] for group in level])
