@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import DEADLINE_SECONDS, Serve
+from tests.cli.conftest import DEADLINE_SECONDS, Serve, Server
 from tests.postgres.databases import Databases
 from tests.tidy.documents import ROOT
 
@@ -23,17 +23,26 @@ def blocks(section: str) -> list[str]:
 
 def test_the_first_task(serve: Serve, tmp_path: Path) -> None:
     server = serve()
-    lines = ["set -eu", *blocks("The first task"), *blocks("Again and again")]
-    script = "\n".join(lines).replace("http://127.0.0.1:9420", server.url)
-    ended = subprocess.run(
-        ["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False
-    )
+    ended = run_at(server, tmp_path, "set -eu", *blocks("The first task"), *blocks("Again and again"))
     assert ended.returncode == 0, ended.stderr
     assert '"state":"RUNNING"' in ended.stdout
     assert '"state": "SUCCESS"' in ended.stdout
     assert '"statusCode": 200' in ended.stdout
     assert '"event": "attempt_success"' in ended.stdout
     assert '"name":"heartbeat","state":"active"' in ended.stdout
+    again = run_at(server, tmp_path, *blocks("The first task"))  # not "set -e": nobody types that into a shell
+    assert again.returncode != 0
+    assert '"code":"owner_name_taken"' in again.stdout
+    assert "there is no key: the answer above says why" in again.stderr
+    assert '"state"' not in again.stdout
+
+
+def run_at(server: Server, folder: Path, *lines: str) -> "subprocess.CompletedProcess[str]":
+    """Runs these lines in a shell, with the address of this server in place of the one that they name."""
+    script = "\n".join(lines).replace("http://127.0.0.1:9420", server.url)
+    return subprocess.run(
+        ["sh", "-c", script], cwd=folder, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False
+    )
 
 
 def test_many_machines(databases: Databases, tmp_path: Path) -> None:
