@@ -31,7 +31,7 @@ class Api:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         if owner_id:
             headers["X-Tasks-Owner-Id"] = owner_id
-        transport = httpx.ASGITransport(self.app, raise_app_exceptions=True)  # type: ignore[arg-type]
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=True)
         return httpx.AsyncClient(transport=transport, base_url="http://api.test", headers=headers)
 
     async def owner(self, name: str = "small-shop") -> tuple[httpx.AsyncClient, dict[str, str]]:

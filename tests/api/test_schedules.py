@@ -188,7 +188,7 @@ class TestEgress:
 
 async def test_headers_of_the_signature_are_the_signatures(client: httpx.AsyncClient) -> None:
     call = task()
-    call["httpRequest"] |= {"headers": {"webhook-id": "x"}}  # type: ignore[operator]
+    call["httpRequest"] |= {"headers": {"webhook-id": "x"}}  # type: ignore[operator]  # `call` holds objects of any kind
     assert list(await refused(client, task=call)) == ["task.httpRequest.headers.webhook-id"]
     await made(client)
     for answer in (
@@ -203,7 +203,7 @@ async def test_headers_of_the_signature_are_the_signatures(client: httpx.AsyncCl
 
 async def test_secrets_are_masked_and_the_mask_is_not_taken_for_one(api: Api, client: httpx.AsyncClient) -> None:
     call = task()
-    call["httpRequest"] |= {  # type: ignore[operator]
+    call["httpRequest"] |= {  # type: ignore[operator]  # `call` holds objects of any kind
         "url": "https://target.test/?token=Hidden1",
         "headers": {"X-Api-Key": "Hidden2"},
         "authBasic": {"username": "me", "password": "Hidden3"},

@@ -85,9 +85,9 @@ def test_killed_processes_come_back_and_nothing_is_lost(serve: Serve) -> None:
     for role in ("engine", "api"):
         (before,) = server.pids(role)
         os.kill(before, signal.SIGKILL)
-        until(lambda role=role, before=before: server.pids(role) not in ([], [before]), f"the next {role}")  # type: ignore[misc]
+        until(lambda role=role, before=before: server.pids(role) not in ([], [before]), f"the next {role}")  # type: ignore[misc]  # a default in a lambda
         task_id = submit(server, headers, f"{server.url}/status")
-        until(lambda task_id=task_id: state(server, headers, task_id) == "SUCCESS", "the delivery")  # type: ignore[misc]
+        until(lambda task_id=task_id: state(server, headers, task_id) == "SUCCESS", "the delivery")  # type: ignore[misc]  # a default in a lambda
 
 
 def test_children_and_port_go_when_the_supervisor_is_killed(serve: Serve, data_dir: Path) -> None:

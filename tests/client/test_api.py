@@ -32,7 +32,7 @@ class Door:
         self.api = api
 
     def client(self, key: str | None = None, **options: Any) -> AsyncClient:
-        transport = httpx.ASGITransport(self.api.app)  # type: ignore[arg-type]
+        transport = httpx.ASGITransport(self.api.app)
         return AsyncClient("http://api.test", key, transport=transport, retries=Retries(deadline=0.0), **options)
 
 

@@ -26,13 +26,13 @@ def of_the_client(client: Client) -> None:
 async def of_the_async_client(client: AsyncClient) -> None:
     assert_type(await client.tasks.register(url="https://shop.test/"), Task)
     assert_type(client.tasks.list(), AsyncIterator[ListedTask])
-    client.tasks.delete("id")  # type: ignore[unused-coroutine]
+    client.tasks.delete("id")  # type: ignore[unused-coroutine]  # nobody awaits it
 
 
 def what_is_refused(client: Client) -> None:
-    client.tasks.register(ulr="https://shop.test/")  # type: ignore[call-arg]
-    client.tasks.register(url=7)  # type: ignore[arg-type]
-    client.tasks.get()  # type: ignore[call-arg]
-    client.tasks.list(state="RUNING")  # type: ignore[arg-type]
-    client.tasks.register_batch([{"url": "https://shop.test/", "dely": 5}])  # type: ignore[typeddict-unknown-key]
-    client.tasks.register(url="https://shop.test/", config={"retryBackof": "fixed"})  # type: ignore[arg-type]
+    client.tasks.register(ulr="https://shop.test/")  # type: ignore[call-arg]  # url
+    client.tasks.register(url=7)  # type: ignore[arg-type]  # a text
+    client.tasks.get()  # type: ignore[call-arg]  # of which id
+    client.tasks.list(state="RUNING")  # type: ignore[arg-type]  # RUNNING
+    client.tasks.register_batch([{"url": "https://shop.test/", "dely": 5}])  # type: ignore[typeddict-unknown-key]  # delay
+    client.tasks.register(url="https://shop.test/", config={"retryBackof": "fixed"})  # type: ignore[arg-type]  # retryBackoff

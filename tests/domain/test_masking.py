@@ -74,7 +74,7 @@ def test_no_marked_field_is_shown(kind: type[msgspec.Struct], name: str, form: A
     struct = HttpRequest("http://a.example/", "POST") if kind is HttpRequest else TaskConfig()
     setattr(struct, name, value)
     field = {field.name: field.encode_name for field in msgspec.structs.fields(kind)}[name]
-    shown = masking.shown_request(struct)  # type: ignore[arg-type]
+    shown = masking.shown_request(struct)
     assert shapes.MASK in str(shown[field])
     assert len(secrets_in(shown[field])) == len(secrets_of(value, True)) == str(shown[field]).count(shapes.MASK)
     part = "httpRequest" if kind is HttpRequest else "config"

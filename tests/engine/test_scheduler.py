@@ -60,7 +60,7 @@ async def test_what_another_has_in_hand_is_asked_for_again(clock: ManualClock) -
         async def fire(self, now: int, horizon: int, limit: int, decide: DecideFiring) -> Fired:
             return Fired()
 
-    assert 0 < await Scheduler(Taken(), clock, quiet(clock)).look() < 0.1  # type: ignore[arg-type]
+    assert 0 < await Scheduler(Taken(), clock, quiet(clock)).look() < 0.1  # type: ignore[arg-type]  # only what a look asks
 
 
 async def test_trouble_of_the_store_is_waited_out(clock: ManualClock) -> None:
@@ -78,7 +78,7 @@ async def test_trouble_of_the_store_is_waited_out(clock: ManualClock) -> None:
 
     lines: list[bytes] = []
     store = Troubled()
-    scheduler = Scheduler(store, clock, Telemetry(clock, write=lines.append))  # type: ignore[arg-type]
+    scheduler = Scheduler(store, clock, Telemetry(clock, write=lines.append))  # type: ignore[arg-type]  # only what a look asks
     running = asyncio.create_task(scheduler.run())
     async with asyncio.timeout(20):
         await done.wait()
@@ -114,7 +114,7 @@ async def test_an_engine_fires_calls_and_records(world: World, clock: ManualCloc
 async def test_a_hint_of_schedules_wakes_the_scheduler(world: World, clock: ManualClock) -> None:
     engine = Engine(world.store, ScriptedCaller(), clock, EngineConfig(), quiet(clock), lambda: 0.0)
     woken = asyncio.Event()
-    engine.scheduler.wake = woken.set  # type: ignore[method-assign]
+    engine.scheduler.wake = woken.set  # type: ignore[method-assign]  # to hear of it
     running = asyncio.create_task(engine.run())
     async with asyncio.timeout(20):
         while not woken.is_set():

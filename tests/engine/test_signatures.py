@@ -29,7 +29,7 @@ async def again(shop: Shop) -> Call:
 
 
 async def ended(shop: Shop, call: Call, *outcome: object) -> None:
-    shop.caller.end(call.token, *outcome)  # type: ignore[arg-type]
+    shop.caller.end(call.token, *outcome)  # type: ignore[arg-type]  # the fields of an outcome
     await shop.settle()
 
 

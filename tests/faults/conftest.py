@@ -77,7 +77,7 @@ def count(behind: psycopg.Connection, table: str) -> int:
 
 async def end_all(world: World, wire: Wire, behind: psycopg.Connection) -> None:
     """Ends all sessions of the store, also one that is just beginning, which is a refusal."""
-    hinting = world.store._hinting  # type: ignore[attr-defined]
+    hinting = world.store._hinting  # type: ignore[attr-defined]  # PostgreSQL's own
     await until(lambda: not hinting._sending)
     while not wire.quiet:
         behind.execute(END_ALL)

@@ -19,7 +19,7 @@ async def client(world: World) -> httpx.AsyncClient:
     """A client of a new owner."""
     telemetry = Telemetry(world.clock, write=lambda _: None)
     app = create_app(world.store, clock=world.clock, telemetry=telemetry, config=ApiConfig(registration_open=True))
-    client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api.test")  # type: ignore[arg-type]
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api.test")
     owner = await client.post("/v1/owners/register", json={"name": "small-shop"})
     client.headers["Authorization"] = f"Bearer {owner.json()['key']}"
     return client

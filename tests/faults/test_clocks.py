@@ -121,7 +121,7 @@ async def test_engines_whose_clocks_differ_run_nothing_early(
     ]
     running = [asyncio.create_task(engine.run()) for engine in engines]
     try:
-        world = World(stores[0], taking, ADAPTERS["postgres"], tmp_path)  # type: ignore[arg-type]
+        world = World(stores[0], taking, ADAPTERS["postgres"], tmp_path)  # type: ignore[arg-type]  # nobody turns this clock
         owner = await world.owner()
         for number in range(count):
             await world.submit(owner, delay=200 + number * 5, spec=sample_spec())
@@ -151,7 +151,7 @@ async def test_machines_whose_clocks_differ_run_nothing_early(
     await first.open()
     await second.open()
     try:
-        world = World(first, taking, ADAPTERS["postgres"], tmp_path)  # type: ignore[arg-type]
+        world = World(first, taking, ADAPTERS["postgres"], tmp_path)  # type: ignore[arg-type]  # nobody turns this clock
         owner = await world.owner()
         before = behind.execute("SELECT extract(epoch FROM clock_timestamp()) * 1000").fetchone()
         task = await world.submit(owner, delay=150)

@@ -40,7 +40,7 @@ async def test_results_are_kept_and_recorded_once_when_the_database_is_back(
     )
     running = asyncio.create_task(engine.run())
     try:
-        world = World(store, clock, adapter, tmp_path)  # type: ignore[arg-type]
+        world = World(store, clock, adapter, tmp_path)  # type: ignore[arg-type]  # nobody turns this clock
         owner = await world.owner()
         for _ in range(COUNT):
             await world.submit(owner, spec=sample_spec())

@@ -136,7 +136,7 @@ async def test_a_server_that_is_restarted_is_found_again(server: Server, tmp_pat
     store = PostgresStore(server.url, Sealer(MASTER), clock)
     await store.open()
     try:
-        world = World(store, clock, ADAPTERS["postgres"], tmp_path)  # type: ignore[arg-type]
+        world = World(store, clock, ADAPTERS["postgres"], tmp_path)  # type: ignore[arg-type]  # nobody turns this clock
         owner = await world.owner()
         first = await world.submit(owner)
         for how in (signal.SIGINT, signal.SIGQUIT):  # in order, and at once

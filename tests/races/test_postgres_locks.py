@@ -10,7 +10,7 @@ import pytest
 from tasks_server.domain import lifecycle
 from tasks_server.domain.owner import Owner
 from tasks_server.domain.task import State
-from tasks_server.store.ports import Inserted, QueueFull, UnknownOwner
+from tasks_server.store.ports import Claim, Inserted, QueueFull, UnknownOwner
 from tasks_server.store.postgres.changes import OWNER_LOCK
 from tests.postgres.databases import Databases
 from tests.store.adapters import ADAPTERS, Adapter
@@ -218,7 +218,7 @@ async def test_no_task_is_stored_for_an_owner_that_is_being_deleted(
     await two.check_counters()
 
 
-async def claimed(world: World, owner: Owner):  # type: ignore[no-untyped-def]
+async def claimed(world: World, owner: Owner) -> Claim:
     """A claim of a new task."""
     await world.submit(owner)
     return await world.claim_one()

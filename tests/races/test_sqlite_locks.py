@@ -159,7 +159,7 @@ async def test_a_long_reader_holds_nobody_up_and_loses_nothing(pair: Pair, owner
 async def test_inserts_that_wait_share_the_next_transaction(pair: Pair, owner: Owner) -> None:
     one, _ = pair
     commits: list[object] = []
-    connection = one.store._writer.connection  # type: ignore[attr-defined]
+    connection = one.store._writer.connection  # type: ignore[attr-defined]  # SQLite's own
     connection.set_commit_hook(lambda: bool(commits.append(None)))
     with turn_taken(one.folder) as waiting:
         inserts = [asyncio.ensure_future(one.store.insert(one.task(owner))) for _ in range(3)]

@@ -173,7 +173,7 @@ class Postgres:
 
     async def listening(self, store: Store) -> None:
         await store.wait(0)  # it begins
-        while self.hears and not store._hinting._ear.hears:  # type: ignore[attr-defined]
+        while self.hears and not store._hinting._ear.hears:  # type: ignore[attr-defined]  # PostgreSQL's own
             await asyncio.sleep(0.001)
         if self.hears:
             await store.wait(60)  # whoever begins to listen is told that something may have been missed

@@ -36,6 +36,13 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
 
+@functools.cache
+def comments(path: Path) -> list[tuple[int, str]]:
+    """Each comment of a file, with its line."""
+    tokens = tokenize.generate_tokens(io.StringIO(path.read_text()).readline)
+    return [(token.start[0], token.string) for token in tokens if token.type == tokenize.COMMENT]
+
+
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -91,12 +98,22 @@ def test_names_say_something() -> None:
 def test_nothing_is_left_for_later() -> None:
     marks = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
     found = [
-        f"{relative(path)}:{token.start[0]}"
+        f"{relative(path)}:{line}"
         for path in [*MODULES, *TESTS]
-        for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline)
-        if token.type == tokenize.COMMENT and marks.search(token.string)
+        for line, comment in comments(path)
+        if marks.search(comment)
     ]
     assert found == []
+
+
+def test_what_the_type_checker_overlooks_has_its_reason() -> None:
+    bare = [
+        f"{relative(path)}:{line}"
+        for path in [*MODULES, *TESTS]
+        for line, comment in comments(path)
+        if "type: ignore" in comment and not re.search(r"type: ignore\[[a-z,-]+\]  # .*\w", comment)
+    ]
+    assert bare == [], "say which complaint is overlooked, and why: type: ignore[…]  # reason"
 
 
 def test_only_the_clock_knows_the_time() -> None:

@@ -28,7 +28,7 @@ def call(
     **request: Any,
 ) -> Call:
     """A call with a token of its own."""
-    spec = HttpRequest(url=url, method=method, **request)  # type: ignore[arg-type]
+    spec = HttpRequest(url=url, method=method, **request)  # type: ignore[arg-type]  # whatever a test gives
     config = config or TaskConfig()
     return Call(next(_tokens), spec, config, ours, start_at, timeout_ms, special=is_special(spec, config))
 

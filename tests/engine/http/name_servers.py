@@ -67,7 +67,7 @@ class DnsServer(Zone):
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, **zone: object) -> None:
-        super().__init__(**zone)  # type: ignore[arg-type]
+        super().__init__(**zone)  # type: ignore[arg-type]  # the fields of a zone
         self.truncates = self.is_silent = False
         self.by_tcp = 0
         self._tcp = socket.create_server((host, port))
@@ -117,7 +117,7 @@ class DohServer(Zone, Target):
     """Answers POSTs to /dns-query by HTTP/1.1."""
 
     def __init__(self, tls: ssl.SSLContext, **zone: object) -> None:
-        Zone.__init__(self, **zone)  # type: ignore[arg-type]
+        Zone.__init__(self, **zone)  # type: ignore[arg-type]  # the fields of a zone
         Target.__init__(self, tls=tls)
         self.scripts["/dns-query"] = self._reply
 

@@ -100,7 +100,7 @@ async def close_connections() -> None:
 
     def abort() -> None:
         # Those that never came through their TLS handshake are known to the loop alone.
-        for transport in list(asyncio.get_running_loop()._transports.values()):  # type: ignore[attr-defined]
+        for transport in list(asyncio.get_running_loop()._transports.values()):  # type: ignore[attr-defined]  # a loop of asyncio's own kind has them
             transport.abort()
 
     # A task of the loop owns the socket until there is a transport; cancelled, it would leave it open.

@@ -62,7 +62,7 @@ def test_asks_follow_one_another_on_one_connection(http: Driver, target: Target,
     for count in (1, 2):
         outcome = http.run(special(target.url("/1"), "POST", data="x"))[0]
         assert (outcome.kind, outcome.status_code, outcome.response) == (OutcomeKind.SUCCESS, 200, b"second")
-        target.wait(lambda seen, count=count: seen.closed == count)  # type: ignore[misc]
+        target.wait(lambda seen, count=count: seen.closed == count)  # type: ignore[misc]  # a default in a lambda
     assert http.get(target.url("/plain")).status_code == 200
     assert [(seen.connection, seen.method, seen.body) for seen in target.received] == [
         (1, "POST", b"x"), (1, "PUT", b"body"), (2, "POST", b"x"), (2, "PUT", b"body"), (3, "GET", b""),

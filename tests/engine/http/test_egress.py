@@ -202,7 +202,7 @@ def test_a_trusted_name_is_called_at_its_private_address(target: Target) -> None
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0x7f.1", "localhost"])
 def test_a_refused_proxy_is_not_connected(http: Driver, protocol: str, host: str) -> None:
     listener = Listener()
-    config = TaskConfig(proxy=Proxy(protocol, host, listener.port))  # type: ignore[arg-type]
+    config = TaskConfig(proxy=Proxy(protocol, host, listener.port))  # type: ignore[arg-type]  # one of the protocols
     outcome = http.get("http://8.8.8.8/", config=config)
     assert listener.end() == 0
     assert_blocked(outcome)
@@ -241,7 +241,7 @@ def test_every_version_of_http_is_judged(http: Driver, version: str) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.bind(("127.0.0.1", 0))
         url = f"https://shop.test:{udp.getsockname()[1]}/"
-        config = TaskConfig(http_version=version, resolve=[to("shop.test", url, "127.0.0.1")])  # type: ignore[arg-type]
+        config = TaskConfig(http_version=version, resolve=[to("shop.test", url, "127.0.0.1")])  # type: ignore[arg-type]  # one of the versions
         assert_blocked(http.get(url, config=config))
         udp.setblocking(False)
         with pytest.raises(BlockingIOError):

@@ -28,7 +28,7 @@ def about(**changes: object) -> Circumstances:
         "timeout_ms": 100,
         "response_max_bytes": 10,
     }
-    return Circumstances(**(values | changes))  # type: ignore[arg-type]
+    return Circumstances(**(values | changes))  # type: ignore[arg-type]  # the fields of one
 
 
 def test_every_code_that_pycurl_names_is_mapped() -> None:

@@ -198,7 +198,7 @@ def test_refused_tunnels_in_plain_words(http: Driver, secure: NtlmTarget, proxy:
     outcome = ask(http, secure.url(), through(proxy, WRONG))
     assert (outcome.kind, outcome.status_code) == (OutcomeKind.CONNECTION, 500)
     assert outcome.error == f"{where}: CONNECT tunnel failed, response 407"
-    proxy.scripts.script = answer(403, b"no")  # type: ignore[attr-defined]
+    proxy.scripts.script = answer(403, b"no")  # type: ignore[attr-defined]  # the kind of this proxy's scripts
     assert ask(http, secure.url(), through(proxy)).error == f"{where}: CONNECT tunnel failed, response 403"
     gone = through(proxy) | {"proxy": {"protocol": "http", "host": "127.0.0.1", "port": 1}}
     assert ask(http, secure.url(), gone).error == "connection refused by the proxy 127.0.0.1:1"

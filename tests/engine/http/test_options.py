@@ -114,7 +114,7 @@ def test_a_short_timeout_does_not_stay(http: Driver, target: Target) -> None:
 
 def test_a_call_that_could_not_be_prepared_leaves_nothing_behind(http: Driver, target: Target) -> None:
     spoilt = {"method": "PUT", "data": "x", "headers": {"X-A": "1", "X-B": "\x00"}, "query": {"a": "1"}}
-    assert http.run(call(target.url("/bad"), **spoilt))[0].kind is OutcomeKind.UNSENDABLE  # type: ignore[arg-type]
+    assert http.run(call(target.url("/bad"), **spoilt))[0].kind is OutcomeKind.UNSENDABLE  # type: ignore[arg-type]  # it must not fit
     with Driver() as fresh:
         fresh.get(target.url("/good"))
     http.get(target.url("/good"))

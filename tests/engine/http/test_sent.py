@@ -117,7 +117,7 @@ def parts_of(target: Target) -> list[tuple[bytes, bytes]]:
     boundary = kind.partition("boundary=")[2].encode()
     first, *parts, last = (b"\r\n" + target.last.body).split(b"\r\n--" + boundary)
     assert (first, last) == (b"", b"--\r\n")
-    return [tuple(part.removeprefix(b"\r\n").split(b"\r\n\r\n", 1)) for part in parts]  # type: ignore[misc]
+    return [tuple(part.removeprefix(b"\r\n").split(b"\r\n\r\n", 1)) for part in parts]  # type: ignore[misc]  # there are two parts
 
 
 @pytest.mark.option("data")

@@ -168,13 +168,13 @@ def test_versions_of_tls(http: Driver, server: Identity, tmp_path: Path, version
     with pytest.warns(DeprecationWarning, match="TLSv1 is deprecated"):
         context.minimum_version = ssl.TLSVersion.TLSv1
     with Target(tls=context, scripts={"/": note}) as target:
-        config = TaskConfig(insecure=True, tls_max_version=version)  # type: ignore[arg-type]
+        config = TaskConfig(insecure=True, tls_max_version=version)  # type: ignore[arg-type]  # one of the versions
         assert http.get(target.url(), config=config).response == b"ok"
     assert spoken == [{"1.0": "TLSv1"}.get(version, f"TLSv{version}")]
 
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     with Target(tls=context) as target:
-        config = TaskConfig(insecure=True, tls_version=version)  # type: ignore[arg-type]
+        config = TaskConfig(insecure=True, tls_version=version)  # type: ignore[arg-type]  # one of the versions
         outcome = http.get(target.url(), config=config)
         assert outcome.response == (None if version == "1.3" else b"ok")
 

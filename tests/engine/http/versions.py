@@ -143,7 +143,7 @@ class VersionsTarget:
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(lambda *_: None)  # a client that goes away is no fault of the target's
         self.stopping, self.released = asyncio.Event(), asyncio.Event()
-        app = wrap_app(self._app, 65_536, "asgi")  # type: ignore[arg-type]
+        app = wrap_app(self._app, 65_536, "asgi")  # type: ignore[arg-type]  # a plain function serves
         serving = asyncio.create_task(
             worker_serve(app, self._config(), sockets=self._sockets, shutdown_trigger=asyncio.Event().wait)
         )
