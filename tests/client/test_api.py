@@ -77,6 +77,16 @@ async def test_the_life_of_a_task(client: AsyncClient, api: Api, clock: ManualCl
     assert told.value.request_id
 
 
+async def test_a_task_may_run_a_handler(client: AsyncClient) -> None:
+    task = await client.tasks.register(handler="send-email", payload={"to": 7}, delay="1h", retry=2)
+    await client.tasks.edit(task.id, payload={"to": 8}, priority=3)
+    spec = await client.tasks.config(task.id)
+    assert (spec.http_request, spec.handler) == (None, {"name": "send-email", "payload": {"to": 8}})
+    made = await client.schedules.put("mails", cron="@daily", task={"handler": "send-email"})
+    assert made.task.handler is not None
+    assert made.task.handler["name"] == "send-email"
+
+
 async def test_the_same_key_makes_one_task(client: AsyncClient) -> None:
     first = await client.tasks.register(url=URL, delay="1h", idempotency_key="order-7")
     again = await client.tasks.register(url=URL, delay="1h", idempotency_key="order-7")

@@ -2,11 +2,17 @@
 
 import asyncio
 import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tasks_server.client import AsyncClient, Client, NotFound
+from tasks_server.client.outbox import SQLITE, Drained, Outbox
 from tests.cli.conftest import Serve
+from tests.client.test_outbox import Breaking
 from tests.tidy.documents import ROOT
 
 pytestmark = pytest.mark.process
@@ -22,20 +28,26 @@ def blocks(path: str, section: str = "") -> str:
     return "\n".join(found)
 
 
-def test_a_real_server(serve: Serve, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_real_server(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     url = serve().url
+    monkeypatch.chdir(tmp_path)
     with Client(url) as stranger:
         key = stranger.owners.register("small-shop").key
     speak(url, key)
     asyncio.run(speak_async(url, key))
+    die_between_sending_and_taking_out(url, key)
     monkeypatch.setenv("KEY", key)
     exec(blocks("README.md", "From Python").replace("http://127.0.0.1:9420", url), {})
     assert capsys.readouterr().out == "SUCCESS\n"
-    namespace: dict[str, Client] = {}
+    namespace: dict[str, Any] = {}
     exec(blocks("docs/client.md").replace("http://127.0.0.1:9420", url), namespace)
     namespace["client"].close()
+    namespace["database"].close()
     said = capsys.readouterr().out
     assert said.startswith("SUCCESS 200 b'OK'\n")
+    assert "Drained(sent=1, refused=0)" in said
     assert "httpRequest.url has the scheme ftp" in said
 
 
@@ -54,3 +66,16 @@ async def speak_async(url: str, key: str) -> None:
         tasks = await asyncio.gather(*(client.tasks.register(url=f"{url}/status", method="GET") for _ in range(3)))
         ended = await asyncio.gather(*(client.tasks.wait(task.id) for task in tasks))
         assert {task.response for task in ended} == {b"OK"}
+
+
+def die_between_sending_and_taking_out(url: str, key: str) -> None:
+    """However often it is sent, it is one task."""
+    outbox = Outbox(sqlite3)
+    with Client(url, key) as client, closing(sqlite3.connect(":memory:")) as connection:
+        outbox.create(connection, SQLITE)
+        outbox.add(connection, url=f"{url}/status", delay="1h", metadata={"order": "8"})
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                outbox.drain(Breaking(connection), client)
+        assert outbox.drain(connection, client) == Drained(1, 0)
+        assert len([*client.tasks.list(metadata={"order": "8"})]) == 1

@@ -1,10 +1,14 @@
 """What a type checker says of the two clients. It is never run: mypy reads it, and `assert_type` is the test."""
 
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import assert_type
 
+import psycopg
+
 from tasks_server.client import AsyncClient, Client, Config, TaskFields
+from tasks_server.client.outbox import Drained, Outbox
 from tasks_server.client.results import Attempt, Batch, ListedTask, Owner, Schedule, Task, TaskDetail
 
 
@@ -36,3 +40,8 @@ def what_is_refused(client: Client) -> None:
     client.tasks.list(state="RUNING")  # type: ignore[arg-type]  # RUNNING
     client.tasks.register_batch([{"url": "https://shop.test/", "dely": 5}])  # type: ignore[typeddict-unknown-key]  # delay
     client.tasks.register(url="https://shop.test/", config={"retryBackof": "fixed"})  # type: ignore[arg-type]  # retryBackoff
+
+
+def of_the_outbox(client: Client, one: sqlite3.Connection, other: psycopg.Connection) -> None:
+    assert_type(Outbox(sqlite3).add(one, url="https://shop.test/", delay="1h"), str)
+    assert_type(Outbox(psycopg).drain(other, client), Drained)

@@ -36,7 +36,12 @@ def register(*, idempotency_key: str | None = None, **task: Unpack[TaskFields]) 
     give the first task instead of a second one, whoever asks; unless it is given, each call has a key of its own, so
     that its retries make one task.
     """
-    return _REGISTER.request(body=task_body(task)).keyed(uuid4().hex if idempotency_key is None else idempotency_key)
+    return registration(task_body(task), uuid4().hex if idempotency_key is None else idempotency_key)
+
+
+def registration(body: object, key: str) -> Request[results.Task]:
+    """A registration of a body that is made already."""
+    return _REGISTER.request(body=body).keyed(key)
 
 
 def register_batch(tasks: Iterable[TaskFields]) -> Request[results.Batch]:
