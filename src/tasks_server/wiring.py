@@ -27,6 +27,7 @@ from tasks_server.telemetry import Format, Level, Telemetry
 
 if TYPE_CHECKING:
     from tasks_server.engine.loop import Engine
+    from tasks_server.service.explain import ExplainService
     from tasks_server.service.owners import OwnerService
     from tasks_server.service.schedules import ScheduleService
     from tasks_server.service.tasks import TaskService
@@ -269,6 +270,7 @@ class Services(msgspec.Struct):
     owners: "OwnerService"
     tasks: "TaskService"
     schedules: "ScheduleService"
+    explain: "ExplainService"
     sealed: "Resealing"
     cluster: "Clustering"
     engines: "Engines"
@@ -278,6 +280,7 @@ class Services(msgspec.Struct):
 @contextlib.asynccontextmanager
 async def services(settings: "Settings", where: "Places", keys: list[bytes]) -> AsyncIterator[Services]:
     """The services over a store that is opened for this block. Raises `StoreError`."""
+    from tasks_server.service.explain import ExplainService
     from tasks_server.service.ground import Ground
     from tasks_server.service.owners import OwnerService
     from tasks_server.service.schedules import ScheduleService
@@ -298,6 +301,7 @@ async def services(settings: "Settings", where: "Places", keys: list[bytes]) -> 
             OwnerService(store, clock),
             TaskService(ground),
             ScheduleService(ground),
+            ExplainService(ground),
             store,
             store,
             store,

@@ -62,9 +62,11 @@ SCANS_ALLOWED: Final = {
     ("signing_missing", "owner"): "owners are few; once, when the database is opened",
     ("engines_list", "engine"): "engines are few",
     ("engines_prune", "engine"): "engines are few",
+    ("explain_running", "task"): "only what runs now, up to a limit, and only the index of that",
     ("owner_any", "owner"): "ends at the first one",
 }
 SORTS_ALLOWED: Final = {
+    "explain_running": "what runs now, up to a limit",
     "owner_keys_list": "an owner has two keys at most",
     "keys_used": "the operator asks; there is a group for each key",
 }
@@ -228,6 +230,7 @@ async def costs(world: World, meter: Meter, owner: Owner) -> dict[str, int]:
         spent[f"insert, {name}"] = await meter.cost(insert)
         first = made[0]
         spent[f"show, {name}"] = await meter.cost(lambda first=first: world.store.task(None, first))
+        spent[f"explain, {name}"] = await meter.cost(lambda first=first: world.store.standing(None, first))
         spent[f"pause, {name}"] = await meter.cost(lambda first=first: world.steer(first, lifecycle.pause))
         spent[f"resume, {name}"] = await meter.cost(lambda first=first: world.steer(first, lifecycle.resume))
     spent["look"] = await meter.cost(lambda: world.look(nothing, targets_excluded=busy))

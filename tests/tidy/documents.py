@@ -17,6 +17,7 @@ from tasks_server import exit_codes
 from tasks_server.api.problems import CODES
 from tasks_server.cli.main import app
 from tasks_server.domain.errors import TasksServerError
+from tasks_server.domain.gate import KINDS
 from tasks_server.domain.lifecycle import TRANSITIONS, EventKind
 from tasks_server.domain.task import FINAL, State
 from tasks_server.settings.table import ENV_PREFIX, PLANNED, SHORT_NAMES, Settings, extra, is_secret
@@ -157,6 +158,13 @@ def _walk(command: Any, name: str) -> list[tuple[str, Any]]:
     return found
 
 
+def gates_table() -> str:
+    """Every gate, in the order in which they hold a task."""
+    lines = ["| gate | it is closed when | what to do |", "|---|---|---|"]
+    lines += [f"| `{name}` | {kind.meaning} | {kind.advice} |" for name, kind in KINDS.items()]
+    return "\n".join(lines)
+
+
 def exit_codes_table() -> str:
     """Every exit status, from the constants and the text below each."""
     source = Path(exit_codes.__file__).read_text()
@@ -176,6 +184,7 @@ MADE: dict[str, dict[str, Callable[[], str]]] = {
         "request": partial(options_table, "httpRequest"),
         "connection": partial(options_table, "config"),
     },
+    "docs/explain.md": {"gates": gates_table},
     "docs/ARCHITECTURE.md": {"diagram": transitions_diagram, "transitions": transitions_table},
 }
 

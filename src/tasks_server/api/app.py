@@ -13,6 +13,7 @@ from starlette.routing import Router
 from tasks_server.api.auth import Authenticator, Caller
 from tasks_server.api.docs import docs_routes
 from tasks_server.api.exchange import Answer, ClientGone, Exchange, Receive, Scope, Send, request_ids, send_answer
+from tasks_server.api.explain_routes import ExplainRoutes
 from tasks_server.api.openapi import openapi
 from tasks_server.api.owner_routes import OwnerRoutes
 from tasks_server.api.problems import MethodNotAllowed, problem
@@ -26,6 +27,7 @@ from tasks_server.domain import limits
 from tasks_server.domain.abilities import ALL, Abilities
 from tasks_server.domain.egress import OPEN, Egress
 from tasks_server.domain.errors import Busy, Forbidden, NotFound, RequestError, StoreError, Unauthorized, Unavailable
+from tasks_server.service.explain import ExplainService
 from tasks_server.service.ground import Ground
 from tasks_server.service.owners import OwnerService
 from tasks_server.service.schedules import ScheduleService
@@ -87,6 +89,7 @@ def create_app(
         *signing_routes.table(),
         *task_routes.table(),
         *schedule_routes.table(),
+        *ExplainRoutes(ExplainService(ground)).table(),
     ]
     if config.docs:
         table += docs_routes()

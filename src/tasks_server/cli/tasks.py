@@ -9,6 +9,7 @@ import typer
 
 from tasks_server.api.wire import WIRE_STATES
 from tasks_server.cli import output
+from tasks_server.cli.explain import explain
 from tasks_server.cli.options import Config, DataDir, with_services
 from tasks_server.cli.output import Json, task_fields
 from tasks_server.cli.submit import submit
@@ -24,6 +25,7 @@ app = typer.Typer(no_args_is_help=True)
 Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of tasks.")]
 
 app.command("submit")(submit)
+app.command("explain")(explain)
 
 
 # Showing

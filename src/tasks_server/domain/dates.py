@@ -77,3 +77,13 @@ def _loose(text: str, zone: tzinfo) -> datetime:
     if len(readings) != 1:
         raise ValueError("is ambiguous; give day, month (by name) and year, or ISO 8601")
     return readings.pop()
+
+
+def shown(at: int) -> str:
+    """An instant for people, in UTC.
+
+    >>> shown(1_355_245_932_007)
+    '2012-12-11T17:12:12.007Z'
+    """
+    moment = _EPOCH + timedelta(milliseconds=min(at, DATE_MAX_MS))
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

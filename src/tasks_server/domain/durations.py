@@ -13,6 +13,13 @@ _UNITS: Final = {
     "d": limits.DAY_MS,
     "w": 7 * limits.DAY_MS,
 }
+_SHOWN: Final = {
+    "d": limits.DAY_MS,
+    "h": limits.HOUR_MS,
+    "min": limits.MINUTE_MS,
+    "s": limits.SECOND_MS,
+    "ms": 1,
+}
 _PART: Final = re.compile(r"([0-9]{1,15})(?:\.([0-9]{1,15}))?\s*(ms|[smhdw])\s*")
 _TEXT_LENGTH_MAX: Final = 64
 
@@ -43,3 +50,17 @@ def duration_ms(value: int | float | str) -> int:
             total += int(fraction) * _UNITS[unit] // 10 ** len(fraction)
         position = part.end()
     return total
+
+
+def shown(ms: int) -> str:
+    """A duration for people, by its two largest units.
+
+    >>> shown(0), shown(1_499), shown(61_000), shown(3 * 86_400_000 + 5 * 3_600_000 + 7)
+    ('0 ms', '1 s 499 ms', '1 min 1 s', '3 d 5 h')
+    """
+    parts: list[str] = []
+    for unit, size in _SHOWN.items():
+        count, ms = divmod(ms, size)
+        if count or parts:
+            parts.append(f"{count} {unit}" if count else "")
+    return " ".join(part for part in parts[:2] if part) or "0 ms"

@@ -181,7 +181,7 @@ class TaskService:
             edit = validation.revise(decode_spec(spec), task, patch, now, self.zone, self.egress, self.abilities)
             edited = lifecycle.edit(task, edit.draft.config, edit.rescheduled, now)
             edited.target, edited.metadata = edit.draft.target, edit.draft.metadata
-            return Change(edited, Event(now, EventKind.EDIT.value), spec=edit.draft.spec)
+            return Change(edited, Event(now, EventKind.EDIT.value, _by(owner)), spec=edit.draft.spec)
 
         edited = _found(await self._store.change(owner, _known(task_id), decide))
         self._hint(edited, now)
@@ -206,7 +206,7 @@ class TaskService:
                 return Change(before)
             cancelled = before.state is State.RUNNING
             attempt = _aborted(before, kind, now) if cancelled else None
-            return Change(after, Event(now, kind.value), attempt)
+            return Change(after, Event(now, kind.value, _by(owner)), attempt)
 
         task = _found(await self._store.change(owner, _known(task_id), change))
         if cancelled:
@@ -236,8 +236,18 @@ def _known(task_id: str) -> str:
 
 def _found(thing: _T | None) -> _T:
     if thing is None:
-        raise NotFound("there is no task of this id that this key may see")
+        raise not_found()
     return thing
+
+
+def not_found() -> NotFound:
+    """What to raise of a task that is not there, or is another owner's."""
+    return NotFound("there is no task of this id that this key may see")
+
+
+def _by(owner: str | None) -> str:
+    """Who steers, for the timeline."""
+    return "by the operator" if owner is None else "by its owner"
 
 
 def _aborted(task: Task, kind: EventKind, now: int) -> Attempt:

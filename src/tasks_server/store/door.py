@@ -19,6 +19,7 @@ from tasks_server.domain.schedule import Schedule
 from tasks_server.domain.signing import Signing, SigningSecret
 from tasks_server.domain.task import NewTask, Task
 from tasks_server.store.batching import Batch
+from tasks_server.store.explaining import Standing
 from tasks_server.store.ports import (
     Choose,
     Claimed,
@@ -63,6 +64,7 @@ class Door(ABC):
     _resealings: Any
     _schedules: Any
     _engines: Any
+    _explanations: Any
 
     @abstractmethod
     def _do(self, kind: Kind, batch: Batch, item: Any, rows: int = 1) -> "asyncio.Future[Any]":
@@ -285,6 +287,12 @@ class Door(ABC):
 
     async def engines(self) -> list[Engine]:
         found: list[Engine] = await self._do("read", self._engines.all, None)
+        return found
+
+    # Explaining
+
+    async def standing(self, owner: str | None, task_id: str) -> Standing | None:
+        found: Standing | None = await self._do("read", self._explanations.standing, (owner, task_id))
         return found
 
     # Waking

@@ -16,6 +16,7 @@ from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.signing import Signing, SigningSecret
 from tasks_server.domain.task import NewTask, State, Task
 from tasks_server.store.engines import Engines
+from tasks_server.store.explaining import Explaining
 from tasks_server.store.scheduling import Scheduling
 
 # Submitting
@@ -460,6 +461,7 @@ class Store(
     Waking,
     Clustering,
     Engines,
+    Explaining,
     Protocol,
 ):
     """All that an adapter offers."""

@@ -19,6 +19,7 @@ from tasks_server.store.postgres import roster, schema
 from tasks_server.store.postgres.claiming import Claims
 from tasks_server.store.postgres.days import Days
 from tasks_server.store.postgres.engines import Engines
+from tasks_server.store.postgres.explaining import Explanations
 from tasks_server.store.postgres.folding import Folded
 from tasks_server.store.postgres.hints import Hinting
 from tasks_server.store.postgres.link import Connection, Link
@@ -69,6 +70,7 @@ class PostgresStore(Door):
         self._signings = Signings(sealer)
         self._resealings = Resealings(sealer)
         self._engines = Engines(self._nodes)
+        self._explanations = Explanations(sealer)
         self._sessions: dict[str, Session] = {}
         self._open = False
         self._tasks: list[asyncio.Task[None]] = []

@@ -18,6 +18,7 @@ from tasks_server.store.sqlite import maintaining, schema
 from tasks_server.store.sqlite.claiming import Claims
 from tasks_server.store.sqlite.connection import Reader, Writer, connect, translate, turn
 from tasks_server.store.sqlite.engines import Engines
+from tasks_server.store.sqlite.explaining import Explanations
 from tasks_server.store.sqlite.listing import Listings
 from tasks_server.store.sqlite.nodes import Nodes
 from tasks_server.store.sqlite.owning import Ownings
@@ -56,6 +57,7 @@ class SqliteStore(Door):
         self._signings = Signings(sealer)
         self._resealings = Resealings(sealer)
         self._engines = Engines(self._nodes)
+        self._explanations = Explanations(sealer)
         self._following: asyncio.Task[None] | None = None
         self._writer: Writer | None = None
         self._reader: Reader | None = None

@@ -1,0 +1,58 @@
+"""What the store is asked by whoever explains why a task waits, beside what `ports` has; see there for what holds of
+all of it.
+"""
+
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from tasks_server.domain.situation import AHEAD_COUNTED_MAX, Ahead, InWork, Lease
+from tasks_server.domain.task import State, Task, urgency
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """Where a task stands: itself, without its response, its spec, and what is in work and before it."""
+
+    task: Task
+    spec: bytes
+    lease: Lease | None
+    """While it runs."""
+    in_work: list[InWork]
+    """All that runs, of any owner; empty for a task that does not wait."""
+    ahead: Ahead
+    """While it is in line."""
+
+
+class Explaining(Protocol):
+    """Asked by the service that explains."""
+
+    async def standing(self, owner: str | None, task_id: str) -> Standing | None:
+        """Where the task stands; None: there is no such task for that owner. The cost is that of what runs, up to
+        `RUNNING_COUNTED_MAX` tasks, and of what is before it, up to `AHEAD_COUNTED_MAX`; nothing else that is stored
+        adds to it.
+        """
+        ...
+
+
+_NODE_SHIFT: Final = 32
+"""A lease begins with the number of the process that holds it."""
+
+
+def lease_of(state: State, lease: int | None, until: int | None) -> Lease | None:
+    """Who runs a task, from its row."""
+    if state is not State.RUNNING or lease is None or until is None:
+        return None
+    return Lease(lease >> _NODE_SHIFT, until)
+
+
+def place(ref: int, owner: int, lane: int, task: Task) -> dict[str, Any]:
+    """Where a task stands in line, by its handle and those of its owner and lane; and how far to count before it."""
+    return {
+        "seq": ref,
+        "owner": owner,
+        "lane": lane,
+        "urgency": urgency(task.priority, forced=task.forced),
+        "target": task.target,
+        "due_at": task.due_at,
+        "count_max": AHEAD_COUNTED_MAX,
+    }

@@ -1,0 +1,49 @@
+"""Gathers what it depends on whether a task may run."""
+
+from collections.abc import Sequence
+
+import apsw
+
+from tasks_server.domain.situation import RUNNING_COUNTED_MAX, Ahead, InWork
+from tasks_server.domain.task import FINAL, State
+from tasks_server.store.explaining import Standing, lease_of, place
+from tasks_server.store.rows import Loaded
+from tasks_server.store.sealing import Sealer, spec_context
+from tasks_server.store.sqlite.rows import load_task, single
+from tasks_server.store.sqlite.statements import sql
+
+
+class Explanations:
+    """The batch function that does."""
+
+    def __init__(self, sealer: Sealer) -> None:
+        self._sealer = sealer
+
+    def standing(
+        self, connection: apsw.Connection, items: Sequence[tuple[str | None, str]]
+    ) -> Sequence[Standing | None]:
+        """Each item is an owner and a task."""
+        return [self._standing(connection, *item) for item in items]
+
+    def _standing(self, connection: apsw.Connection, owner: str | None, task_id: str) -> Standing | None:
+        loaded = load_task(connection, self._sealer, owner, task_id, response=False)
+        if loaded is None:
+            return None
+        task = loaded.task
+        spec = self._sealer.open(loaded.sealed_spec, spec_context(task_id))
+        return Standing(
+            task,
+            spec,
+            lease_of(task.state, *single(connection, "explain_lease", {"seq": loaded.ref})),
+            [] if task.state in FINAL | {State.RUNNING} else _in_work(connection, loaded.owner),
+            _ahead(connection, loaded) if task.state is State.AVAILABLE else Ahead(),
+        )
+
+
+def _in_work(connection: apsw.Connection, owner: int) -> list[InWork]:
+    rows = connection.execute(sql("explain_running"), {"owner": owner, "count_max": RUNNING_COUNTED_MAX})
+    return [InWork(*row) for row in rows]
+
+
+def _ahead(connection: apsw.Connection, loaded: Loaded) -> Ahead:
+    return Ahead(*single(connection, "explain_ahead", place(loaded.ref, loaded.owner, loaded.lane, loaded.task)))

@@ -1,0 +1,1 @@
+SELECT lease, lease_until FROM task WHERE seq = :seq

@@ -1,0 +1,110 @@
+"""What a store gathers of a task for whoever explains: what runs and where, who runs it, what goes before it."""
+
+import pytest
+
+from tasks_server.domain import lifecycle
+from tasks_server.domain.owner import Owner
+from tasks_server.domain.situation import AHEAD_COUNTED_MAX, Ahead, InWork, Lease
+from tasks_server.domain.task import NewTask, State
+from tasks_server.store.explaining import Standing
+
+from .world import LEASE_MS, World, sample_spec, up_to
+
+
+async def standing(world: World, task: NewTask | str, owner: Owner | None = None) -> Standing:
+    found = await world.store.standing(owner.id if owner else None, task if isinstance(task, str) else task.id)
+    assert found is not None
+    return found
+
+
+async def test_there_is_no_such_task_for_another_owner(world: World, owner: Owner, other: Owner) -> None:
+    task = await world.submit(owner)
+    assert await world.store.standing(other.id, task.id) is None
+    assert await world.store.standing(None, "0" * 24) is None
+    assert (await standing(world, task, owner)).task.id == task.id
+
+
+async def test_a_lone_task(world: World, owner: Owner) -> None:
+    task = await world.submit(owner, delay=60_000)
+    found = await standing(world, task)
+    assert found == Standing(await world.read(task), sample_spec(), None, [], Ahead())
+
+
+async def test_who_runs_it_and_until_when(world: World, owner: Owner) -> None:
+    task = await world.submit(owner)
+    claim = await world.claim_one()
+    found = await standing(world, task)
+    assert found.lease == Lease(claim.lease >> 32, world.now + LEASE_MS)
+    await world.settle(claim)
+    assert (await standing(world, task)).lease is None
+
+
+async def test_what_runs_is_told_by_engine_and_target(world: World, owner: Owner, other: Owner) -> None:
+    await world.submit_many(owner, 2, target="a.example:80")
+    await world.submit_many(other, 3, target="a.example:80")
+    await world.submit(owner, target="b.example:80")
+    claims = await world.claim()
+    number = claims[0].lease >> 32
+    task = await world.submit(owner)
+    assert sorted((await standing(world, task)).in_work, key=lambda some: some.target) == [
+        InWork(number, "a.example:80", 5, 2),
+        InWork(number, "b.example:80", 1, 1),
+    ]
+    theirs = await standing(world, await world.submit(other))
+    assert {some.target: some.of_owner for some in theirs.in_work} == {"a.example:80": 3, "b.example:80": 0}
+
+
+async def test_a_task_that_has_ended_or_runs_is_told_nothing_of_others(world: World, owner: Owner) -> None:
+    first, second = await world.submit(owner), await world.submit(owner)
+    claims = await world.claim()
+    assert (await standing(world, first)).in_work == []
+    await world.settle(claim for claim in claims if claim.id == second.id)
+    assert (await standing(world, second)).in_work == []
+
+
+async def test_more_urgent_tasks_of_the_lane_go_before_it(world: World, owner: Owner, other: Owner) -> None:
+    task = await world.submit(owner, priority=5)
+    await world.submit(owner, priority=9)
+    await world.submit(owner, priority=6, target="b.example:80")
+    await world.submit(owner, priority=4)
+    await world.submit(owner, priority=9, lane="another")
+    await world.submit(other, priority=9)
+    await world.submit(owner, delay=60_000, priority=9)
+    assert (await standing(world, task)).ahead == Ahead(urgent=2)
+    await world.steer(task, lifecycle.execute)
+    assert (await standing(world, task)).ahead == Ahead()
+
+
+async def test_earlier_tasks_to_its_target_go_before_it_and_at_one_instant_those_that_came_first(
+    world: World, owner: Owner
+) -> None:
+    ids = await world.submit_many(owner, 5)
+    await world.submit(owner, target="b.example:80")
+    world.clock.advance(10)
+    late = await world.submit(owner)
+    assert [(await standing(world, each)).ahead.earlier for each in ids] == [0, 1, 2, 3, 4]
+    assert (await standing(world, late)).ahead == Ahead(earlier=5)
+    await world.claim(up_to(2))
+    assert (await standing(world, late)).ahead.count < 5
+
+
+async def test_nothing_is_before_a_task_that_is_not_in_line(world: World, owner: Owner) -> None:
+    await world.submit_many(owner, 3)
+    task = await world.submit(owner, delay=60_000)
+    assert (await standing(world, task)).ahead == Ahead()
+
+
+async def test_counting_ends_somewhere(world: World, owner: Owner) -> None:
+    for _ in range(11):
+        await world.submit_many(owner, AHEAD_COUNTED_MAX // 10)
+    world.clock.advance(1)
+    ahead = (await standing(world, await world.submit(owner))).ahead
+    assert (ahead.earlier, ahead.more) == (AHEAD_COUNTED_MAX, True)
+
+
+@pytest.mark.parametrize("state", State)
+async def test_every_state_has_its_standing(world: World, owner: Owner, state: State) -> None:
+    task_id = await world.bring_to(state, owner)
+    found = await standing(world, task_id)
+    assert found.task.state is state
+    assert (found.lease is not None) == (state is State.RUNNING)
