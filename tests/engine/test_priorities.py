@@ -33,7 +33,7 @@ async def spoken_to(shop: Shop) -> AsyncIterator[httpx.AsyncClient]:
         config=ApiConfig(admin_key=key),
     )  # fmt: skip
     headers = {"Authorization": f"Bearer {key}", "X-Tasks-Owner-Id": shop.owner.id}
-    transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://api.test", headers=headers) as client:
         yield client
 
