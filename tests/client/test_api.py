@@ -58,6 +58,9 @@ async def test_the_life_of_a_task(client: AsyncClient, api: Api, clock: ManualCl
     spec = await client.tasks.config(task.id)
     assert spec.http_request is not None
     assert (spec.http_request["method"], spec.config["retry"]) == ("POST", 2)
+    explained = await client.tasks.explain(task.id)
+    assert (explained.phase, explained.runnable, explained.engines.alive) == ("scheduled", False, 0)
+    assert "due" in {gate.gate for gate in explained.gates if gate.closed}
     await client.tasks.pause(task.id)
     assert (await client.tasks.get(task.id)).state == "PAUSED"
     assert (await client.tasks.resume(task.id)).phase == "scheduled"

@@ -169,6 +169,8 @@ def test_what_is_wrong_is_refused_before_it_is_stored(shop: Shop) -> None:
         shop.outbox.add(shop.business, url="https://target.test/", dely=5)  # type: ignore[call-arg]  # delay
     with pytest.raises(TypeError):
         shop.outbox.add(shop.business)
+    with pytest.raises(ValueError, match="an idempotency key"):
+        shop.outbox.add(shop.business, url="https://target.test/", idempotency_key="")
     assert shop.rows() == []
 
 

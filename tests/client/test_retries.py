@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tasks_server.client import (
+    Client,
     Conflict,
     ConnectionFailed,
     Forbidden,
@@ -259,8 +260,24 @@ def test_the_key_is_sent_and_never_shown(ask: Ask, caplog: pytest.LogCaptureFixt
 )
 def test_an_address_that_is_none_is_refused(url: str, said: str) -> None:
     with pytest.raises(ValueError, match=said) as told:
-        Script([]).sync().__class__(url)
+        Client(url)
     assert "pass@" not in str(told.value)
+
+
+def test_keys_that_cannot_be_are_refused_before_anything_is_sent() -> None:
+    client = Script([]).sync()
+    for key in ("", "ö", "a\nb", " a", "x" * 256):
+        with pytest.raises(ValueError, match="an idempotency key is 1 to 255"):
+            client.tasks.register(url="https://target.test/", idempotency_key=key)
+    client.close()
+    with pytest.raises(ValueError, match="no key has") as told:
+        Client("http://api.test", "secret\r\nX-Tasks-Owner-Id: 7")
+    assert "secret" not in str(told.value)
+
+
+def test_a_key_may_come_with_the_end_of_a_line() -> None:
+    with Client("http://api.test", KEY + "\n") as client:
+        assert client._http.headers["authorization"] == f"Bearer {KEY}"
 
 
 def test_a_server_may_live_below_a_path(ask: Ask) -> None:

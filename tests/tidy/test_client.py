@@ -10,7 +10,7 @@ from tasks_server.client.options import Config, HttpRequest, ScheduleFields, Tas
 from tasks_server.domain.request import HttpRequest as ServersRequest
 from tasks_server.domain.request import TaskConfig
 from tasks_server.domain.schedule_reading import ScheduleBody
-from tests.tidy.client import COMING, COMPOSED, NOT_A_METHOD, fields, methods, named, requests, routes
+from tests.tidy.client import COMING, COMPOSED, NOT_A_METHOD, SECOND, fields, methods, named, requests, routes
 
 
 def test_every_route_has_a_method() -> None:
@@ -23,20 +23,20 @@ def test_every_route_has_a_method() -> None:
 
 
 def test_every_route_has_one_method() -> None:
-    asked = [named(request.route) for request in requests().values()]
+    asked = [named(request.route) for name, request in requests().items() if name not in SECOND]
     assert len(asked) == len(set(asked))
 
 
 @pytest.mark.parametrize("name", requests())
 def test_answers_have_the_fields_of_the_api(name: str) -> None:
     route = requests()[name].route
-    served: Any = routes()[named(route)].success[0].body
+    served: Any = [success.body for success in routes()[named(route)].success]
     if route.answer is type(None):  # `{"status": "Done"}`, or nothing
-        assert served is None or set(fields(served)) == {"status"}
+        assert served[0] is None or set(fields(served[0])) == {"status"}
     elif route.answer is str:
-        assert served is None
+        assert served == [None]
     else:
-        assert fields(route.answer) == fields(served)
+        assert fields(route.answer) in [fields(body) for body in served]
 
 
 def test_every_method_says_what_it_gives() -> None:

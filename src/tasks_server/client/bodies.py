@@ -87,8 +87,7 @@ def schedule_patch(fields: ScheduleFields, name: str | None = None) -> dict[str,
 
 
 def _schedule(fields: ScheduleFields, name: str | None, task: Any) -> dict[str, Any]:
-    _check_names(fields, ScheduleFields)
-    body = {camel(field): millis(value) for field, value in fields.items() if field != "task"}
+    body = settings_body(fields, ScheduleFields)
     if name is not None:
         body["name"] = name
     if "task" in fields:
@@ -103,6 +102,12 @@ def times(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _seconds(value: Any) -> Any:
     return -(-value // _SECOND) if isinstance(value, timedelta) else value
+
+
+def settings_body(fields: Mapping[str, Any], wanted: Any) -> dict[str, Any]:
+    """Fields of a typed dictionary under the names that the API has for them. Raises `TypeError` for unknown ones."""
+    _check_names(fields, wanted)
+    return {camel(name): millis(value) for name, value in fields.items()}
 
 
 def camel(name: str) -> str:

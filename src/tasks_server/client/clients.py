@@ -38,7 +38,9 @@ def _base(url: str) -> str:
 def _headers(key: str | None, owner_id: str | None) -> httpx.Headers:
     headers = httpx.Headers({"User-Agent": f"tasks-server-client/{__version__}", "Accept": "application/json"})
     if key is not None:
-        headers["Authorization"] = f"Bearer {key}"
+        if not (key.strip().isascii() and key.strip().isprintable()):
+            raise ValueError("the key has characters in it that no key has")  # which, it does not say: it is secret
+        headers["Authorization"] = f"Bearer {key.strip()}"
     if owner_id is not None:
         headers["X-Tasks-Owner-Id"] = owner_id
     return headers

@@ -119,6 +119,7 @@ class Tasks(Group[K]):
     config = Method(tasks.config)
     attempts = Method(tasks.attempts)
     timeline = Method(tasks.timeline)
+    explain = Method(tasks.explain)
     wait = Method(tasks.wait)
 
 

@@ -183,3 +183,31 @@ class ScheduleFields(TypedDict, total=False):
     missed_window: Duration | None
     overlap: Literal["skip", "allow", "buffer", "cancel"] | None
     task: TaskFields
+
+
+class LaneFields(TypedDict, total=False):
+    """The settings of a lane; None: no such limit."""
+
+    max_concurrent: int | None
+    rate_per_second: float | None
+    burst: int | None
+    paused: bool | None
+
+
+class BulkFilter(TypedDict, total=False):
+    """Which tasks bulk work is for: every condition must hold. `all`: every task of the owner."""
+
+    all: Literal[True]
+    states: Sequence[str]
+    lane: str
+    host: str
+    handler: str
+    schedule: str
+    status_code: int | str
+    error_contains: str
+    metadata: Mapping[str, str]
+    created_since: Instant
+    created_until: Instant
+    ended_since: Instant
+    ended_until: Instant
+    ids: Sequence[str]

@@ -15,6 +15,7 @@ from tasks_server.client.calls.tasks import registration
 from tasks_server.client.clients import Client
 from tasks_server.client.errors import Conflict, InvalidRequest, TooLarge
 from tasks_server.client.options import TaskFields
+from tasks_server.client.protocol import check_key
 
 POSTGRESQL: Final = """create table if not exists {table} (
   id bigint generated always as identity primary key,
@@ -95,6 +96,7 @@ class Outbox:
         if config.get("executeAt") is not None:
             body["config"] = {"executeImmediately": True, **config}
         key = uuid4().hex if idempotency_key is None else idempotency_key
+        check_key(key)
         _execute(connection, self._insert, key, msgspec.json.encode(body).decode())
         return key
 

@@ -26,6 +26,7 @@ _NOT_DONE: Final = ("throttled", "store_unavailable", "store_busy")
 """Codes by which the server says that nothing was done."""
 _NEXT: Final = re.compile(r'<[^>?]*\?([^>]*)>\s*;\s*rel="?next"?')
 _DETAIL_LENGTH_MAX: Final = 200
+_KEY_LENGTH_MAX: Final = 255
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,12 @@ def _word(value: object) -> str:
     return value if isinstance(value, str) else ",".join(value) if isinstance(value, list | tuple) else str(value)
 
 
+def check_key(key: str) -> None:
+    """Raises `ValueError` for what no Idempotency-Key can be."""
+    if not (1 <= len(key) <= _KEY_LENGTH_MAX and key.isascii() and key.isprintable() and key == key.strip()):
+        raise ValueError(f"an idempotency key is 1 to {_KEY_LENGTH_MAX} printable characters of ASCII, not {key!r}")
+
+
 @dataclass(frozen=True)
 class Request(Generic[T]):
     """A request that is ready to be sent, once or again."""
@@ -125,7 +132,10 @@ class Request(Generic[T]):
     harmless_twice: bool
 
     def keyed(self, key: str) -> "Request[T]":
-        """The same under an Idempotency-Key, which makes it harmless to send twice."""
+        """The same under an Idempotency-Key, which makes it harmless to send twice. Raises `ValueError` for a text that
+        cannot be one.
+        """
+        check_key(key)
         return replace(self, headers={**self.headers, "Idempotency-Key": key}, harmless_twice=True)
 
     @property

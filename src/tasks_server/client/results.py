@@ -211,3 +211,124 @@ class Signing(Result, frozen=True):
 
     enabled: bool
     secrets: list[SigningSecret]
+
+
+class LaneTasks(Result, frozen=True):
+    """How many tasks of a lane that are not final are in each phase."""
+
+    scheduled: int
+    available: int
+    running: int
+    retryable: int
+    paused: int
+
+
+class Lane(Result, frozen=True):
+    """A lane: its settings, with the burst that holds when none was chosen, and its tasks. None: no such limit."""
+
+    name: str
+    max_concurrent: int | None
+    rate_per_second: float | None
+    burst: int | None
+    paused: bool
+    paused_at: int | None
+    paused_by: str | None
+    tasks: LaneTasks
+
+
+class LogEntry(Result, frozen=True):
+    """One attempt of one task. `late` is how many ms it began after it was due, `duration` how many it took. `host` is
+    None for a task that runs a handler, `handler` for one that sends a request.
+    """
+
+    task_id: str
+    owner_id: str
+    attempt: int
+    state: str
+    outcome: str
+    status_code: int
+    host: str | None
+    handler: str | None
+    lane: str
+    schedule_id: str | None
+    fire_at: int | None
+    due_at: int
+    started_at: int
+    ended_at: int
+    late: int
+    duration: int
+    error: str | None
+
+
+class Gate(Result, frozen=True):
+    """Something that a task must pass before it runs. `until`: when it opens, as far as known."""
+
+    gate: str
+    closed: bool
+    text: str
+    until: int | None
+    facts: dict[str, Any]
+
+
+class Engines(Result, frozen=True):
+    """How many engines take tasks, and when one was heard of last (None: never)."""
+
+    alive: int
+    last_seen_at: int | None
+
+
+class Explanation(Result, frozen=True):
+    """Why a task has not run. The first closed gate is the answer; `estimate_at` is the earliest instant at which it
+    can run, None when a closed gate has no known end.
+    """
+
+    id: str
+    state: State
+    phase: str
+    summary: str
+    runnable: bool
+    gates: list[Gate]
+    estimate_at: int | None
+    engines: Engines
+
+
+class Bulk(Result, frozen=True):
+    """Bulk work. It has looked at `seen` tasks of about `total`; those that its filter found were `changed`, or
+    `skipped` because their state did not allow it. `waits_for`: what it needs to go on, or None.
+    """
+
+    id: str
+    action: str
+    filter: dict[str, Any]
+    state: str
+    total: int
+    seen: int
+    changed: int
+    skipped: int
+    waits_for: str | None
+    error: str | None
+    asked_by: str
+    created_at: int
+    started_at: int
+    updated_at: int
+    ended_at: int
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it has ended."""
+        return self.state in ("done", "cancelled", "failed")
+
+
+class BulkSight(Result, frozen=True):
+    """What bulk work would do now. `at_least`: there are more tasks than a dry run looks at. `sample`: ids of some that
+    would change.
+    """
+
+    action: str
+    filter: dict[str, Any]
+    dry_run: bool
+    seen: int
+    changed: int
+    skipped: int
+    at_least: bool
+    sample: list[str]

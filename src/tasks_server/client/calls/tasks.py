@@ -1,7 +1,6 @@
 """Tasks: `/v1/queues`."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal, Unpack
 from uuid import uuid4
@@ -9,7 +8,8 @@ from uuid import uuid4
 from tasks_server.client import results
 from tasks_server.client.bodies import task_body, task_patch
 from tasks_server.client.options import TaskFields
-from tasks_server.client.protocol import Core, Request, Rest, Route, Script
+from tasks_server.client.protocol import Request, Route
+from tasks_server.client.waiting import Waiting, seconds
 
 _NOTHING: Final = type(None)
 _REGISTER: Final = Route("POST", "/v1/queues/register", results.Task)
@@ -19,6 +19,7 @@ _GET: Final = Route("GET", "/v1/queues/{id}", results.TaskDetail)
 _CONFIG: Final = Route("GET", "/v1/queues/{id}/config", results.Spec)
 _ATTEMPTS: Final = Route("GET", "/v1/queues/{id}/attempts", list[results.Attempt])
 _TIMELINE: Final = Route("GET", "/v1/queues/{id}/timeline", list[results.TimelineEntry])
+_EXPLAIN: Final = Route("GET", "/v1/queues/{id}/explain", results.Explanation)
 _EDIT: Final = Route("PATCH", "/v1/queues/{id}", results.TaskDetail)
 _DELETE: Final = Route("DELETE", "/v1/queues/{id}", _NOTHING)
 _PAUSE: Final = Route("PATCH", "/v1/queues/{id}/pause", _NOTHING)
@@ -26,9 +27,6 @@ _RESUME: Final = Route("PATCH", "/v1/queues/{id}/resume", results.TaskDetail)
 _REVOKE: Final = Route("PATCH", "/v1/queues/{id}/revoke", _NOTHING)
 _EXECUTE: Final = Route("POST", "/v1/queues/{id}/execute", _NOTHING)
 _RETRY: Final = Route("POST", "/v1/queues/{id}/retry", results.TaskDetail)
-
-_FIRST_LOOK_SECONDS: Final = 0.05
-_LOOK_SECONDS_MAX: Final = 1.0
 
 
 def register(*, idempotency_key: str | None = None, **task: Unpack[TaskFields]) -> Request[results.Task]:
@@ -86,6 +84,11 @@ def timeline(task_id: str) -> Request[list[results.TimelineEntry]]:
     return _TIMELINE.request(task_id)
 
 
+def explain(task_id: str) -> Request[results.Explanation]:
+    """Why it has not run, and when it can."""
+    return _EXPLAIN.request(task_id)
+
+
 def edit(task_id: str, **changes: Unpack[TaskFields]) -> Request[results.TaskDetail]:
     """Changes what is named, while the task waits or is paused; None takes an option back."""
     return _EDIT.request(task_id, body=task_patch(changes))
@@ -121,27 +124,6 @@ def retry(task_id: str) -> Request[results.TaskDetail]:
     return _RETRY.request(task_id)
 
 
-@dataclass(frozen=True)
-class Waiting:
-    """Looks at a task until it is over: often at first, every second later."""
-
-    task_id: str
-    seconds: float
-
-    def script(self, core: Core) -> Script[results.TaskDetail]:
-        ends_at = core.monotonic() + self.seconds
-        pause = _FIRST_LOOK_SECONDS
-        while True:
-            task = yield from get(self.task_id).script(core)
-            left = ends_at - core.monotonic()
-            if task.is_final:
-                return task
-            if left <= 0:
-                raise TimeoutError(f"task {self.task_id} is {task.phase} after {self.seconds:g} s")
-            yield Rest(min(pause, left))
-            pause = min(pause * 1.5, _LOOK_SECONDS_MAX)
-
-
-def wait(task_id: str, timeout: float | timedelta = 60.0) -> Waiting:
+def wait(task_id: str, timeout: float | timedelta = 60.0) -> Waiting[results.TaskDetail]:
     """The task once it is over: SUCCESS, ERROR or REVOKED. Raises `TimeoutError` after `timeout` (in seconds)."""
-    return Waiting(task_id, timeout.total_seconds() if isinstance(timeout, timedelta) else timeout)
+    return Waiting(get(task_id), seconds(timeout), lambda task: task.is_final, lambda task: task.phase)
