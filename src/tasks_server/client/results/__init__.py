@@ -1,0 +1,56 @@
+"""What the API answers: frozen structs with its names in snake_case. Instants and durations are milliseconds."""
+
+from tasks_server.client.results.base import Result
+from tasks_server.client.results.bulk import Bulk, BulkSight
+from tasks_server.client.results.lanes import Lane, LaneTasks
+from tasks_server.client.results.logs import LogEntry
+from tasks_server.client.results.owners import IssuedKey, Owner, OwnerKey, RegisteredOwner, Signing, SigningSecret
+from tasks_server.client.results.schedules import FireTime, ListedSchedule, MissedRuns, Preview, Schedule
+from tasks_server.client.results.tasks import (
+    FINAL,
+    Attempt,
+    Batch,
+    Engines,
+    Explanation,
+    Gate,
+    ListedTask,
+    ScheduleRun,
+    Spec,
+    State,
+    Task,
+    TaskDetail,
+    TimelineEntry,
+)
+
+__all__ = [
+    "Attempt",
+    "Batch",
+    "Bulk",
+    "BulkSight",
+    "Engines",
+    "Explanation",
+    "FINAL",
+    "FireTime",
+    "Gate",
+    "IssuedKey",
+    "Lane",
+    "LaneTasks",
+    "ListedSchedule",
+    "ListedTask",
+    "LogEntry",
+    "MissedRuns",
+    "Owner",
+    "OwnerKey",
+    "Preview",
+    "RegisteredOwner",
+    "Result",
+    "Schedule",
+    "ScheduleRun",
+    "Signing",
+    "SigningSecret",
+    "Spec",
+    "State",
+    "Task",
+    "TaskDetail",
+    "TimelineEntry",
+]

@@ -1,0 +1,27 @@
+"""What the execution log holds."""
+
+from tasks_server.client.results.base import Result
+
+
+class LogEntry(Result, frozen=True):
+    """One attempt of one task. `late` is how many ms it began after it was due, `duration` how many it took. `host` is
+    None for a task that runs a handler, `handler` for one that sends a request.
+    """
+
+    task_id: str
+    owner_id: str
+    attempt: int
+    state: str
+    outcome: str
+    status_code: int
+    host: str | None
+    handler: str | None
+    lane: str
+    schedule_id: str | None
+    fire_at: int | None
+    due_at: int
+    started_at: int
+    ended_at: int
+    late: int
+    duration: int
+    error: str | None

@@ -1,0 +1,55 @@
+"""Answers about owners, their keys and secrets."""
+
+from tasks_server.client.results.base import Result, Secretive
+
+
+class OwnerKey(Result, frozen=True):
+    """A live key of an owner, without its secret."""
+
+    key_id: str
+    created_at: int
+
+
+class Owner(Result, frozen=True):
+    """An owner. `tasks_in_queue` counts every task that is not final."""
+
+    id: str
+    name: str
+    created_at: int
+    tasks_in_queue: int
+    tasks_in_queue_limit: int
+    keys: list[OwnerKey]
+
+
+class RegisteredOwner(Secretive, frozen=True):
+    """A new owner with its first key, which the server shows this once."""
+
+    id: str
+    key: str
+    name: str
+    key_id: str
+
+
+class IssuedKey(Secretive, frozen=True):
+    """A new key, which the server shows this once."""
+
+    key_id: str
+    key: str
+
+
+class SigningSecret(Secretive, frozen=True):
+    """A secret that calls are signed with. `expires_at` is set once a newer one has taken its place; only the owner
+    sees `secret`, the operator sees None.
+    """
+
+    id: str
+    secret: str | None
+    created_at: int
+    expires_at: int | None
+
+
+class Signing(Result, frozen=True):
+    """How an owner's calls are signed: by every one of the secrets, newest first."""
+
+    enabled: bool
+    secrets: list[SigningSecret]

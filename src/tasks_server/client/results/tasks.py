@@ -1,0 +1,123 @@
+"""Answers about tasks."""
+
+from typing import Any, Final, Literal, TypeAlias
+
+from tasks_server.client.results.base import Result
+
+State: TypeAlias = Literal["RUNNING", "PAUSED", "SUCCESS", "ERROR", "REVOKED"]
+FINAL: Final[frozenset[str]] = frozenset({"SUCCESS", "ERROR", "REVOKED"})
+"""States that a task leaves only by its owner's hand."""
+
+
+class ListedTask(Result, frozen=True):
+    """A task in a list. Instants are ms since the epoch, 0: not yet."""
+
+    id: str
+    state: State
+    created_at: int
+    status_code: int
+    estimate_end_at: int
+    estimate_execution_at: int
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it is over: nothing happens to it any more unless its owner asks for it."""
+        return self.state in FINAL
+
+
+class Task(ListedTask, frozen=True):
+    """A task. `response` is what the target answered last, or the reason why there is no answer."""
+
+    response: bytes | None
+    metadata: dict[str, str] | None
+
+
+class ScheduleRun(Result, frozen=True):
+    """Which schedule made a task, and for which fire time."""
+
+    id: str
+    fire_at: int
+
+
+class TaskDetail(Task, frozen=True):
+    """A task with where it stands. `phase` tells what `state` sums up as RUNNING."""
+
+    phase: str
+    lane: str
+    priority: int
+    attempts: int
+    failures: int
+    repeats: int
+    error: str | None
+    expire_at: int | None
+    schedule: ScheduleRun | None
+
+
+class Batch(Result, frozen=True):
+    """The tasks of a batch, in its order."""
+
+    tasks: list[Task]
+
+
+class Spec(Result, frozen=True):
+    """What was registered, with the defaults filled in and secrets masked; names are those of the API."""
+
+    http_request: dict[str, Any] | None
+    config: dict[str, Any]
+    metadata: dict[str, str] | None
+    handler: dict[str, Any] | None = None
+
+
+class Attempt(Result, frozen=True):
+    """One try of a task. `late` is how many ms it began after it was due."""
+
+    number: int
+    due_at: int
+    started_at: int
+    ended_at: int
+    late: int
+    outcome: str
+    status_code: int
+    error: str | None
+
+
+class TimelineEntry(Result, frozen=True):
+    """Something that happened to a task at the instant `at`."""
+
+    at: int
+    event: str
+    attempt: int | None = None
+    status_code: int | None = None
+    detail: str | None = None
+
+
+class Gate(Result, frozen=True):
+    """Something that a task must pass before it runs. `until`: when it opens, as far as known."""
+
+    gate: str
+    closed: bool
+    text: str
+    until: int | None
+    facts: dict[str, Any]
+
+
+class Engines(Result, frozen=True):
+    """How many engines take tasks, and when one was heard of last (None: never)."""
+
+    alive: int
+    last_seen_at: int | None
+
+
+class Explanation(Result, frozen=True):
+    """Why a task has not run. The first closed gate is the answer; `estimate_at` is the earliest instant at which it
+    can run, None when a closed gate has no known end.
+    """
+
+    id: str
+    state: State
+    phase: str
+    summary: str
+    runnable: bool
+    gates: list[Gate]
+    estimate_at: int | None
+    engines: Engines
