@@ -156,7 +156,7 @@ async def test_the_life_of_an_owner(door: Door) -> None:
         assert {key.key_id for key in (await client.owners.get("big-shop")).keys} == {owner.key_id, second.key_id}
         await client.owners.delete_key("big-shop", second.key_id)
         (secret,) = (await client.owners.signing("big-shop")).secrets
-        rotated = await client.owners.rotate_signing("big-shop", overlap=timedelta(hours=1))
+        rotated = await client.owners.rotate_signing("big-shop", overlap_seconds=timedelta(hours=1))
         assert secret.secret
         assert secret.secret not in repr(rotated)
         assert [each.id for each in rotated.secrets][1:] == [secret.id]

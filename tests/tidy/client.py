@@ -1,12 +1,14 @@
 """The methods of the client beside the routes of the API, and the table of both for the documentation."""
 
 import inspect
+import re
 from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from tasks_server.api.app import ApiConfig, App, create_app
+from tasks_server.client.bodies import camel
 from tasks_server.client.groups import Group, Groups, Method, Pages
 from tasks_server.client.protocol import Request, Route
 from tasks_server.clock import ManualClock
@@ -64,6 +66,22 @@ def _request(name: str, method: Method[..., Any] | Pages[..., Any]) -> Request[A
     made = method.build(**sample, **EXTRAS.get(name, {}))
     assert isinstance(made, Request), f"{name} makes no request: is it composed?"
     return made
+
+
+def taken(name: str) -> set[str]:
+    """The parameters of a method beside what stands in the path, by their names on the wire; those of a typed
+    dictionary in its place.
+    """
+    build = methods()[name].build
+    found: set[str] = set()
+    for parameter in inspect.signature(build).parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            (wanted,) = get_args(get_type_hints(build)[parameter.name])
+            found |= set(wanted.__annotations__)
+        else:
+            found.add(parameter.name)
+    in_path = re.findall(r"{(\w+)}", requests()[name].route.path)
+    return {camel(each) for each in found} - {"pageSize", *in_path}
 
 
 def routes() -> dict[str, Any]:

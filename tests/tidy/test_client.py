@@ -5,12 +5,14 @@ from typing import Any, get_type_hints
 import msgspec
 import pytest
 
+from tasks_server.api.openapi import bodies_of
 from tasks_server.client.bodies import camel
+from tasks_server.client.groups import Pages
 from tasks_server.client.options import Config, HttpRequest, ScheduleFields, TaskFields
 from tasks_server.domain.request import HttpRequest as ServersRequest
 from tasks_server.domain.request import TaskConfig
 from tasks_server.domain.schedule_reading import ScheduleBody
-from tests.tidy.client import COMING, COMPOSED, NOT_A_METHOD, SECOND, fields, methods, named, requests, routes
+from tests.tidy.client import COMING, COMPOSED, NOT_A_METHOD, SECOND, fields, methods, named, requests, routes, taken
 
 
 def test_every_route_has_a_method() -> None:
@@ -37,6 +39,19 @@ def test_answers_have_the_fields_of_the_api(name: str) -> None:
         assert served == [None]
     else:
         assert fields(route.answer) in [fields(body) for body in served]
+
+
+@pytest.mark.parametrize("name", [name for name, method in methods().items() if isinstance(method, Pages)])
+def test_lists_filter_by_all_that_the_api_filters_by(name: str) -> None:
+    route = routes()[named(requests()[name].route)]
+    known = {parameter.name for parameter in route.query} - {"limit", "offset", "cursor"}
+    assert taken(name) == known | ({route.query_prefix.removesuffix(".")} if route.query_prefix else set())
+
+
+@pytest.mark.parametrize("name", [name for name in requests() if name.split(".")[0] in ("owners", "lanes")])
+def test_bodies_have_the_fields_of_the_api(name: str) -> None:
+    (body,) = bodies_of(routes()[named(requests()[name].route)]) or [None]
+    assert taken(name) == (set(fields(body)) if body is not None else set())
 
 
 def test_every_method_says_what_it_gives() -> None:

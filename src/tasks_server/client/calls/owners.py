@@ -59,7 +59,7 @@ def edit_signing(name: str, *, enabled: bool) -> Request[results.Signing]:
     return _EDIT_SIGNING.request(name, body={"enabled": enabled})
 
 
-def rotate_signing(name: str, *, overlap: int | timedelta | None = None) -> Request[results.Signing]:
-    """Makes a new secret; the one before stays valid for `overlap` (in seconds; one day)."""
-    seconds = int(overlap.total_seconds()) if isinstance(overlap, timedelta) else overlap
+def rotate_signing(name: str, *, overlap_seconds: int | timedelta | None = None) -> Request[results.Signing]:
+    """Makes a new secret; the one before stays valid for `overlap_seconds`, one day unless it is given."""
+    seconds = int(overlap_seconds.total_seconds()) if isinstance(overlap_seconds, timedelta) else overlap_seconds
     return _ROTATE_SIGNING.request(name, body={} if seconds is None else {"overlapSeconds": seconds})
