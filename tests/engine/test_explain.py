@@ -360,10 +360,21 @@ async def test_others_of_its_lane_go_first(open_shop: OpenShop) -> None:
     assert [(await explain(shop, task_id)).runnable for task_id in ids] == [True, True, True, False, False]
     gate = await held(shop, ids[4])
     assert (gate.gate, has(gate, urgent=0, earlier=4, room=3)) == ("ahead", True)
-    assert gate.text == "4 tasks of its lane go first"
+    assert gate.text == "4 tasks of its owner go first: 4 due earlier to the same target"
     assert len(await shop.look()) == 3
     runs = [(await shop.task(task_id)).attempt for task_id in ids]
     assert runs == [1, 1, 1, 0, 0], "the engine sees it the same way"
+
+
+async def test_more_urgent_tasks_of_other_lanes_go_first_too(open_shop: OpenShop) -> None:
+    shop = await open_shop(EngineConfig(concurrency_max=3, per_target_max=3))
+    await seen(shop)
+    urgent = await shop.world.submit_many(shop.owner, 2, lane="urgent", priority=9, target="b.example:80")
+    task_id = await shop.submit(TaskConfig(priority=1))
+    gate = await held(shop, task_id)
+    assert (gate.gate, has(gate, urgent=0, urgentInOtherLanes=2, earlier=0, room=2)) == ("ahead", True)
+    await shop.look()
+    assert [(await shop.task(each)).attempt for each in (*urgent, task_id)] == [1, 1, 0]
 
 
 async def test_nothing_holds_it(shop: Shop) -> None:

@@ -62,15 +62,19 @@ async def test_a_task_that_has_ended_or_runs_is_told_nothing_of_others(world: Wo
     assert (await standing(world, second)).in_work == []
 
 
-async def test_more_urgent_tasks_of_the_lane_go_before_it(world: World, owner: Owner, other: Owner) -> None:
+async def test_more_urgent_tasks_of_its_owner_go_before_it(world: World, owner: Owner, other: Owner) -> None:
     task = await world.submit(owner, priority=5)
     await world.submit(owner, priority=9)
     await world.submit(owner, priority=6, target="b.example:80")
     await world.submit(owner, priority=4)
-    await world.submit(owner, priority=9, lane="another")
+    await world.submit_many(owner, 3, priority=9, lane="another")
+    await world.submit(owner, priority=4, lane="another")
+    await world.submit(owner, priority=8, lane="a third")
     await world.submit(other, priority=9)
     await world.submit(owner, delay=60_000, priority=9)
-    assert (await standing(world, task)).ahead == Ahead(urgent=2)
+    assert (await standing(world, task)).ahead == Ahead(urgent=2, elsewhere=4)
+    await world.query("UPDATE lane SET paused_at = 1 WHERE name = 'another'")
+    assert (await standing(world, task)).ahead == Ahead(urgent=2, elsewhere=1)
     await world.steer(task, lifecycle.execute)
     assert (await standing(world, task)).ahead == Ahead()
 

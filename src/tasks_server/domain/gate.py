@@ -63,7 +63,8 @@ KINDS: Final[dict[str, Kind]] = {
         "Wait, or raise the concurrency of the handler or of its worker, or start more workers.",
     ),
     "ahead": Kind(
-        "Tasks of the same lane go before it: more urgent ones, or those to the same target that were due earlier.",
+        "More tasks of its owner go before it than there is room for: more urgent ones, of any lane; of its own lane "
+        "those to the same target that were due earlier.",
         "Wait, or raise its priority, or run it now: that puts it first.",
     ),
     "behind": Kind(

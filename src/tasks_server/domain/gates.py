@@ -69,12 +69,24 @@ def _ahead(situation: Situation) -> Iterator[Gate]:
         return
     room = sum(gates_engine.room(situation, load) for load in loads)
     least = "at least " if ahead.more else ""
-    facts = {"urgent": ahead.urgent, "earlier": ahead.earlier, "more": ahead.more, "room": room}
+    facts = {
+        "urgent": ahead.urgent,
+        "urgentInOtherLanes": ahead.elsewhere,
+        "earlier": ahead.earlier,
+        "more": ahead.more,
+        "room": room,
+    }
     if not ahead.count:
-        yield Gate("ahead", False, "it is the first of its lane for its target", None, facts)
+        yield Gate("ahead", False, "no task of its owner goes first", None, facts)
         return
-    text = f"{least}{ahead.count} tasks of its lane go first" if ahead.count > 1 else "1 task of its lane goes first"
-    yield Gate("ahead", ahead.count >= room, text, None, facts)
+    kinds = (
+        (ahead.urgent, "more urgent in its lane"),
+        (ahead.elsewhere, "more urgent in other lanes"),
+        (ahead.earlier, "due earlier to the same target"),
+    )
+    which = ", ".join(f"{count} {kind}" for count, kind in kinds if count)
+    go = "tasks of its owner go" if ahead.count > 1 else "task of its owner goes"
+    yield Gate("ahead", ahead.count >= room, f"{least}{ahead.count} {go} first: {which}", None, facts)
 
 
 def _behind(situation: Situation) -> Iterator[Gate]:

@@ -12,6 +12,8 @@ from tasks_server.domain.task import State, Task
 
 AHEAD_COUNTED_MAX = 10_000
 """How many tasks that stand before one are counted."""
+LANES_COUNTED_MAX = 256
+"""In how many lanes of its owner they are looked for."""
 RUNNING_COUNTED_MAX = 20_000
 """How many running tasks are looked at."""
 HOLDERS_MAX = 10
@@ -35,21 +37,22 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 class Ahead(msgspec.Struct, frozen=True):
-    """The tasks that go before one in its lane, counted up to `AHEAD_COUNTED_MAX` each: those that are more urgent, and
-    those as urgent and with the same target that were due before it.
+    """The tasks of its owner that go before one, counted up to `AHEAD_COUNTED_MAX` each: more urgent ones of its lane;
+    more urgent ones of other lanes; of its lane, those as urgent and with the same target that were due before it.
     """
 
     urgent: int = 0
+    elsewhere: int = 0
     earlier: int = 0
 
     @property
     def count(self) -> int:
-        return self.urgent + self.earlier
+        return self.urgent + self.elsewhere + self.earlier
 
     @property
     def more(self) -> bool:
         """Whether there may be more than were counted."""
-        return max(self.urgent, self.earlier) >= AHEAD_COUNTED_MAX
+        return max(self.urgent, self.elsewhere, self.earlier) >= AHEAD_COUNTED_MAX
 
 
 class Stop(msgspec.Struct, frozen=True):

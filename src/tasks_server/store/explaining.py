@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from tasks_server.domain.situation import AHEAD_COUNTED_MAX, Ahead, InWork, Lease
+from tasks_server.domain.situation import AHEAD_COUNTED_MAX, LANES_COUNTED_MAX, Ahead, InWork, Lease
 from tasks_server.domain.task import State, Task, urgency
 
 
@@ -28,8 +28,8 @@ class Explaining(Protocol):
 
     async def standing(self, owner: str | None, task_id: str) -> Standing | None:
         """Where the task stands; None: there is no such task for that owner. The cost is that of what runs, up to
-        `RUNNING_COUNTED_MAX` tasks, and of what is before it, up to `AHEAD_COUNTED_MAX`; nothing else that is stored
-        adds to it.
+        `RUNNING_COUNTED_MAX` tasks, and of what is before it, up to `AHEAD_COUNTED_MAX` of each kind; nothing else
+        that is stored adds to it.
         """
         ...
 
@@ -55,4 +55,5 @@ def place(ref: int, owner: int, lane: int, task: Task) -> dict[str, Any]:
         "target": task.target,
         "due_at": task.due_at,
         "count_max": AHEAD_COUNTED_MAX,
+        "lanes_max": LANES_COUNTED_MAX,
     }
