@@ -28,6 +28,7 @@ from tasks_server.telemetry import Format, Level, Telemetry
 if TYPE_CHECKING:
     from tasks_server.engine.loop import Engine
     from tasks_server.service.explain import ExplainService
+    from tasks_server.service.journal import JournalService
     from tasks_server.service.owners import OwnerService
     from tasks_server.service.schedules import ScheduleService
     from tasks_server.service.tasks import TaskService
@@ -271,6 +272,7 @@ class Services(msgspec.Struct):
     tasks: "TaskService"
     schedules: "ScheduleService"
     explain: "ExplainService"
+    journal: "JournalService"
     sealed: "Resealing"
     cluster: "Clustering"
     engines: "Engines"
@@ -282,6 +284,7 @@ async def services(settings: "Settings", where: "Places", keys: list[bytes]) -> 
     """The services over a store that is opened for this block. Raises `StoreError`."""
     from tasks_server.service.explain import ExplainService
     from tasks_server.service.ground import Ground
+    from tasks_server.service.journal import JournalService
     from tasks_server.service.owners import OwnerService
     from tasks_server.service.schedules import ScheduleService
     from tasks_server.service.tasks import TaskService
@@ -302,6 +305,7 @@ async def services(settings: "Settings", where: "Places", keys: list[bytes]) -> 
             TaskService(ground),
             ScheduleService(ground),
             ExplainService(ground),
+            JournalService(ground),
             store,
             store,
             store,

@@ -50,7 +50,8 @@ HOT: Final = {
 """On the way of every task, or of every request."""
 SCANS_ALLOWED: Final = {
     ("lost_find", "task"): "only what runs now, and only the index of that",
-    ("attempts_prune", "o"): "owners are few; each is one seek",
+    ("log_of_all", "o"): "owners are few; each is one seek",
+    ("log_newest", "o"): "owners are few; each is one seek",
     ("prunable_find", "o"): "owners are few; each is one seek",
     ("owners_prune", "owner"): "owners are few",
     ("copy_task", "t"): "all of it moves, in the order of its handles",

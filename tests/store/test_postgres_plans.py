@@ -179,3 +179,34 @@ def test_an_owners_lists_walk_an_index_in_its_order(
     steps = list(walk(row[0][0]["Plan"]))
     assert scans(steps) == [], steps
     assert sorts(steps) == [], steps
+
+
+PLACE: Final = {"owner": "owner-1", "since": 0, "instant": 50_000, "task": 2**40, "number": 1, "before": 60_000}
+DAYS: Final = {"first": 1, "last": 1, "count_max": 101}
+
+
+@pytest.mark.parametrize("name", ["log_of_owner", "log_of_all", "log_newest"])
+def test_the_log_touches_the_days_it_is_asked_for_and_walks_an_index(connection: Connection, name: str) -> None:
+    with connection.transaction():
+        connection.execute(STATEMENTS["walk"].encode())
+        text = b"EXPLAIN (ANALYZE, FORMAT JSON) " + STATEMENTS[name].encode()
+        (row,) = connection.execute(text, PLACE | DAYS).fetchall()
+    steps = list(walk(row[0][0]["Plan"]))
+    assert scans(steps) == [], steps
+    assert {step.table for step in steps if step.table.startswith("attempt")} == {"attempt_1", "attempt_kept"}
+    assert {step.index for step in steps if step.table == "attempt_1"} == {"attempt_1_owner_ended_at_idx"}
+
+
+def test_a_page_of_the_log_reads_no_more_rows_than_it_has(connection: Connection) -> None:
+    with connection.transaction():
+        connection.execute(STATEMENTS["walk"].encode())
+        text = b"EXPLAIN (ANALYZE, FORMAT JSON) " + STATEMENTS["log_of_owner"].encode()
+        (row,) = connection.execute(text, PLACE | DAYS).fetchall()
+    read = max(given["Actual Rows"] * given["Actual Loops"] for given in nodes(row[0][0]["Plan"]))
+    assert 101 <= read <= 110, row
+
+
+def nodes(given: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield given
+    for below in given.get("Plans", ()):
+        yield from nodes(below)

@@ -14,6 +14,7 @@ from tasks_server.api.auth import Authenticator, Caller
 from tasks_server.api.docs import docs_routes
 from tasks_server.api.exchange import Answer, ClientGone, Exchange, Receive, Scope, Send, request_ids, send_answer
 from tasks_server.api.explain_routes import ExplainRoutes
+from tasks_server.api.log_routes import LogRoutes
 from tasks_server.api.openapi import openapi
 from tasks_server.api.owner_routes import OwnerRoutes
 from tasks_server.api.problems import MethodNotAllowed, problem
@@ -29,6 +30,7 @@ from tasks_server.domain.egress import OPEN, Egress
 from tasks_server.domain.errors import Busy, Forbidden, NotFound, RequestError, StoreError, Unauthorized, Unavailable
 from tasks_server.service.explain import ExplainService
 from tasks_server.service.ground import Ground
+from tasks_server.service.journal import JournalService
 from tasks_server.service.owners import OwnerService
 from tasks_server.service.schedules import ScheduleService
 from tasks_server.service.tasks import TaskService
@@ -90,6 +92,7 @@ def create_app(
         *task_routes.table(),
         *schedule_routes.table(),
         *ExplainRoutes(ExplainService(ground)).table(),
+        *LogRoutes(JournalService(ground)).table(),
     ]
     if config.docs:
         table += docs_routes()

@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from tasks_server.cli import copying, databases, keys, nodes, output, owners, schedules, serve, settings, signing, tasks
+from tasks_server.cli import (
+    copying,
+    databases,
+    keys,
+    logs,
+    nodes,
+    output,
+    owners,
+    schedules,
+    serve,
+    settings,
+    signing,
+    tasks,
+)
 from tasks_server.domain.errors import TasksServerError
 
 app = typer.Typer(
@@ -26,6 +39,7 @@ app.add_typer(databases.app, name="db", help="The schema of the database, and mo
 app.command("nodes")(nodes.nodes)
 app.add_typer(keys.app, name="keys", help="The cipher keys of the database.")
 app.add_typer(tasks.app, name="task", help="Submit tasks, look at them, steer them.")
+app.command("logs")(logs.logs)
 app.add_typer(schedules.app, name="schedule", help="Recurring rules that make tasks.")
 
 

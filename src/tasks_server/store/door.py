@@ -20,6 +20,7 @@ from tasks_server.domain.signing import Signing, SigningSecret
 from tasks_server.domain.task import NewTask, Task
 from tasks_server.store.batching import Batch
 from tasks_server.store.explaining import Standing
+from tasks_server.store.journal import LogPage, LogQuery
 from tasks_server.store.ports import (
     Choose,
     Claimed,
@@ -65,6 +66,7 @@ class Door(ABC):
     _schedules: Any
     _engines: Any
     _explanations: Any
+    _journals: Any
 
     @abstractmethod
     def _do(self, kind: Kind, batch: Batch, item: Any, rows: int = 1) -> "asyncio.Future[Any]":
@@ -134,6 +136,10 @@ class Door(ABC):
     async def events(self, owner: str | None, task_id: str) -> list[Event]:
         found: list[Event] = await self._do("read", self._listings.events, (owner, task_id))
         return found
+
+    async def log(self, query: LogQuery) -> LogPage:
+        page: LogPage = await self._do("read", self._journals.page, query)
+        return page
 
     # Owning
 

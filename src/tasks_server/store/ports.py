@@ -17,6 +17,7 @@ from tasks_server.domain.signing import Signing, SigningSecret
 from tasks_server.domain.task import NewTask, State, Task
 from tasks_server.store.engines import Engines
 from tasks_server.store.explaining import Explaining
+from tasks_server.store.journal import Journaling
 from tasks_server.store.scheduling import Scheduling
 
 # Submitting
@@ -457,6 +458,7 @@ class Store(
     Settling,
     Maintaining,
     Scheduling,
+    Journaling,
     Resealing,
     Waking,
     Clustering,

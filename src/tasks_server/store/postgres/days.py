@@ -1,5 +1,8 @@
-"""The days of history: attempts lie in one partition a day, which is made ahead and dropped as a whole."""
+"""The days of history: attempts lie in one partition a day, which is made ahead and dropped as a whole. What is to be
+kept for longer is moved, once, to a partition of its own, and goes from there row by row.
+"""
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -7,11 +10,16 @@ from typing import Final
 from psycopg import sql as composing
 
 from tasks_server.store.postgres.link import Connection, one
+from tasks_server.store.postgres.rows import day_of
+from tasks_server.store.postgres.statements import sql
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LOCK: Final = 0x74617370
 """Advisory: partitions are made by one process at a time."""
 _AHEAD: Final = 2
+_NAME: Final = re.compile(r"attempt_(\d{8})")
+KEPT_DAY: Final = -1
+"""What stands for the day of attempts that are kept beyond it."""
 
 
 class Days:
@@ -19,6 +27,8 @@ class Days:
 
     def __init__(self) -> None:
         self._known: set[int] = set()
+        self._walked: dict[int, tuple[int, int]] = {}
+        """How far days that are to go were looked through."""
 
     def ensure(self, connection: Connection, days: Iterable[int]) -> None:
         """Makes the partitions of these days where they are missing, and those of the days that follow."""
@@ -34,31 +44,47 @@ class Days:
 
     def forget(self) -> None:
         self._known.clear()
+        self._walked.clear()
 
-    def drop_before(self, connection: Connection, day: int) -> int:
-        """Drops the partitions of all days before `day`, and keeps of each task that is still there its last attempt,
-        by moving it to `day`. How many partitions went.
+    def drop_before(self, connection: Connection, before: int, now: int, limit: int) -> int:
+        """Does a piece of dropping the partitions of all days before that of `before`. What is to be kept beyond its
+        day is moved first, some rows at a time: of each task that is still there the last attempt, and what owners
+        want kept for longer. How many rows were looked at and partitions dropped; less than `limit`: all is done.
         """
-        found = [name for name, number in _partitions(connection) if number < day]
-        for name in found:
-            self.ensure(connection, [day])
-            with connection.transaction():
-                connection.execute("SET LOCAL statement_timeout = 0")
-                connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-                if not any(name == there for there, _ in _partitions(connection)):
-                    continue  # another process was quicker
-                table = composing.Identifier(name)
-                connection.execute(
-                    composing.SQL(
-                        "INSERT INTO attempt SELECT a.task, a.number, a.owner, {day}, a.due_at, a.started_at,"
-                        " a.ended_at, a.status_code, a.outcome, a.error, a.response"
-                        " FROM {table} AS a JOIN task AS t ON t.seq = a.task"
-                        " WHERE a.number = t.attempt OR (t.state = 'running' AND a.number = t.attempt - 1)"
-                    ).format(day=composing.Literal(day), table=table)
-                )
-                connection.execute(composing.SQL("DROP TABLE {table}").format(table=table))
-        self._known = {known for known in self._known if known >= day}
-        return len(found)
+        done = 0
+        for day in existing(connection):
+            if day >= day_of(before):
+                break
+            while done < limit:
+                names = {"day": day, "now": now, "kept_day": KEPT_DAY, "count_max": limit - done}
+                task, number = self._walked.get(day, (0, 0))
+                row = one(connection, sql("attempts_keep"), {**names, "task": task, "number": number})
+                looked_at, task, number = row
+                done += looked_at
+                if looked_at < names["count_max"]:
+                    _drop(connection, day)
+                    self._walked.pop(day, None)
+                    self._known.discard(day)
+                    done += 1
+                    break
+                self._walked[day] = task, number
+            else:
+                return done
+        return done
+
+
+def existing(connection: Connection) -> list[int]:
+    """The days that have a partition, in their order."""
+    rows = connection.execute(sql("partitions_list")).fetchall()
+    named = [_NAME.fullmatch(name) for (name,) in rows]
+    return sorted((datetime.strptime(name[1], "%Y%m%d").replace(tzinfo=UTC) - _EPOCH).days for name in named if name)
+
+
+def _drop(connection: Connection, day: int) -> None:
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        text = composing.SQL("DROP TABLE IF EXISTS {table}").format(table=composing.Identifier(_name(day)))
+        connection.execute(text)  # another process may have been quicker
 
 
 def _name(day: int) -> str:
@@ -78,12 +104,3 @@ def _make(connection: Connection, day: int) -> None:
         "ALTER TABLE attempt ATTACH PARTITION {table} FOR VALUES FROM ({first}) TO ({end})",
     ):
         connection.execute(composing.SQL(text).format(**names))
-
-
-def _partitions(connection: Connection) -> list[tuple[str, int]]:
-    """The partitions by name, with their day."""
-    rows = connection.execute(
-        "SELECT c.relname FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid"
-        " WHERE i.inhparent = 'attempt'::regclass ORDER BY c.relname"
-    ).fetchall()
-    return [(name, (datetime.strptime(name[-8:], "%Y%m%d").replace(tzinfo=UTC) - _EPOCH).days) for (name,) in rows]

@@ -1,6 +1,7 @@
 """Background duties of the adapter: expire and prune. Each call is a bounded piece of work."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from tasks_server.domain import lifecycle
 from tasks_server.domain.attempt import Event
@@ -8,9 +9,10 @@ from tasks_server.domain.task import FINAL, State
 from tasks_server.store.ports import Change
 from tasks_server.store.postgres.days import Days
 from tasks_server.store.postgres.link import Connection, one
-from tasks_server.store.postgres.rows import day_of, load_task
+from tasks_server.store.postgres.rows import day_of, load_task, pack
 from tasks_server.store.postgres.statements import sql
 from tasks_server.store.postgres.steering import Steerings
+from tasks_server.store.pruning import Sweep
 from tasks_server.store.sealing import Sealer
 
 
@@ -21,6 +23,8 @@ class Maintenance:
         self._steerings = steerings
         self._days = days
         self._sealer = sealer
+        self._kept, self._short = Sweep(), Sweep()
+        """Over what was kept beyond its day; over what is too old for owners that keep less than others."""
 
     def expire(self, connection: Connection, items: Sequence[tuple[int, int]]) -> Sequence[int]:
         """Each item is the instant and how many at most. For each, how many expired."""
@@ -42,9 +46,23 @@ class Maintenance:
         return [self._prune(connection, before, now, limit) for before, now, limit in items]
 
     def _prune(self, connection: Connection, before: int, now: int, limit: int) -> int:
-        (tasks,) = one(connection, sql("tasks_prune"), {"before": before, "count_max": limit})
-        days = self._days.drop_before(connection, day_of(before))
+        names = {"now": now, "retention_ms": now - before, "count_max": limit}
+        (tasks,) = one(connection, sql("tasks_prune"), names)
+        days = self._days.drop_before(connection, before, now, limit)
+        attempts = self._prune_attempts(connection, {**names, "first": 0, "last": -1, "all": True}, self._kept)
+        shown = {"first": day_of(before), "last": day_of(now), "all": False}
+        attempts += self._prune_attempts(connection, names | shown, self._short)
         connection.execute(sql("idempotency_prune"), {"now": now, "count_max": limit})
-        if not tasks:
+        if not tasks + attempts:
             connection.execute(sql("owners_prune"), {"count_max": limit})
-        return int(tasks) + days
+        return int(tasks) + days + attempts
+
+    @staticmethod
+    def _prune_attempts(connection: Connection, names: dict[str, Any], sweep: Sweep) -> int:
+        """Removes attempts that may go, of those that the sweep comes to next."""
+        with connection.transaction():
+            connection.execute(sql("walk"))
+            found = connection.execute(sql("attempts_old"), names | sweep.place, prepare=False).fetchall()
+        rows = [(task, number, day) for _, _, task, number, day, may_go in found if may_go]
+        sweep.move(found, names["count_max"])
+        return connection.execute(sql("attempts_prune"), {"rows": pack(rows)}).rowcount if rows else 0

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from tasks_server.domain import limits
 from tasks_server.domain.attempt import Attempt
 from tasks_server.store.postgres.link import Connection
 from tasks_server.store.postgres.statements import sql
@@ -90,9 +91,6 @@ def attempt_row(ref: int, owner: int, task_id: str, attempt: Attempt, sealer: Se
     )
 
 
-_DAY_MS: Final = 86_400_000
-
-
 def day_of(at: int) -> int:
     """The day of an instant, since the epoch: the partition of the attempts that end in it."""
-    return at // _DAY_MS
+    return at // limits.DAY_MS

@@ -22,6 +22,7 @@ from tasks_server.store.postgres.engines import Engines
 from tasks_server.store.postgres.explaining import Explanations
 from tasks_server.store.postgres.folding import Folded
 from tasks_server.store.postgres.hints import Hinting
+from tasks_server.store.postgres.journal import Journals
 from tasks_server.store.postgres.link import Connection, Link
 from tasks_server.store.postgres.listing import Listings
 from tasks_server.store.postgres.maintaining import Maintenance
@@ -66,6 +67,7 @@ class PostgresStore(Door):
         self._settlements = Settlements(self._nodes, self._days, sealer)
         self._maintenance = Maintenance(self._steerings, self._days, sealer)
         self._listings = Listings(sealer)
+        self._journals = Journals()
         self._ownings = Ownings(sealer)
         self._signings = Signings(sealer)
         self._resealings = Resealings(sealer)

@@ -10,9 +10,10 @@ from tasks_server.domain import lifecycle
 from tasks_server.domain.attempt import Event
 from tasks_server.domain.errors import Corrupt
 from tasks_server.store.ports import Change
+from tasks_server.store.pruning import Sweep
 from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite.connection import connect, translate, turn
-from tasks_server.store.sqlite.rows import load_task, single, unpack
+from tasks_server.store.sqlite.rows import load_task, pack, single, unpack
 from tasks_server.store.sqlite.statements import sql
 from tasks_server.store.sqlite.steering import Steerings, erase
 from tasks_server.store.sqlite.tally import Tally
@@ -28,6 +29,7 @@ class Maintenance:
     def __init__(self, steerings: Steerings, sealer: Sealer) -> None:
         self._steerings = steerings
         self._sealer = sealer
+        self._sweep = Sweep()
 
     def expire(self, connection: apsw.Connection, items: Sequence[tuple[int, int]]) -> Sequence[int]:
         """Each item is the instant and how many at most. For each, how many expired."""
@@ -43,31 +45,42 @@ class Maintenance:
                 self._steerings.write(connection, loaded, Change(task, Event(now, "expired", task.error)))
         return len(ids)
 
-    @staticmethod
-    def prune(connection: apsw.Connection, items: Sequence[tuple[int, int, int]]) -> Sequence[int]:
+    def prune(self, connection: apsw.Connection, items: Sequence[tuple[int, int, int]]) -> Sequence[int]:
         """Each item is until when history goes, the instant, and how many rows at most. How many went."""
-        return [_prune(connection, before, now, limit) for before, now, limit in items]
+        return [self._prune(connection, before, now, limit) for before, now, limit in items]
+
+    def _prune(self, connection: apsw.Connection, before: int, now: int, limit: int) -> int:
+        names = {"now": now, "retention_ms": now - before, "count_max": limit}
+        (text,) = single(connection, "prunable_find", names)
+        tasks = unpack(text)
+        if tasks:
+            tally = Tally()
+            for _, lane, state in tasks:
+                tally.leave(0, lane, state)  # final: no place in a queue to give back
+            erase(connection, [seq for seq, _, _ in tasks], tally)
+        attempts = self._prune_attempts(connection, names)
+        connection.execute(sql("idempotency_prune"), {"now": now, "count_max": limit})
+        if not tasks:
+            _prune_owners(connection, limit)
+        return len(tasks) + attempts
+
+    def _prune_attempts(self, connection: apsw.Connection, names: dict[str, int]) -> int:
+        """Removes attempts that may go, of those that the sweep comes to next."""
+        found = connection.execute(sql("attempts_old"), names | self._sweep.place).fetchall()
+        rows = [(task, number) for _, _, task, number, may_go in found if may_go]
+        if rows:
+            connection.execute(sql("attempts_prune"), {"rows": pack(rows)})
+        self._sweep.move(found, names["count_max"])
+        return len(rows)
 
 
-def _prune(connection: apsw.Connection, before: int, now: int, limit: int) -> int:
-    (text,) = single(connection, "prunable_find", {"before": before, "count_max": limit})
-    tasks = unpack(text)
-    if tasks:
-        tally = Tally()
-        for _, lane, state in tasks:
-            tally.leave(0, lane, state)  # final: no place in a queue to give back
-        erase(connection, [seq for seq, _, _ in tasks], tally)
-    connection.execute(sql("attempts_prune"), {"before": before, "count_max": limit})
-    attempts = connection.changes()
-    connection.execute(sql("idempotency_prune"), {"now": now, "count_max": limit})
-    if not tasks:
-        (text,) = single(connection, "owners_prune", {"count_max": limit})
-        if unpack(text):
-            for name in (
-                "counters_of_owners_delete", "lanes_of_owners_delete", "idempotency_of_owners_delete", "owners_delete",
-            ):  # fmt: skip
-                connection.execute(sql(name), {"owners": text})
-    return len(tasks) + attempts
+def _prune_owners(connection: apsw.Connection, limit: int) -> None:
+    (text,) = single(connection, "owners_prune", {"count_max": limit})
+    if unpack(text):
+        for name in (
+            "counters_of_owners_delete", "lanes_of_owners_delete", "idempotency_of_owners_delete", "owners_delete",
+        ):  # fmt: skip
+            connection.execute(sql(name), {"owners": text})
 
 
 def checkpoint(path: Path) -> None:

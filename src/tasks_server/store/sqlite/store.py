@@ -19,6 +19,7 @@ from tasks_server.store.sqlite.claiming import Claims
 from tasks_server.store.sqlite.connection import Reader, Writer, connect, translate, turn
 from tasks_server.store.sqlite.engines import Engines
 from tasks_server.store.sqlite.explaining import Explanations
+from tasks_server.store.sqlite.journal import Journals
 from tasks_server.store.sqlite.listing import Listings
 from tasks_server.store.sqlite.nodes import Nodes
 from tasks_server.store.sqlite.owning import Ownings
@@ -53,6 +54,7 @@ class SqliteStore(Door):
         self._settlements = Settlements(self._nodes, sealer)
         self._maintenance = maintaining.Maintenance(self._steerings, sealer)
         self._listings = Listings(sealer)
+        self._journals = Journals()
         self._ownings = Ownings(sealer)
         self._signings = Signings(sealer)
         self._resealings = Resealings(sealer)

@@ -1,7 +1,8 @@
--- Removes deleted owners that have no tasks left, with what is left of them.
+-- Removes deleted owners that have no tasks left, and no attempts kept beyond their day, with what is left of them.
 WITH gone AS MATERIALIZED (
     SELECT seq FROM owner
     WHERE deleted_at IS NOT NULL AND NOT EXISTS (SELECT FROM task WHERE task.owner = owner.seq)
+        AND NOT EXISTS (SELECT FROM attempt WHERE attempt.owner = owner.seq AND attempt.day < 0)
     LIMIT %(count_max)s
     FOR UPDATE SKIP LOCKED
 ), counters AS (

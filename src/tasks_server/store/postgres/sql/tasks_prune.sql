@@ -1,11 +1,12 @@
--- Deletes final tasks that ended before an instant, or whose owner is deleted, with all that is known of them; the
--- attempts of others go with their day. How many.
+-- Deletes final tasks that are older than their owner wants them kept, or whose owner is deleted, with all that is
+-- known of them; the attempts of others go with their day. How many.
 WITH gone AS MATERIALIZED (
     SELECT t.seq, t.owner, t.lane, t.state, o.deleted_at IS NOT NULL AS orphan
     FROM owner AS o CROSS JOIN LATERAL (
         SELECT seq, owner, lane, state FROM task
         WHERE owner = o.seq AND ended_at > 0
-            AND ended_at < CASE WHEN o.deleted_at IS NULL THEN %(before)s ELSE 9223372036854775807 END
+            AND ended_at < CASE WHEN o.deleted_at IS NOT NULL THEN 9223372036854775807
+                ELSE %(now)s - coalesce(o.retention_ms, %(retention_ms)s) END
             AND state IN ('completed', 'failed', 'revoked')
         ORDER BY ended_at LIMIT %(count_max)s
         FOR UPDATE SKIP LOCKED
@@ -25,6 +26,8 @@ WITH gone AS MATERIALIZED (
     DELETE FROM event AS e USING gone WHERE e.task = gone.seq
 ), attempts AS (
     DELETE FROM attempt AS a USING gone WHERE gone.orphan AND a.task = gone.seq
+), kept AS (
+    DELETE FROM attempt AS a USING gone WHERE a.day < 0 AND a.task = gone.seq
 ), tasks AS (
     DELETE FROM task AS t USING gone WHERE t.seq = gone.seq
 ), counted AS (

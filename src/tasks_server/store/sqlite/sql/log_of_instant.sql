@@ -1,0 +1,13 @@
+-- The log of an owner, of what ended at one instant and comes after an entry.
+SELECT
+    a.ended_at, a.task, a.number, a.due_at, a.started_at, a.outcome, a.status_code, a.error, t.id, o.id, l.name, t.target,
+    f.schedule, f.fire_at
+FROM owner AS o
+CROSS JOIN attempt AS a INDEXED BY attempt_ended
+    ON a.owner = o.seq AND a.ended_at = :instant AND (a.task, a.number) < (:task, :number)
+CROSS JOIN task AS t ON t.seq = a.task
+CROSS JOIN lane AS l ON l.seq = t.lane
+LEFT JOIN schedule_run AS f ON f.task = a.task
+WHERE o.id = :owner
+ORDER BY a.task DESC, a.number DESC
+LIMIT :count_max

@@ -1,0 +1,12 @@
+-- The log of an owner before an instant, newest first.
+SELECT
+    a.ended_at, a.task, a.number, a.due_at, a.started_at, a.outcome, a.status_code, a.error, t.id, o.id, l.name, t.target,
+    f.schedule, f.fire_at
+FROM owner AS o
+CROSS JOIN attempt AS a INDEXED BY attempt_ended ON a.owner = o.seq AND a.ended_at >= :since AND a.ended_at < :before
+CROSS JOIN task AS t ON t.seq = a.task
+CROSS JOIN lane AS l ON l.seq = t.lane
+LEFT JOIN schedule_run AS f ON f.task = a.task
+WHERE o.id = :owner
+ORDER BY a.ended_at DESC, a.task DESC, a.number DESC
+LIMIT :count_max
