@@ -164,6 +164,19 @@ def test_an_instant_that_passes_in_the_outbox_is_not_refused(shop: Shop) -> None
     assert [each["executeImmediately"] for each in sent] == [True, False]
 
 
+async def test_connections_may_be_awaited(databases: Databases) -> None:
+    url = databases.bare()
+    outbox = Outbox(psycopg)
+    async with await psycopg.AsyncConnection.connect(url) as business:
+        await business.execute(POSTGRESQL.format(table=outbox.table))
+        statement, values = outbox.insert(url="https://target.test/", idempotency_key="order-7")
+        await business.execute(statement, values)
+    script = Script([json(201, TASK)])
+    with psycopg.connect(url) as sending, script.sync() as client:
+        assert outbox.drain(sending, client) == Drained(1, 0)
+    assert script.requests[0].headers["idempotency-key"] == "order-7"
+
+
 def test_what_is_wrong_is_refused_before_it_is_stored(shop: Shop) -> None:
     with pytest.raises(TypeError):
         shop.outbox.add(shop.business, url="https://target.test/", dely=5)  # type: ignore[call-arg]  # delay

@@ -126,6 +126,10 @@ def test_retry_after_comes_first(ask: Ask) -> None:
     script = Script([problem(429, "throttled", **{"retry-after": "7"}), json(201, TASK)], Retries(first=0.5))
     ask(script, register)
     assert script.slept == [7.5]  # never before, and not all at the same instant
+    busy = [problem(503, "store_busy", **{"retry-after": "2"}) for _ in range(3)]
+    script = Script([*busy, json(201, TASK)], Retries(first=0.5))
+    ask(script, register)
+    assert script.slept == [2.5, 3.0, 4.0]
     odd = problem(503, "store_busy", **{"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"})
     script = Script([odd, json(201, TASK)], Retries(first=0.5))
     ask(script, register)
@@ -198,6 +202,14 @@ def test_an_error_names_every_field_that_is_wrong(ask: Ask) -> None:
         ask(script, register)
     assert [(fault.field, fault.given) for fault in told.value.errors] == [("config.retry", -1), ("url", None)]
     assert str(told.value) == "400 invalid_request: 2 faults; config.retry must be at least 0; url x"
+
+
+def test_an_error_of_many_faults_shows_the_first_few(ask: Ask) -> None:
+    faults = [{"field": f"f{number}", "message": "x"} for number in range(7)]
+    with pytest.raises(InvalidRequest) as told:
+        ask(Script([json(400, {"code": "invalid_request", "detail": "7", "errors": faults})]), register)
+    assert str(told.value).endswith("f4 x; and 2 more")
+    assert len(told.value.errors) == 7
 
 
 @pytest.mark.parametrize("body", [b"<html>Bad gateway</html>", b"\xff", b"[]", b""])

@@ -4,6 +4,8 @@ from typing import Final
 
 import msgspec
 
+_FAULTS_SHOWN: Final = 5
+
 
 class FieldFault(msgspec.Struct, frozen=True):
     """What is wrong with one field, named by a dotted path such as `httpRequest.data.0.value`."""
@@ -46,7 +48,9 @@ class TasksError(Exception):
 
     def __str__(self) -> str:
         said = f"{self.status} {self.code}: {self.detail}" if self.status else f"{self.code}: {self.detail}"
-        said += "".join(f"; {fault.field} {fault.message}" for fault in self.errors)
+        said += "".join(f"; {fault.field} {fault.message}" for fault in self.errors[:_FAULTS_SHOWN])
+        if len(self.errors) > _FAULTS_SHOWN:
+            said += f"; and {len(self.errors) - _FAULTS_SHOWN} more"
         if self.uncertain:
             said += "; it may have been done nevertheless"
         return f"{said} (request {self.request_id})" if self.request_id else said

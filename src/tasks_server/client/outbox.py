@@ -91,14 +91,19 @@ class Outbox:
         what `tasks.register` takes. A `delay` counts from when the task is sent; an `at` that has passed by then runs
         at once.
         """
+        statement, values = self.insert(idempotency_key=idempotency_key, **task)
+        _execute(connection, statement, *values)
+        return values[0]
+
+    def insert(self, *, idempotency_key: str | None = None, **task: Unpack[TaskFields]) -> tuple[str, tuple[str, str]]:
+        """The statement that `add` runs, and its values: for connections whose methods are awaited."""
         body = task_body(task)
         config = body.get("config") or {}
         if config.get("executeAt") is not None:
             body["config"] = {"executeImmediately": True, **config}
         key = uuid4().hex if idempotency_key is None else idempotency_key
         check_key(key)
-        _execute(connection, self._insert, key, msgspec.json.encode(body).decode())
-        return key
+        return self._insert, (key, msgspec.json.encode(body).decode())
 
     def drain(self, connection: Connection, client: Client) -> Drained:
         """Sends all that is committed, oldest first, and takes each task out once the server has it. Commits after

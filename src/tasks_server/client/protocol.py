@@ -42,9 +42,7 @@ class Retries:
 
     def wait(self, number: int, retry_after: float | None, random: float) -> float:
         """Seconds to wait after failure `number`, counted from 0; `random` is from 0 to 1."""
-        if retry_after is not None:
-            return retry_after + self.first * random
-        return min(self.longest, self.first * 2.0 ** min(number, 30)) * random
+        return (retry_after or 0.0) + min(self.longest, self.first * 2.0 ** min(number, 30)) * random
 
 
 @dataclass(frozen=True)
