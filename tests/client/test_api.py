@@ -144,6 +144,24 @@ async def test_the_life_of_a_schedule(client: AsyncClient) -> None:
         await client.schedules.create("daily", cron="@daily", task={"url": URL})
 
 
+async def test_the_log_of_all_attempts(client: AsyncClient, api: Api, clock: ManualClock) -> None:
+    began = clock.now()
+    for lane in ("a", "b", "a"):
+        await client.tasks.register(url=URL, lane=lane)
+    clock.advance(1)
+    assert await worked(api.store, clock, Outcome(OutcomeKind.HTTP_ERROR, 503)) == 3
+    entries = [entry async for entry in client.logs.list(page_size=1, since=began, until=clock.now() + 1)]
+    assert {(entry.status_code, entry.outcome, entry.host) for entry in entries} == {
+        (503, "http_error", "target.test:443")
+    }
+    assert len(entries) == 3
+    narrow = client.logs.list(state=["ERROR"], status_code="5xx", lane="a", host="target.test")
+    assert len([entry async for entry in narrow]) == 2
+    assert [entry async for entry in client.logs.list(until=datetime.fromtimestamp(began / 1_000, UTC))] == []
+    (one,) = [entry async for entry in client.logs.list(task=entries[0].task_id)]
+    assert one == entries[0]
+
+
 async def test_the_life_of_an_owner(door: Door) -> None:
     async with door.client(ADMIN_KEY) as admin:
         owner = await admin.owners.register("big-shop", tasks_in_queue_limit=5)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import wraps
 from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 
-from tasks_server.client.calls import monitor, owners, schedules, tasks
+from tasks_server.client.calls import logs, monitor, owners, schedules, tasks
 from tasks_server.client.protocol import Core, Procedure, Request, Script
 
 P = ParamSpec("P")
@@ -152,6 +152,12 @@ class Owners(Group[K]):
     rotate_signing = Method(owners.rotate_signing)
 
 
+class Logs(Group[K]):
+    """The execution log: `/v1/logs`."""
+
+    list = Pages(logs.list_)
+
+
 class Monitor(Group[K]):
     """Whether the server is well."""
 
@@ -164,10 +170,12 @@ class Groups(Generic[K]):
     tasks: Tasks[K]
     schedules: Schedules[K]
     owners: Owners[K]
+    logs: Logs[K]
     monitor: Monitor[K]
 
     def _make_groups(self, player: K) -> None:
         self.tasks = Tasks(player)
         self.schedules = Schedules(player)
         self.owners = Owners(player)
+        self.logs = Logs(player)
         self.monitor = Monitor(player)
