@@ -1,8 +1,23 @@
 """Tasks Server: a self-hosted task service. You POST a task; it is stored durably and executed on time."""
 
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tasks_server.handlers import Context as Context
+    from tasks_server.handlers import Permanent as Permanent
+    from tasks_server.handlers import Retry as Retry
 
 try:
     __version__ = version("tasks-server")
 except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "0+unknown"
+
+
+def __getattr__(name: str) -> Any:
+    """What handlers import from here; processes that run none do not carry it."""
+    if name in {"Context", "Permanent", "Retry"}:
+        from tasks_server import handlers
+
+        return getattr(handlers, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

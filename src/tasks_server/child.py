@@ -116,6 +116,7 @@ async def serve_engine(plan: Plan, channel: Channel, told: Telemetry) -> None:
     await store.open()
     try:
         engine = wiring.build_engine(plan, store, clock, told)
+        await engine.prepare()
         _on_stop(engine.stop)
         running = asyncio.create_task(engine.run())
         channel.tell(Ready())

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tasks_server.domain.errors import InvalidRequest, SettingsError, StoreError, TasksServerError
+from tasks_server.domain.errors import HandlersFailed, InvalidRequest, SettingsError, StoreError, TasksServerError
 
 OK: Final = 0
 """Done; a server: stopped as it was asked to, everything in order."""
@@ -15,6 +15,8 @@ STORE: Final = 3
 `db upgrade`, made by a newer version."""
 LISTEN: Final = 4
 """The address cannot be listened on, most likely because the port is in use."""
+HANDLERS: Final = 5
+"""The modules with handlers cannot be imported, or register none."""
 INTERRUPTED: Final = 130
 """Cut off by a second Ctrl-C."""
 TERMINATED: Final = 143
@@ -35,4 +37,6 @@ def of(error: BaseException) -> int:
         return STORE
     if isinstance(error, CannotListen):
         return LISTEN
+    if isinstance(error, HandlersFailed):
+        return HANDLERS
     return REFUSED

@@ -103,6 +103,86 @@ class PayloadLogged(TelemetryEvent, frozen=True):
     payload: str
 
 
+class HandlerLine(TelemetryEvent, frozen=True):
+    """A handler logged something."""
+
+    task: str
+    logger: str
+    message: str
+    trace: str = ""
+
+
+class HandlerDetail(HandlerLine, frozen=True):
+    """The same, for who looks closely."""
+
+    level: ClassVar[Level] = "debug"
+
+
+class HandlerWarning(HandlerLine, frozen=True):
+    """The same, and somebody should look at it."""
+
+    level: ClassVar[Level] = "warning"
+
+
+class HandlerProblem(HandlerLine, frozen=True):
+    """The same, and something is broken."""
+
+    level: ClassVar[Level] = "error"
+
+
+class HandlerFailed(TelemetryEvent, frozen=True):
+    """A handler raised something, or could not be called with its payload."""
+
+    level: ClassVar[Level] = "warning"
+    task: str
+    handler: str
+    attempt: int
+    error: str
+    trace: str = ""
+
+
+class ResultNotKept(TelemetryEvent, frozen=True):
+    """A handler did its work, but what it gave cannot be stored."""
+
+    level: ClassVar[Level] = "warning"
+    task: str
+    handler: str
+    reason: str
+
+
+class LoopBlocked(TelemetryEvent, frozen=True):
+    """A coroutine keeps the event loop from going on; `trace` shows where. Without a task: nobody knows which one."""
+
+    level: ClassVar[Level] = "error"
+    task: str
+    handler: str
+    trace: str
+
+
+class HandlersLoaded(TelemetryEvent, frozen=True):
+    """A process for handlers is ready."""
+
+    pid: int
+    handlers: str
+
+
+class RunnerRetired(TelemetryEvent, frozen=True):
+    """A process for handlers gets no more calls; another takes its place."""
+
+    level: ClassVar[Level] = "warning"
+    pid: int
+    reason: str
+
+
+class HandlersNotLoaded(TelemetryEvent, frozen=True):
+    """The handlers cannot be imported any more; it is tried again after the wait."""
+
+    level: ClassVar[Level] = "error"
+    error: str
+    retry_in_ms: int
+    trace: str
+
+
 class StoreTrouble(TelemetryEvent, frozen=True):
     """The store could not do something now; it is tried again."""
 
@@ -148,8 +228,12 @@ class Unexpected(TelemetryEvent, frozen=True):
     @classmethod
     def of(cls, doing: str, error: BaseException) -> "Unexpected":
         """The event of an exception that nobody expected."""
-        trace = "".join(traceback.format_exception(error))
-        return cls(doing=doing, error=f"{type(error).__name__}: {error}", trace=trace)
+        return cls(doing=doing, error=f"{type(error).__name__}: {error}", trace=traced(error))
+
+
+def traced(error: BaseException) -> str:
+    """The traceback of an exception as text."""
+    return "".join(traceback.format_exception(error))
 
 
 def event_name(kind: type[TelemetryEvent]) -> str:

@@ -27,6 +27,7 @@ from tasks_server.telemetry import Format, Level, Telemetry
 
 if TYPE_CHECKING:
     from tasks_server.engine.loop import Engine
+    from tasks_server.engine.runs import Handlers
     from tasks_server.service.explain import ExplainService
     from tasks_server.service.journal import JournalService
     from tasks_server.service.owners import OwnerService
@@ -92,6 +93,18 @@ class ApiPlan(msgspec.Struct, frozen=True):
     throttle_window_ms: int
 
 
+class HandlersPlan(msgspec.Struct, frozen=True):
+    """Users' handlers: the modules to import, the folder that is searched first, and the processes in which they run.
+    No limit of calls is None.
+    """
+
+    modules: list[str]
+    folder: str
+    processes: int
+    isolation: Literal["shared", "task"]
+    calls_max: int | None
+
+
 class EnginePlan(msgspec.Struct, frozen=True):
     """What the operator chose for the engine."""
 
@@ -99,6 +112,9 @@ class EnginePlan(msgspec.Struct, frozen=True):
     per_target_max: int
     retention_ms: int
     response_max_bytes: int
+    look_again_ms: int
+    http: bool
+    handlers: HandlersPlan | None
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -170,7 +186,22 @@ def plan(settings: "Settings", where: "Places", keys: list[bytes], listen_fd: in
             per_target_max=settings.max_concurrent_per_host,
             retention_ms=round(settings.retention_days * limits.DAY_MS),
             response_max_bytes=settings.max_size_data_response,
+            look_again_ms=settings.worker_polling_interval_ms,
+            http=not settings.handlers_only,
+            handlers=_handlers_plan(settings),
         ),
+    )
+
+
+def _handlers_plan(settings: "Settings") -> HandlersPlan | None:
+    if not settings.handler_modules:
+        return None
+    return HandlersPlan(
+        settings.handler_modules,
+        str(Path.cwd()),
+        settings.handler_processes,
+        settings.handler_isolation,
+        settings.handler_calls_max or None,
     )
 
 
@@ -253,6 +284,8 @@ def build_engine(plan: Plan, store: "Store", clock: Clock, told: Telemetry) -> "
         per_target_max=chosen.per_target_max,
         retention_ms=chosen.retention_ms,
         grace_seconds=plan.grace_seconds,
+        look_again_seconds=chosen.look_again_ms / 1_000,
+        http=chosen.http,
     )
     caller = HttpClient(
         clock=clock,
@@ -262,7 +295,22 @@ def build_engine(plan: Plan, store: "Store", clock: Clock, told: Telemetry) -> "
         certificates_dir=Path(folder) if (folder := plan.abilities.certificates_dir) else None,
         egress=plan.egress.build(),
     )
-    return Engine(store, caller, clock, config, told, random.random)
+    return Engine(store, caller, clock, config, told, random.random, _build_handlers(plan, clock, told))
+
+
+def _build_handlers(plan: Plan, clock: Clock, told: Telemetry) -> "Handlers | None":
+    chosen = plan.engine.handlers
+    if chosen is None:
+        return None
+    from tasks_server.engine.handlers.crew import CrewPlan
+    from tasks_server.engine.handlers.pool import HandlerPool
+    from tasks_server.handlers.frames import Start
+
+    log = plan.log
+    start = Start(
+        chosen.modules, chosen.folder, plan.engine.response_max_bytes, log.level, log.form, colored=log.colored
+    )
+    return HandlerPool(CrewPlan(start, chosen.processes, chosen.isolation, chosen.calls_max), clock, told)
 
 
 class Services(msgspec.Struct):

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -127,11 +127,11 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     """Starts servers with these flags on free ports, waits until they are ready, and ends what is left of them."""
     servers: list[Server] = []
 
-    def start(*flags: str) -> Server:
+    def start(*flags: str, command: Sequence[str] = ("serve", "--port", "0"), folder: Path | None = None) -> Server:
         errors = tmp_path / f"errors-{len(servers)}"
-        command = [sys.executable, "-m", "tasks_server", "serve", "--port", "0", *flags]
+        words = [sys.executable, "-P", "-m", "tasks_server", *command, *flags]
         with errors.open("wb") as err:
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err)
+            process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=err, cwd=folder)
         server = Server(process, "", errors)
         servers.append(server)
         server.banner = _read_banner(process, errors)

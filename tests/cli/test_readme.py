@@ -37,6 +37,27 @@ def test_the_first_task(serve: Serve, tmp_path: Path) -> None:
     assert '"state"' not in again.stdout
 
 
+def test_your_own_functions(serve: Serve, tmp_path: Path) -> None:
+    server = serve()
+    section = (ROOT / "README.md").read_text().split("\n## Your own functions\n")[1].split("\n## ")[0]
+    (module,) = re.findall(r"```python\n(.*?)```", section, re.S)
+    (tmp_path / "shop.py").write_text(module)
+    (block,) = blocks("Your own functions")
+    binary = Path(sys.executable).parent / "tasks-server"
+    script = [
+        *blocks("The first task")[:1],
+        block.replace(".venv/bin/tasks-server", str(binary)).replace(
+            "--handlers shop &", "--handlers shop >log 2>&1 &"
+        ),
+        'until grep -q "is ready" log; do kill -0 $! || { cat log; exit 1; }; sleep 0.1; done',
+        'until curl -s "http://127.0.0.1:9420/v1/queues" -H "Authorization: Bearer $KEY" | grep SUCCESS; do',
+        "kill -0 $! || exit 1; sleep 0.1; done; kill $!; wait $!",
+    ]
+    ended = run_at(server, tmp_path, *script)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert '"state":"SUCCESS"' in ended.stdout
+
+
 def run_at(server: Server, folder: Path, *lines: str) -> "subprocess.CompletedProcess[str]":
     """Runs these lines in a shell, with the address of this server in place of the one that they name."""
     script = "\n".join(lines).replace("http://127.0.0.1:9420", server.url)

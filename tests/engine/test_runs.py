@@ -127,13 +127,20 @@ REGISTERED = Known(10, timeout_ms=60_000, retries_max=2, retry_interval_ms=7_000
         (REGISTERED, HandlerCall("mail", own_retries=True), (60_000, 9, 1, None)),
         (REGISTERED, HandlerCall("mail", own_timeout=True), (5_000, 2, 7_000, "fixed")),
         (Known(10), HandlerCall("mail"), (5_000, 9, 1, None)),
-        (Known(10, retries_max=0), HandlerCall("mail"), (5_000, 0, 1, None)),
+        (Known(10, retries_max=4), HandlerCall("mail"), (5_000, 4, 1_000, "exponential")),
+        (Known(10, retry_interval_ms=50), HandlerCall("mail"), (5_000, 9, 50, "exponential")),
+        (Known(10, backoff="linear"), HandlerCall("mail"), (5_000, 9, 1, "linear")),
     ],
 )
 def test_what_the_task_says_wins_over_the_registration(known: Known, call: HandlerCall, expected: Any) -> None:
     config = known.applied_to(TaskConfig(timeout=5_000, retry=9, priority=3), call)
     assert (config.timeout, config.retry, config.retry_interval, config.retry_backoff) == expected
     assert config.priority == 3
+
+
+def test_waits_of_the_task_stay() -> None:
+    config = Known(10, retries_max=4).applied_to(TaskConfig(retry_interval=70, retry_backoff="fixed"), HandlerCall("x"))
+    assert (config.retry, config.retry_interval, config.retry_backoff) == (4, 70, "fixed")
 
 
 async def test_failures_follow_the_registration(open_shop: Callable[..., Any]) -> None:

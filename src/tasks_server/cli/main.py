@@ -19,6 +19,7 @@ from tasks_server.cli import (
     settings,
     signing,
     tasks,
+    worker,
 )
 from tasks_server.domain.errors import TasksServerError
 
@@ -31,6 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("serve")(serve.serve)
+app.command("worker")(worker.worker)
 app.command("settings")(settings.show)
 owners.app.add_typer(signing.app, name="signing", help="How the calls of an owner are signed.")
 app.add_typer(owners.app, name="owner", help="Who may submit tasks.")

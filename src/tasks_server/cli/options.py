@@ -35,6 +35,41 @@ def next_command(*words: str, config: Path | None, data_dir: Path | None) -> str
     return shlex.join([program, *words, *given])
 
 
+HandlerModules = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--handlers",
+        metavar="MODULE",
+        help="Module with handlers to import, as `myapp.tasks`; again, or with commas, for several. The working "
+        "directory is searched first.",
+        show_default=False,
+    ),
+]
+HandlerProcesses = Annotated[
+    int | None, typer.Option("--handler-processes", help="Processes in which handlers run.", show_default="1")
+]
+HandlerIsolation = Annotated[
+    str | None,
+    typer.Option(
+        "--handler-isolation",
+        help="shared: runs share these processes; task: each has one run at a time.",
+        show_default="shared",
+    ),
+]
+HandlerCallsMax = Annotated[
+    int | None,
+    typer.Option(
+        "--handler-calls-max",
+        help="Runs after which such a process is replaced, against leaks; 0: never.",
+        show_default="0",
+    ),
+]
+HandlersOnly = Annotated[
+    bool | None,
+    typer.Option("--handlers-only", help="Run handlers, and leave HTTP tasks to other engines.", show_default=False),
+]
+
+
 class Opened(msgspec.Struct):
     """The settings of a command, and where they put things."""
 

@@ -3,13 +3,22 @@
 import os
 import socket
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import typer
 
 from tasks_server import __version__, serving, supervisor, wiring
-from tasks_server.cli.options import Config, DataDir, next_command
+from tasks_server.cli.options import (
+    Config,
+    DataDir,
+    HandlerCallsMax,
+    HandlerIsolation,
+    HandlerModules,
+    HandlerProcesses,
+    HandlersOnly,
+    next_command,
+)
 from tasks_server.settings import Resolved, Settings, resolve
 from tasks_server.settings.places import Places, cipher_keys, places, prepare
 from tasks_server.settings.table import CONFIG_ENV
@@ -31,6 +40,11 @@ def serve(
     ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.", show_default="info")] = None,
     log_format: Annotated[str | None, typer.Option(help="auto, console or json.", show_default="auto")] = None,
+    handlers: HandlerModules = None,
+    handler_processes: HandlerProcesses = None,
+    handler_isolation: HandlerIsolation = None,
+    handler_calls_max: HandlerCallsMax = None,
+    handlers_only: HandlersOnly = None,
     data_dir: DataDir = None,
     config: Config = None,
 ) -> None:
@@ -43,8 +57,23 @@ def serve(
         "grace_seconds": grace_seconds,
         "log_level": log_level,
         "log_format": log_format,
+        "handlers": joined(handlers),
+        "handler_processes": handler_processes,
+        "handler_isolation": handler_isolation,
+        "handler_calls_max": handler_calls_max,
+        "handlers_only": handlers_only,
         "data_dir": data_dir,
     }
+    start(flags, config)
+
+
+def joined(modules: list[str] | None) -> str | None:
+    """An option that was given several times, as its setting writes it."""
+    return None if modules is None else ",".join(modules)
+
+
+def start(flags: dict[str, Any], config: Path | None) -> None:
+    """Turns this process into a server with these settings. Never returns."""
     resolved = resolve(flags, config)
     settings, where = resolved.settings, places(resolved.settings)
     prepare(where)
@@ -89,6 +118,8 @@ def _banner(settings: Settings, where: Places, url: str, first: list[str]) -> st
     lines.append(f"  Database  {where.shown}")
     if where.key_file:
         lines.append(f"  Key file  {where.key_file}   (keep a copy: what is stored cannot be read without it)")
+    if settings.handlers and settings.role != "api":
+        lines.append(f"  Handlers  {', '.join(settings.handler_modules)}")
     return "\n".join([*lines, *first, ""]) + "\n"
 
 

@@ -16,7 +16,8 @@
     │   ├── Busy                     another process holds the lock for too long
     │   ├── Corrupt                  the database file is damaged or not ours
     │   └── SchemaOutOfDate          the schema is newer or older than this program
-    └── SettingsError                a setting is unknown or out of bounds
+    ├── SettingsError                a setting is unknown or out of bounds
+    └── HandlersFailed               users' handlers cannot be imported
 
 A failed delivery is no error: it is a value (`domain.attempt.Outcome`).
 """
@@ -129,3 +130,9 @@ class SchemaOutOfDate(StoreError):
 
 class SettingsError(TasksServerError):
     code = "settings_invalid"
+
+
+class HandlersFailed(TasksServerError):
+    """The message names the module and what was raised; the traceback is in the log."""
+
+    code = "handlers_failed"

@@ -13,6 +13,8 @@ INT31_MAX = 2**31
 # Request
 URL_LENGTH_MAX = 2_083
 NAME_LENGTH_MAX = 64
+KEY_PATTERN = r"^[a-zA-Z0-9$_.\-\[\]]+$"
+"""Of names that users give to headers, lanes, handlers."""
 VALUE_LENGTH_MAX = 1_024
 HEADERS_MAX = 64
 QUERY_MAX = 64
@@ -35,6 +37,8 @@ EXECUTION_DELAY_MAX_MS = TEN_YEARS_MS
 RETRY_MAX = INT31_MAX
 RETRY_INTERVAL_DEFAULT_MS = 1
 RETRY_INTERVAL_CAP_MS = DAY_MS
+HANDLER_RETRY_BASE_MS = 1_000
+"""The first wait of retries that a handler is registered with, when nothing says how long it is."""
 RETRY_JITTER_EXPONENTIAL = 0.2
 REPEAT_MAX = INT31_MAX
 REPEAT_INTERVAL_DEFAULT_MS = 1_000

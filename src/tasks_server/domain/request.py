@@ -20,7 +20,7 @@ METHODS: frozenset[str] = frozenset(get_args(Method))
 BODILESS_METHODS: frozenset[str] = frozenset({"GET", "HEAD", "DELETE"})
 """Data is not sent with these (RFC 9110 section 9.3: content of such a request has no defined meaning)."""
 
-Key = Annotated[str, Meta(min_length=1, max_length=limits.NAME_LENGTH_MAX, pattern=r"^[a-zA-Z0-9$_.\-\[\]]+$")]
+Key = Annotated[str, Meta(min_length=1, max_length=limits.NAME_LENGTH_MAX, pattern=limits.KEY_PATTERN)]
 Value = Annotated[str, Meta(max_length=limits.VALUE_LENGTH_MAX)]
 Millis = Annotated[int, Meta(ge=0, le=limits.TEN_YEARS_MS)]
 

@@ -20,8 +20,6 @@ from tasks_server.engine.shares import share, within_runs
 from tasks_server.store.ports import Claiming, Group, Line, Look, Quota
 from tasks_server.telemetry import Telemetry
 
-_LOOK_AGAIN_SECONDS: Final = 5.0
-"""How long to go without a look when nothing is due and no hint comes."""
 _LOOK_AHEAD_MS: Final = 10
 """How long before a task is due to look for it. The rest of `PROMOTE_AHEAD_MS` is for its successors: what is due
 within it is taken by the same look, so that a steady stream is handled in small batches, not one by one.
@@ -45,7 +43,9 @@ class Dispatcher:
         clock: Clock,
         telemetry: Telemetry,
         reach: Reach,
+        look_again_seconds: float,
     ) -> None:
+        self._look_again_seconds = look_again_seconds
         self.reach = reach
         self._store = store
         self._executor = executor
@@ -141,8 +141,8 @@ class Dispatcher:
         if self._starved and self._freed:  # while the store was asked, room was made that it did not know of
             return _GATHER_SECONDS
         if claimed.next_due_at is None:
-            return _LOOK_AGAIN_SECONDS
-        return min(max(0, claimed.next_due_at - now - _LOOK_AHEAD_MS) / 1_000, _LOOK_AGAIN_SECONDS)
+            return self._look_again_seconds
+        return min(max(0, claimed.next_due_at - now - _LOOK_AHEAD_MS) / 1_000, self._look_again_seconds)
 
     def _set_timer(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()

@@ -40,6 +40,8 @@ class EngineConfig(msgspec.Struct, frozen=True):
     retention_ms: int = limits.RETENTION_DAYS_DEFAULT * limits.DAY_MS
     grace_seconds: float = 10.0
     """How long calls in flight may go on when the engine is asked to stop."""
+    look_again_seconds: float = 5.0
+    """How long to go without looking for due tasks when nothing is due and no hint comes."""
     http: bool = True
     """Whether it makes HTTP calls; else they are left to other engines."""
 
@@ -78,7 +80,9 @@ class Engine:
             on_free=self._slot_freed,
         )
         reach = Reach(config.http, BUILTIN_TARGETS)
-        self.dispatcher = Dispatcher(store, self.executor, self.inflight, slots, clock, telemetry, reach)
+        self.dispatcher = Dispatcher(
+            store, self.executor, self.inflight, slots, clock, telemetry, reach, config.look_again_seconds
+        )
         self.scheduler = Scheduler(store, clock, telemetry)
         self.reporting = Reporting(store, clock, self.inflight, self.dispatcher, self.settler, self._known)
         self._leases = KeepLeases(store, self.inflight, self.executor, clock)

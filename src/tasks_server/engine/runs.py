@@ -5,6 +5,7 @@ from typing import Protocol
 
 import msgspec
 
+from tasks_server.domain import limits
 from tasks_server.domain.request import HandlerCall, TaskConfig
 from tasks_server.domain.retry import Backoff
 from tasks_server.engine.calls import Done
@@ -21,7 +22,9 @@ class Known(msgspec.Struct, frozen=True):
     backoff: Backoff | None = None
 
     def applied_to(self, config: TaskConfig, call: HandlerCall) -> TaskConfig:
-        """The configuration that counts: what the task says itself wins, then the registration, then the defaults."""
+        """The configuration that counts: what the task says itself wins, then the registration, then the defaults.
+        Retries that the registration asks for wait exponentially, if neither says how.
+        """
         changes: dict[str, object] = {}
         if self.timeout_ms is not None and not call.own_timeout:
             changes["timeout"] = self.timeout_ms
@@ -30,7 +33,11 @@ class Known(msgspec.Struct, frozen=True):
                 changes["retry"] = self.retries_max
             if self.retry_interval_ms is not None:
                 changes["retry_interval"] = self.retry_interval_ms
-            if self.backoff is not None:
+                changes["retry_backoff"] = self.backoff or "exponential"
+            elif self.retries_max is not None and config.retry_interval == limits.RETRY_INTERVAL_DEFAULT_MS:
+                changes["retry_interval"] = limits.HANDLER_RETRY_BASE_MS
+                changes["retry_backoff"] = self.backoff or config.retry_backoff or "exponential"
+            elif self.backoff is not None:
                 changes["retry_backoff"] = self.backoff
         return msgspec.structs.replace(config, **changes) if changes else config
 

@@ -33,6 +33,11 @@ def _lowered(value: object) -> object:
     return "warning" if lowered == "warn" else lowered
 
 
+def _parts(value: str | None) -> list[str]:
+    """What stands between the commas, each once."""
+    return list(dict.fromkeys(part.strip() for part in (value or "").split(",") if part.strip()))
+
+
 Lowered = BeforeValidator(_lowered)
 
 
@@ -155,6 +160,36 @@ class Settings(BaseSettings):
         256, "Tasks in execution at once for one target host, in one engine process.", ge=1, le=100_000
     )
 
+    worker_polling_interval_ms: int = _setting(
+        5_000,
+        "How long an engine goes without looking for due tasks when nothing tells it of any. It is told of all that "
+        "is registered, so this counts only where hints are lost.",
+        short=True,
+        unit="ms",
+        ge=10,
+        le=3_600_000,
+    )
+
+    # Handlers
+    handlers: str | None = _setting(
+        None,
+        "Modules with handlers that engines import, separated by commas: `myapp.tasks,myapp.reports` "
+        "([handlers](handlers.md)). Default: engines have the built-in handlers alone.",
+    )
+    handlers_only: bool = _setting(False, "Whether engines run handlers only and leave HTTP tasks to other engines.")
+    handler_processes: int = _setting(1, "Processes in which the handlers of an engine run.", ge=1, le=256)
+    handler_isolation: Annotated[Literal["shared", "task"], Lowered] = _setting(
+        "shared",
+        "Whether runs of handlers share these processes, or each has one run at a time (`task`): then a crash, or the "
+        "end of one that takes too long, touches no other run.",
+    )
+    handler_calls_max: int = _setting(
+        0,
+        "Runs after which a process for handlers is replaced, against leaks of memory. 0: never.",
+        ge=0,
+        le=limits.INT31_MAX,
+    )
+
     # What tasks may call
     egress_policy: Annotated[Literal["open", "private", "public"], Lowered] | None = _setting(
         None,
@@ -194,6 +229,19 @@ class Settings(BaseSettings):
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError("must be a name of the IANA time zone database, such as UTC or Europe/Berlin") from None
         return name
+
+    @field_validator("handlers")
+    @classmethod
+    def _names_of_modules(cls, value: str | None) -> str | None:
+        for name in _parts(value):
+            if not all(part.isidentifier() for part in name.split(".")):
+                raise ValueError(f"{name!r} is no name of a module; it is written as in Python, such as myapp.tasks")
+        return value
+
+    @property
+    def handler_modules(self) -> list[str]:
+        """The names in `handlers`, each once."""
+        return _parts(self.handlers)
 
     @field_validator("egress_allow", "egress_deny")
     @classmethod
@@ -253,7 +301,6 @@ SHORT_NAMES: Final = frozenset(name for name in Settings.model_fields if extra(n
 PLANNED: Final[dict[str, bool]] = {
     "API_PORT": False,
     "WORKER_PORT": False,
-    "WORKER_POLLING_INTERVAL_MS": False,
     "WORKER_ID": False,
     "RETRY_BASE_DELAY_MS": False,
     "CONNECTIVITY_HOSTNAME": False,

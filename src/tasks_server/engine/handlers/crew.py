@@ -1,0 +1,196 @@
+"""The runners of an engine: how many there are, who replaces whom, and when one has to go."""
+
+import selectors
+from collections.abc import Iterator, Mapping
+from typing import Final, Literal
+
+import msgspec
+
+from tasks_server.clock import Clock
+from tasks_server.domain.retry import wait_ms
+from tasks_server.domain.task import handler_target
+from tasks_server.engine.handlers.process import Runner, Stage
+from tasks_server.engine.runs import Known
+from tasks_server.handlers.frames import Announced, Start
+from tasks_server.telemetry import HandlersLoaded, HandlersNotLoaded, ProcessDied, RunnerRetired, Telemetry
+
+PATIENCE_SECONDS: Final = 1.0
+"""How long something that was told to end may take."""
+_COROUTINES_MAX: Final = 256
+_THREADS_MAX: Final = 32
+_HEALTHY_AFTER_SECONDS: Final = 10.0
+_FIRST_WAIT_MS: Final = 100
+_LONGEST_WAIT_MS: Final = 10_000
+_RETIRED_MAX: Final = 4
+"""Runners that wait for their last runs while others have taken their places; beyond, the oldest is ended."""
+
+Isolation = Literal["shared", "task"]
+
+
+class CrewPlan(msgspec.Struct, frozen=True):
+    """What the operator chose. `task`: a runner has one run at a time, `shared`: as many as come."""
+
+    start: Start
+    processes: int = 1
+    isolation: Isolation = "shared"
+    calls_max: int | None = None
+    """How many runs a runner gets before another takes its place."""
+
+
+class Crew:
+    """All runners of an engine. One thread uses it, but for `known`, which any may read. Each runner's socket is
+    registered with the selector, with the runner as its data.
+    """
+
+    def __init__(self, plan: CrewPlan, clock: Clock, telemetry: Telemetry, selector: selectors.BaseSelector) -> None:
+        self._plan = plan
+        self._clock = clock
+        self._telemetry = telemetry
+        self._selector = selector
+        self._deaths = 0
+        self._start_at = 0.0
+        self._loaded_once = False
+        self.runners: list[Runner] = []
+        self.known: Mapping[str, Known] = {}
+        """The handlers that some runner is ready for, by target. Replaced as a whole."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether each runner has one run at a time."""
+        return self._plan.isolation == "task"
+
+    def staff(self) -> None:
+        """Starts the runners that are missing; before one of them was ever ready, a single one."""
+        now = self._clock.monotonic()
+        serving = sum(runner.stage is not Stage.RETIRED and not runner.worn for runner in self.runners)
+        wanted = self._plan.processes if self._loaded_once else 1
+        if now >= self._start_at:
+            for _ in range(wanted - serving):
+                try:
+                    runner = Runner(self._plan.start, now)
+                except OSError as error:  # no process to be had now
+                    if not self._loaded_once:
+                        raise
+                    self._tell_of_failure(str(error), "")
+                    return
+                self.runners.append(runner)
+                self._selector.register(runner.socket, selectors.EVENT_READ, runner)
+                self._selector.register(runner.watched, selectors.EVENT_READ, runner)
+
+    def next_at(self) -> float | None:
+        """When `staff` or `tidy` have something to do by time alone."""
+        times = [runner.kill_at for runner in self.runners if runner.kill_at is not None]
+        if self._start_at > self._clock.monotonic():
+            times.append(self._start_at)
+        return min(times, default=None)
+
+    def will_have_place_for(self, name: str) -> bool:
+        """Whether a run may wait: those who could take it are busy, or another runner will soon be ready."""
+        if self.alone and any(runner.stage is Stage.READY and name in runner.handlers for runner in self.runners):
+            return True
+        starting = any(runner.stage is Stage.STARTING for runner in self.runners)
+        return starting or self._start_at <= self._clock.monotonic()
+
+    def place_for(self, name: str) -> Runner | None:
+        """The runner that is to have the next run of a handler."""
+        ready = [
+            runner
+            for runner in self.runners
+            if runner.stage is Stage.READY and name in runner.handlers and not (self.alone and runner.flights)
+        ]
+        return min(ready, key=_burden, default=None)
+
+    def count(self, runner: Runner) -> None:
+        """One more run is given to this runner."""
+        runner.taken += 1
+        if self._plan.calls_max is not None and runner.taken >= self._plan.calls_max:
+            runner.worn = True
+
+    def loaded(self, runner: Runner, handlers: list[Announced]) -> None:
+        """A runner is ready."""
+        runner.handlers = {one.name: one for one in handlers}
+        runner.stage = Stage.READY
+        self._loaded_once = True
+        self._telemetry.emit(HandlersLoaded(pid=runner.pid, handlers=", ".join(sorted(runner.handlers))))
+        for other in self.runners:
+            if other.worn and other is not runner and other.stage is Stage.READY:
+                other.stage = Stage.RETIRED
+                break
+        self._learn()
+
+    def retire(self, runner: Runner, reason: str) -> None:
+        """Something in a runner does not end: it gets nothing new."""
+        if runner.stage is Stage.READY:
+            runner.stage = Stage.RETIRED
+            runner.unhealthy = True
+            self._telemetry.emit(RunnerRetired(pid=runner.pid, reason=reason))
+            self._learn()
+
+    def tidy(self) -> None:
+        """Ends retired runners that have nothing left to do, or cannot do it."""
+        now = self._clock.monotonic()
+        retired = [runner for runner in self.runners if runner.stage is Stage.RETIRED]
+        for runner in retired:
+            if not runner.flights:
+                runner.leave(now + PATIENCE_SECONDS)
+            elif runner.blocked and all(flight.coroutine for flight in runner.flights.values()):
+                runner.kill()
+        for runner in [runner for runner in retired if runner.flights and not runner.killed][:-_RETIRED_MAX]:
+            runner.kill()
+        for runner in self.runners:
+            if runner.kill_at is not None and runner.kill_at <= now:
+                runner.kill()
+
+    def not_loaded(self, runner: Runner, message: str, trace: str) -> None:
+        """A runner could not import the handlers; it ends itself."""
+        runner.killed = True  # as good as: its end is nothing more to tell of
+        self._tell_of_failure(message, trace)
+
+    def _tell_of_failure(self, message: str, trace: str) -> None:
+        wait = self._put_off()
+        self._telemetry.emit(HandlersNotLoaded(error=message, retry_in_ms=wait, trace=trace))
+
+    def remove(self, runner: Runner) -> str:
+        """A runner is gone. How it ended."""
+        self._selector.unregister(runner.socket)
+        self._selector.unregister(runner.watched)
+        expected = runner.stage is Stage.RETIRED or runner.killed
+        how = runner.bury()
+        self.runners.remove(runner)
+        if not expected and self._loaded_once:  # before, it is an error for who waits for the handlers
+            if self._clock.monotonic() - runner.started_at >= _HEALTHY_AFTER_SECONDS:
+                self._deaths = 0
+            wait = self._put_off()
+            self._telemetry.emit(ProcessDied(role="handlers", pid=runner.pid, how=how, restart_in_ms=wait))
+        self._learn()
+        return how
+
+    def _put_off(self) -> int:
+        """How long to wait before a runner is started again, in ms: the first time, not at all."""
+        self._deaths += 1
+        wait = wait_ms("exponential", _FIRST_WAIT_MS, self._deaths - 1, _LONGEST_WAIT_MS) if self._deaths > 1 else 0
+        self._start_at = self._clock.monotonic() + wait / 1_000
+        return wait
+
+    def _learn(self) -> None:
+        known: dict[str, Known] = {}
+        for one in self._announced():
+            several = one.concurrency_max or (_COROUTINES_MAX if one.coroutine else _THREADS_MAX)
+            known[handler_target(one.name)] = Known(
+                min(several, self._plan.processes) if self.alone else several,
+                one.timeout_ms,
+                one.retries_max,
+                one.retry_interval_ms,
+                one.backoff,
+            )
+        self.known = known
+
+    def _announced(self) -> Iterator[Announced]:
+        """The handlers of all runners that are ready; what the youngest says comes last."""
+        for runner in self.runners:
+            if runner.stage is Stage.READY:
+                yield from runner.handlers.values()
+
+
+def _burden(runner: Runner) -> tuple[bool, int]:
+    return runner.worn, len(runner.flights)

@@ -1,0 +1,263 @@
+"""Runs calls: coroutines on the event loop, other handlers in threads. What the engine says is read on a thread of its
+own, so that neither keeps it from being heard.
+"""
+
+import asyncio
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Sequence
+from typing import Any, Final
+
+from tasks_server.clock import Clock
+from tasks_server.domain import limits
+from tasks_server.handlers.context import Context, Permanent, Retry, Stopped
+from tasks_server.handlers.frames import Blocked, Call, Cancel, Ended, ToRunner
+from tasks_server.handlers.payloads import NotKept, Unfit, result_json
+from tasks_server.runner.link import Link
+from tasks_server.runner.loading import Handler
+from tasks_server.runner.logs import current_task
+from tasks_server.runner.threads import Job, Threads
+from tasks_server.telemetry import HandlerFailed, LoopBlocked, ResultNotKept, Telemetry, Unexpected, traced
+
+_BLOCKED_SECONDS: Final = 0.6
+"""An event loop that has not taken up a cancellation for so long is blocked. Less than the engine's patience."""
+
+
+_FAULT: Final = 1
+
+
+class Running:
+    """A call in work. What is done to it is done by the thread or loop it runs on, but for `stop`."""
+
+    __slots__ = ("begun", "call", "context", "handler", "heard", "job", "stopped", "task")
+
+    def __init__(self, call: Call, handler: Handler) -> None:
+        self.call = call
+        self.handler = handler
+        self.context: Context | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.job: Job | None = None
+        self.begun = False
+        self.stopped = False
+        self.heard = False
+        """Whether the event loop has taken up the cancellation."""
+
+    def arguments(self) -> tuple[list[Any], dict[str, Any]]:
+        """What the function is called with. Raises `Unfit`."""
+        registration, read = self.handler
+        call, positional, named = self.call, [], {}
+        parameter = registration.payload
+        if parameter is not None and read is not None:
+            left_out = call.payload == b"null" and parameter.default is not parameter.empty
+            if not left_out:
+                positional.append(read(call.payload))
+        if registration.context is not None:
+            self.context = named[registration.context] = Context(
+                task_id=call.task_id,
+                name=call.name,
+                attempt=call.attempt,
+                failures=call.failures,
+                created_at_ms=call.created_at,
+                due_at_ms=call.due_at,
+                timeout_seconds=call.timeout_ms / 1_000,
+            )
+            if self.stopped:
+                self.context.cancelled.set()
+        return positional, named
+
+    def cancelled(self) -> Ended:
+        return Ended(self.call.token, "cancelled", 0)
+
+
+class Work:
+    """The calls of this process. `handlers` is set once they are imported, before the first call comes."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, link: Link, clock: Clock, told: Telemetry, result_bytes_max: int
+    ) -> None:
+        self.handlers: dict[str, Handler] = {}
+        self._loop = loop
+        self._link = link
+        self._clock = clock
+        self._told = told
+        self._result_bytes_max = result_bytes_max
+        self._running: dict[int, Running] = {}
+        self._threads = Threads()
+        self._unheard: list[tuple[float, Running]] = []
+
+    def read(self) -> None:
+        """Takes in what the engine says, for ever. Runs on a thread of its own; a fault of ours ends the process."""
+        try:
+            while True:
+                wait = max(0.0, self._unheard[0][0] - self._clock.monotonic()) if self._unheard else None
+                self._take(self._link.receive(wait))
+                self._look_after_the_loop()
+        except BaseException as error:
+            self._told.emit(Unexpected.of("run handlers", error))
+            os._exit(_FAULT)
+
+    def _take(self, messages: Sequence[ToRunner]) -> None:
+        coroutines: list[Running] = []
+        for message in messages:
+            if isinstance(message, Call):
+                running = Running(message, self.handlers[message.name])
+                self._running[message.token] = running
+                if running.handler.registration.coroutine:
+                    coroutines.append(running)
+                else:
+                    self._start_in_thread(running)
+            elif isinstance(message, Cancel):
+                self._cancel(message.token)
+        if coroutines:
+            self._loop.call_soon_threadsafe(self._begin, coroutines)
+
+    # Threads
+
+    def _start_in_thread(self, running: Running) -> None:
+        def run() -> Ended:
+            return self._run(running)
+
+        def end(given: object) -> None:
+            self._running.pop(running.call.token, None)
+            self._link.post(given if isinstance(given, Ended) else running.cancelled())
+
+        running.job = Job(run, end)
+        self._threads.start(running.job)
+
+    def _run(self, running: Running) -> Ended:
+        current_task.set(running.call.task_id)
+        try:
+            positional, named = running.arguments()
+            value = running.handler.registration.function(*positional, **named)
+            return self._succeeded(running, value)
+        except Stopped:
+            raise
+        except BaseException as error:
+            return self._failed(running, error)
+
+    # The event loop
+
+    def _begin(self, several: Sequence[Running]) -> None:
+        for running in several:
+            running.task = self._loop.create_task(self._run_coroutine(running))
+
+    async def _run_coroutine(self, running: Running) -> None:
+        running.begun = True
+        if running.stopped:
+            self._ended(running.cancelled())
+            return
+        current_task.set(running.call.task_id)
+        try:
+            positional, named = running.arguments()
+            value = await running.handler.registration.function(*positional, **named)
+            ended = self._succeeded(running, value)
+        except asyncio.CancelledError as error:
+            ended = running.cancelled() if running.stopped else self._failed(running, error)
+        except BaseException as error:
+            ended = self._failed(running, error)
+        self._ended(ended)
+
+    def _ended(self, ended: Ended) -> None:
+        del self._running[ended.token]
+        if self._link.keep(ended):
+            self._loop.call_soon(self._link.flush)
+
+    # Endings
+
+    def _succeeded(self, running: Running, value: Any) -> Ended:
+        call = running.call
+        if not call.keep_result:
+            return Ended(call.token, "success", 200)
+        try:
+            return Ended(call.token, "success", 200, None, result_json(value, self._result_bytes_max))
+        except NotKept as error:
+            self._told.emit(ResultNotKept(task=call.task_id, handler=call.name, reason=str(error)))
+            return Ended(call.token, "success", 200, _cut(str(error)))
+
+    def _failed(self, running: Running, error: BaseException) -> Ended:
+        call = running.call
+        ended = Ended(call.token, "failure", 500)
+        trace = ""
+        if isinstance(error, Unfit):
+            ended.status_code, ended.error, ended.no_retry = 422, _cut(str(error)), True
+        elif isinstance(error, Permanent):
+            ended.error, ended.no_retry = _cut(str(error) or "the handler failed for good"), True
+        elif isinstance(error, Retry):
+            ended.error = _cut(str(error) or "the handler asked for another attempt")
+            if error.after_seconds is not None:
+                ended.wait_ms = round(error.after_seconds * 1_000)
+        else:
+            ended.error = _described(error)
+            ours = error.__traceback__
+            trace = traced(error.with_traceback(ours.tb_next if ours is not None else None))
+        if not running.stopped:
+            told = HandlerFailed(
+                task=call.task_id, handler=call.name, attempt=call.attempt, error=ended.error or "", trace=trace
+            )
+            self._told.emit(told)
+        return ended
+
+    # Cancelling
+
+    def _cancel(self, token: int) -> None:
+        running = self._running.get(token)
+        if running is None:  # it has just ended
+            return
+        running.stopped = True
+        if running.context is not None:
+            running.context.cancelled.set()
+        if running.job is not None:
+            running.job.stop()
+        else:
+            self._unheard.append((self._clock.monotonic() + _BLOCKED_SECONDS, running))
+            self._loop.call_soon_threadsafe(self._cancel_coroutine, running)
+
+    def _cancel_coroutine(self, running: Running) -> None:
+        running.heard = True
+        if running.begun and running.task is not None:
+            running.task.cancel()
+
+    def _look_after_the_loop(self) -> None:
+        """Tells the engine when the loop does not go on, and who keeps it."""
+        now = self._clock.monotonic()
+        while self._unheard and (self._unheard[0][1].heard or self._unheard[0][0] <= now):
+            _, running = self._unheard.pop(0)
+            if not running.heard:
+                self._tell_who_blocks()
+                self._unheard.clear()
+
+    def _tell_who_blocks(self) -> None:
+        task = asyncio.current_task(self._loop)
+        culprit = next((one for one in list(self._running.values()) if task and one.task is task), None)
+        where = _stack_of_main_thread()
+        if culprit is None:
+            self._told.emit(LoopBlocked(task="", handler="", trace=where))
+            self._link.post(Blocked(0))
+        else:
+            self._told.emit(LoopBlocked(task=culprit.call.task_id, handler=culprit.call.name, trace=where))
+            self._link.post(Blocked(culprit.call.token))
+
+
+def _stack_of_main_thread() -> str:
+    main = threading.main_thread().ident
+    frame = sys._current_frames().get(main) if main is not None else None
+    return "".join(traceback.format_stack(frame)) if frame is not None else ""
+
+
+def _described(error: BaseException) -> str:
+    """Type, message, and where it came up."""
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return _cut(text)
+    code = trace.tb_frame.f_code
+    place = f" ({code.co_filename}:{trace.tb_lineno} in {code.co_name})"
+    return _cut(text, limits.ERROR_LENGTH_MAX - len(place)) + place
+
+
+def _cut(text: str, length: int = limits.ERROR_LENGTH_MAX) -> str:
+    return text if len(text) <= length else text[: max(1, length - 1)] + "…"

@@ -1,0 +1,270 @@
+"""A worker beside a server: handlers end to end, what it leaves to others, and what it says when it cannot start."""
+
+import base64
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from tests.cli.conftest import DEADLINE_SECONDS, Serve, Server, lives, until
+
+pytestmark = pytest.mark.process
+
+TASKS = """
+import asyncio, os, time
+from dataclasses import dataclass
+from pathlib import Path
+from tasks_server import handlers, Context, Retry, Permanent
+
+HERE = Path(__file__).parent
+
+@dataclass
+class Mail:
+    to: str
+    copies: int = 0
+
+@handlers.register("send-mail", timeout=60, max_retries=5)
+async def send_mail(payload: Mail, context: Context) -> dict:
+    return {"to": payload.to, "attempt": context.attempt}
+
+@handlers.register("flaky", max_retries=3, retry_delay=0.01)
+def flaky(payload, context: Context):
+    if context.attempt <= payload:
+        raise ValueError(f"attempt {context.attempt}")
+    return {"attempt": context.attempt, "failures": context.failures}
+
+@handlers.register("too-slow", timeout=0.5, max_retries=1, retry_delay=0.01)
+def too_slow(payload, context: Context):
+    if context.attempt == 1:
+        time.sleep(3600)
+    return context.attempt
+
+@handlers.register("hang", timeout=60)
+async def hang(payload):
+    (HERE / f"hangs-{payload}").touch()
+    await asyncio.sleep(3600)
+
+@handlers.register("crash", max_retries=1, retry_delay=0.01)
+def crash(payload, context: Context):
+    if context.attempt == 1:
+        os._exit(1)
+    return "second time lucky"
+"""
+
+
+class Client:
+    """An owner of a server."""
+
+    def __init__(self, server: Server) -> None:
+        answer = httpx.post(f"{server.url}/v1/owners/register", json={"name": "small-shop"})
+        self._http = httpx.Client(
+            base_url=server.url, headers={"Authorization": f"Bearer {answer.json()['key']}"}, timeout=DEADLINE_SECONDS
+        )
+
+    def close(self) -> None:
+        self._http.close()
+
+    def submit(self, body: dict[str, Any]) -> str:
+        answer = self._http.post("/v1/queues/register", json=body)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    def handler(self, name: str, payload: Any = None, **config: Any) -> str:
+        return self.submit({"handler": {"name": name, "payload": payload}, "config": config})
+
+    def task(self, task_id: str) -> dict[str, Any]:
+        answer = self._http.get(f"/v1/queues/{task_id}")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def final(self, task_id: str) -> dict[str, Any]:
+        until(lambda: self.task(task_id)["state"] not in ("RUNNING", "PAUSED"), f"the end of {task_id}")
+        return self.task(task_id)
+
+    def result(self, task_id: str) -> Any:
+        task = self.final(task_id)
+        assert task["state"] == "SUCCESS", task
+        return msgspec.json.decode(base64.b64decode(task["response"]))
+
+    def attempts(self, task_id: str) -> list[tuple[str, int]]:
+        answer = self._http.get(f"/v1/queues/{task_id}/attempts")
+        return [(one["outcome"], one["statusCode"]) for one in answer.json()]
+
+    def steer(self, task_id: str, verb: str) -> None:
+        assert self._http.patch(f"/v1/queues/{task_id}/{verb}").status_code == 200
+
+
+Worker = Callable[..., Server]
+Connect = Callable[[Server], Client]
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Makes an owner at a server."""
+    with contextlib.ExitStack() as stack:
+
+        def make(server: Server) -> Client:
+            client = Client(server)
+            stack.callback(client.close)
+            return client
+
+        yield make
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "shop_tasks.py").write_text(TASKS)
+    return tmp_path
+
+
+@pytest.fixture
+def worker(serve: Serve, connect: Connect, folder: Path) -> Callable[..., Server]:
+    def start(*flags: str) -> Server:
+        return serve(*flags, command=("worker",), folder=folder)
+
+    return start
+
+
+def runners(worker: Server) -> list[int]:
+    """The processes in which the handlers of a worker run."""
+    (engine,) = worker.pids("engine")
+    found: list[int] = []
+    for thread in Path(f"/proc/{engine}/task").iterdir():
+        found += [int(pid) for pid in (thread / "children").read_text().split()]
+    return found
+
+
+def test_handlers_run_beside_http_tasks(serve: Serve, connect: Connect, worker: Worker) -> None:
+    client = connect(api := serve("--role", "api"))
+    mail = client.handler("send-mail", {"to": "a@b.example"})
+    flaky = client.handler("flaky", 2)
+    stranger = client.handler("nobody-knows")
+    http = client.submit({"httpRequest": {"url": f"{api.url}/status", "method": "GET"}})
+    fetched = client.handler("curl", f"{api.url}/status")
+    logged = client.handler("default", {"hello": "world"})
+    bad = client.handler("send-mail", {"to": 7})
+    started = worker("--handlers", "shop_tasks")
+    assert "Handlers  shop_tasks" in started.banner
+    assert client.result(mail) == {"to": "a@b.example", "attempt": 1}
+    assert client.result(flaky) == {"attempt": 3, "failures": 2}
+    assert client.attempts(flaky) == [("handler_error", 500), ("handler_error", 500), ("success", 200)]
+    assert client.final(http)["statusCode"] == 200
+    assert base64.b64decode(client.final(fetched)["response"]) == b"OK"
+    assert client.final(logged)["state"] == "SUCCESS"
+    assert (client.final(bad)["state"], client.final(bad)["statusCode"]) == ("ERROR", 422)
+    assert client.attempts(bad) == [("handler_error", 422)]
+    assert client.task(stranger)["state"] == "RUNNING"
+    assert '{\\"hello\\":\\"world\\"}' in started.log()
+    assert started.stop() == 0
+
+
+def test_what_takes_too_long_or_crashes_is_tried_again(serve: Serve, connect: Connect, worker: Worker) -> None:
+    client = connect(serve("--role", "api"))
+    worker("--handlers", "shop_tasks", "--handler-isolation", "task", "--handler-processes", "2")
+    slow, crash = client.handler("too-slow"), client.handler("crash")
+    assert client.result(slow) == 2
+    assert client.attempts(slow) == [("timeout", 408), ("success", 200)]
+    assert client.result(crash) == "second time lucky"
+    assert client.attempts(crash) == [("crashed", 500), ("success", 200)]
+
+
+def test_a_paused_task_is_stopped(serve: Serve, connect: Connect, worker: Worker, folder: Path) -> None:
+    client = connect(serve("--role", "api"))
+    started = worker("--handlers", "shop_tasks")
+    task_id = client.handler("hang", 1)
+    until((folder / "hangs-1").exists, "the handler to begin")
+    client.steer(task_id, "pause")
+    assert client.task(task_id)["state"] == "PAUSED"
+    assert client.result(client.handler("send-mail", {"to": "b"}))["to"] == "b"
+    client.steer(task_id, "revoke")
+    before = time.monotonic()
+    assert started.stop() == 0
+    assert time.monotonic() - before < DEADLINE_SECONDS
+
+
+def test_a_stop_gives_back_what_runs(serve: Serve, connect: Connect, worker: Worker, folder: Path) -> None:
+    client = connect(serve("--role", "api"))
+    first = worker("--handlers", "shop_tasks", "--grace-seconds", "0")
+    pids = runners(first)
+    assert len(pids) == 1
+    task_id = client.handler("hang", 1)
+    until((folder / "hangs-1").exists, "the handler to begin")
+    assert first.stop() == 0
+    assert not any(lives(pid) for pid in pids)
+    assert client.attempts(task_id) == [("interrupted", 0)]
+    (folder / "hangs-1").unlink()
+    worker("--handlers", "shop_tasks")
+    until((folder / "hangs-1").exists, "the handler to begin again")
+
+
+def test_its_runners_end_with_an_engine_that_dies(serve: Serve, connect: Connect, worker: Worker) -> None:
+    client = connect(serve("--role", "api"))
+    started = worker("--handlers", "shop_tasks")
+    (pid,) = runners(started)
+    (engine,) = started.pids("engine")
+    os.kill(engine, signal.SIGKILL)
+    until(lambda: not lives(pid), "the end of the runner")
+    assert client.result(client.handler("send-mail", {"to": "a"}))["to"] == "a", "another engine took its place"
+
+
+def test_a_worker_for_handlers_leaves_http_tasks(serve: Serve, connect: Connect, worker: Worker) -> None:
+    client = connect(api := serve("--role", "api"))
+    http = client.submit({"httpRequest": {"url": f"{api.url}/status", "method": "GET"}})
+    mail = client.handler("send-mail", {"to": "a"})
+    worker("--handlers", "shop_tasks", "--handlers-only")
+    assert client.result(mail)["to"] == "a"
+    assert client.attempts(http) == []
+    worker()
+    assert client.final(http)["statusCode"] == 200
+
+
+def test_the_server_itself_may_run_handlers(serve: Serve, connect: Connect, folder: Path) -> None:
+    client = connect(serve("--handlers", "shop_tasks", folder=folder))
+    assert client.result(client.handler("send-mail", {"to": "a"}))["to"] == "a"
+
+
+def test_workers_share_the_handlers(serve: Serve, connect: Connect, worker: Worker, folder: Path) -> None:
+    (folder / "more_tasks.py").write_text(
+        "from tasks_server import handlers\n@handlers.register('more')\ndef more(payload): return 'more'\n"
+    )
+    client = connect(serve("--role", "api"))
+    worker("--handlers", "shop_tasks")
+    more = client.handler("more")
+    worker("--handlers", "more_tasks,shop_tasks")
+    assert client.result(more) == "more"
+
+
+def start_in_vain(folder: Path, *flags: str) -> tuple[int, str]:
+    ended = subprocess.run(
+        [sys.executable, "-P", "-m", "tasks_server", "worker", *flags],
+        capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False, cwd=folder,
+    )  # fmt: skip
+    assert ended.stdout == ""
+    return ended.returncode, ended.stderr
+
+
+def test_it_says_why_it_cannot_start(folder: Path) -> None:
+    (folder / "broken_tasks.py").write_text("from tasks_server import handlers\n1 / 0\n")
+    code, told = start_in_vain(folder, "--handlers", "broken_tasks")
+    assert code == 5
+    assert told.startswith("tasks-server: the handlers cannot be imported: ZeroDivisionError: division by zero\n")
+    assert f'File "{folder}/broken_tasks.py", line 2' in told
+    code, told = start_in_vain(folder, "--handlers", "no_such_tasks")
+    assert code == 5
+    assert f"No module named 'no_such_tasks' (modules are looked for in {folder} first)" in told
+
+
+@pytest.mark.parametrize("name", ["./shop_tasks.py", "shop tasks", "shop-tasks", "a..b"])
+def test_names_of_modules_are_checked_at_once(folder: Path, name: str) -> None:
+    code, told = start_in_vain(folder, "--handlers", name)
+    assert code == 2
+    assert "is no name of a module; it is written as in Python, such as myapp.tasks" in told

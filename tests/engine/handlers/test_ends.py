@@ -1,0 +1,312 @@
+"""What does not end by itself, and processes that end: time that is over, cancelling, crashes, replacement."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tests.engine.handlers.driver import lives, until, working
+
+pytestmark = pytest.mark.process
+
+SLOW = """
+@handlers.register("sleepy")
+async def sleepy(payload):
+    tell("begun")
+    try:
+        await asyncio.sleep(3600)
+    finally:
+        tell("cleaned")
+
+@handlers.register("patient")
+def patient(payload, context: Context):
+    tell("begun")
+    try:
+        while not context.cancelled.wait(3600): ...
+    finally:
+        tell("cancelled", context.is_cancelled())
+
+@handlers.register("loop")
+def loop(payload):
+    tell("begun")
+    try:
+        while True: time.sleep(0.001)
+    finally:
+        tell("cleaned")
+
+@handlers.register("deaf")
+def deaf(payload):
+    tell("begun")
+    time.sleep(3600)
+
+@handlers.register("stubborn")
+async def stubborn(payload):
+    tell("begun")
+    while True:
+        try: await asyncio.sleep(3600)
+        except asyncio.CancelledError: ...
+
+@handlers.register("just-in-time")
+async def just_in_time(payload):
+    try: await asyncio.sleep(3600)
+    except asyncio.CancelledError: return "done anyway"
+
+@handlers.register("block")
+async def block(payload):
+    tell("begun")
+    time.sleep(3600)
+
+@handlers.register("wait")
+async def wait(payload):
+    tell(f"waits-{payload}")
+    while not (HERE / payload).exists(): await asyncio.sleep(0.01)
+    return "waited"
+
+@handlers.register("wait-sync")
+def wait_sync(payload):
+    tell(f"waits-{payload}")
+    while not (HERE / payload).exists(): time.sleep(0.01)
+    return "waited"
+
+@handlers.register("pid")
+async def pid(payload): return os.getpid()
+"""
+
+
+def timed_out(ms: int) -> Outcome:
+    return Outcome(OutcomeKind.TIMEOUT, 408, f"the handler did not end within {ms} ms")
+
+
+@pytest.mark.parametrize("isolation", ["shared", "task"])
+@pytest.mark.parametrize(("name", "fact"), [("sleepy", "cleaned"), ("patient", ""), ("loop", "")])
+def test_what_takes_too_long_is_stopped(tmp_path: Path, isolation: Any, name: str, fact: str) -> None:
+    with working(tmp_path, SLOW, isolation=isolation) as driver:
+        before = driver.result("pid")
+        assert driver.run(name, timeout_ms=300) == timed_out(300)
+        if fact:
+            driver.told(fact)
+        after = driver.result("pid")
+        assert (before == after) == (isolation == "shared" or name == "sleepy"), "whether its process had to end"
+
+
+def test_a_handler_in_a_thread_can_clean_up(tmp_path: Path) -> None:
+    with working(tmp_path, SLOW) as driver:
+        tokens = [driver.send("loop", timeout_ms=300), driver.send("patient", timeout_ms=300)]
+        assert driver.wait(*tokens) == [timed_out(300)] * 2
+        assert driver.told("cleaned") == ""
+        assert driver.told("cancelled") == "True"
+
+
+@pytest.mark.parametrize("name", ["deaf", "stubborn"])
+def test_what_does_not_stop_costs_its_process_but_not_its_neighbours(tmp_path: Path, name: str) -> None:
+    with working(tmp_path, SLOW) as driver:
+        neighbours = [driver.send("wait", "go"), driver.send("wait-sync", "go")]
+        driver.told("waits-go")
+        before = driver.result("pid")
+        assert driver.run(name, timeout_ms=300) == timed_out(300)
+        assert driver.result("pid") != before, "another process takes what comes"
+        assert lives(before)
+        (tmp_path / "go").touch()
+        assert [outcome.kind for outcome in driver.wait(*neighbours)] == [OutcomeKind.SUCCESS] * 2
+        until(lambda: not lives(before), "the end of the process that nobody needs")
+        (event,) = driver.events("runner_retired")
+        assert event["reason"] == f"the handler {name} did not stop when it was told to"
+
+
+def test_a_result_that_comes_just_in_time_counts(tmp_path: Path) -> None:
+    with working(tmp_path, SLOW) as driver:
+        assert driver.run("just-in-time", timeout_ms=300) == Outcome(
+            OutcomeKind.SUCCESS, 200, response=b'"done anyway"'
+        )
+
+
+def test_a_coroutine_that_blocks_is_found_by_its_neighbours(tmp_path: Path) -> None:
+    """The one who blocks is to blame, not the first whose time is over; the others are given back uncounted."""
+    with working(tmp_path, SLOW) as driver:
+        before = driver.result("pid")
+        first, second = driver.send("wait", "a", timeout_ms=1_500), driver.send("wait", "b")
+        driver.told("waits-a")
+        driver.told("waits-b")
+        culprit = driver.send("block")
+        blamed, *others = driver.wait(culprit, first, second)
+        assert (blamed.kind, blamed.status_code) == (OutcomeKind.HANDLER_ERROR, 500)
+        assert "blocked the event loop" in (blamed.error or "")
+        assert [outcome.kind for outcome in others] == [OutcomeKind.INTERRUPTED] * 2
+        assert driver.result("pid") != before
+
+
+def test_a_coroutine_that_blocks_alone_is_stopped(tmp_path: Path) -> None:
+    with working(tmp_path, SLOW) as driver:
+        outcome = driver.run("block", timeout_ms=300)
+        assert (outcome.kind, outcome.no_retry) == (OutcomeKind.HANDLER_ERROR, False)
+        assert driver.result("pid")
+
+
+def test_runs_in_threads_outlive_a_blocked_loop(tmp_path: Path) -> None:
+    with working(tmp_path, SLOW) as driver:
+        neighbour = driver.send("wait-sync", "go")
+        driver.told("waits-go")
+        driver.run("block", timeout_ms=300)
+        assert driver.result("pid")
+        (tmp_path / "go").touch()
+        (outcome,) = driver.wait(neighbour)
+        assert outcome.response == b'"waited"'
+
+
+@pytest.mark.parametrize("isolation", ["shared", "task"])
+@pytest.mark.parametrize("name", ["sleepy", "loop", "deaf", "stubborn"])
+def test_an_aborted_run_is_stopped_and_told_of_to_nobody(tmp_path: Path, isolation: Any, name: str) -> None:
+    with working(tmp_path, SLOW, isolation=isolation) as driver:
+        token = driver.send(name)
+        driver.told("begun")
+        driver.pool.abort([token, 12_345])
+        if name in ("sleepy", "loop") and isolation == "shared":
+            driver.told("cleaned")
+        assert driver.result("pid")
+        assert token not in driver.done
+
+
+def test_a_stop_cancels_what_runs(tmp_path: Path) -> None:
+    with working(tmp_path, SLOW) as driver:
+        tokens = [driver.send("sleepy"), driver.send("deaf")]
+        driver.told("begun")
+        driver.pool.abort(tokens)
+    assert (tmp_path / "cleaned").exists()
+    assert driver.done == {}
+
+
+CRASHING = """
+@handlers.register("exit")
+def exit_(payload): os._exit(payload)
+
+@handlers.register("kill")
+async def kill(payload): os.kill(os.getpid(), signal.SIGKILL)
+
+@handlers.register("close")
+def close(payload): os.closerange(3, 1000)
+
+@handlers.register("fork")
+def fork(payload):
+    if os.fork() == 0:
+        time.sleep(3600)  # with our sockets open
+    os._exit(4)
+
+@handlers.register("wait")
+async def wait(payload):
+    tell("waits")
+    await asyncio.sleep(3600)
+
+@handlers.register("pid")
+def pid(payload): return os.getpid()
+
+@handlers.register("child")
+def child(payload):
+    import subprocess
+    tell("child", subprocess.Popen(["sleep", "3600"]).pid)
+    time.sleep(3600)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [("exit", "exit status 3"), ("kill", "killed by SIGKILL, as when memory runs out"), ("fork", "exit status 4")],
+)
+def test_the_end_of_a_process_ends_its_runs(tmp_path: Path, name: str, how: str) -> None:
+    with working(tmp_path, CRASHING) as driver:
+        neighbour = driver.send("wait")
+        driver.told("waits")
+        token = driver.send(name, 3)
+        crashed = Outcome(OutcomeKind.CRASHED, 500, f"the process in which the handler ran has ended: {how}")
+        assert driver.wait(token, neighbour) == [crashed, crashed]
+        assert driver.result("pid"), "another process takes its place"
+        assert [event["how"] for event in driver.events("process_died")] == [how]
+
+
+def test_alone_in_its_process_a_run_takes_no_other_with_it(tmp_path: Path) -> None:
+    with working(tmp_path, CRASHING, isolation="task", processes=2) as driver:
+        neighbour = driver.send("wait")
+        driver.told("waits")
+        assert driver.run("exit", 3).kind is OutcomeKind.CRASHED
+        assert driver.result("pid")
+        assert neighbour not in driver.done
+
+
+def test_a_process_that_cannot_be_heard_any_more_is_ended(tmp_path: Path) -> None:
+    with working(tmp_path, CRASHING) as driver:
+        assert driver.run("close").kind is OutcomeKind.CRASHED
+        assert driver.result("pid")
+
+
+def test_what_a_handler_started_ends_with_its_process(tmp_path: Path) -> None:
+    with working(tmp_path, CRASHING, isolation="task") as driver:
+        token = driver.send("child", timeout_ms=2_000)
+        child = int(driver.told("child"))
+        (outcome,) = driver.wait(token)
+        assert outcome.kind is OutcomeKind.TIMEOUT
+        until(lambda: not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text(), "its end")
+
+
+def test_a_process_is_replaced_after_so_many_runs(tmp_path: Path) -> None:
+    with working(tmp_path, SLOW, calls_max=3) as driver:
+        waiting = driver.send("wait", "go")
+        driver.told("waits-go")
+        pids: list[int] = []
+        while len(set(pids)) < 4:
+            pids.append(driver.result("pid"))
+        assert lives(pids[0]), "it ends when its last run has"
+        (tmp_path / "go").touch()
+        assert driver.wait(waiting)[0].kind is OutcomeKind.SUCCESS
+        until(lambda: not lives(pids[0]), "the end of the worn process")
+        assert driver.events("process_died") == []
+
+
+def test_alone_each_process_has_one_run(tmp_path: Path) -> None:
+    with working(tmp_path, SLOW, isolation="task", processes=2) as driver:
+        driver.until_known(lambda known: bool(known) and len(driver.events("handlers_loaded")) == 2)
+        assert {one.concurrency_max for one in driver.known().values()} == {2}
+        assert driver.pool.runs_max() == 2
+        tokens = [driver.send("wait", "a"), driver.send("wait-sync", "b"), driver.send("pid")]
+        driver.told("waits-a")
+        driver.told("waits-b")
+        assert driver.done == {}, "the third has to wait"
+        (tmp_path / "a").touch()
+        driver.wait(tokens[0], tokens[2])
+        (tmp_path / "b").touch()
+        driver.wait(*tokens)
+
+
+def test_handlers_that_cannot_be_imported_any_more_are_tried_again(tmp_path: Path) -> None:
+    with working(tmp_path, CRASHING) as driver:
+        text = driver.module.read_text()
+        driver.module.write_text("raise RuntimeError('half a deployment')")
+        driver.run("exit", 3)
+        until(lambda: bool(driver.events("handlers_not_loaded")), "the failure")
+        driver.until_known(lambda known: not known)
+        driver.module.write_text(text)
+        driver.until_known(lambda known: "@pid" in known)
+        assert driver.result("pid")
+        assert "half a deployment" in driver.events("handlers_not_loaded")[0]["error"]
+
+
+def test_a_run_that_nobody_can_take_is_given_back(tmp_path: Path) -> None:
+    with working(tmp_path, CRASHING) as driver:
+        driver.module.write_text("raise RuntimeError('half a deployment')")
+        driver.run("exit", 3)
+        until(lambda: len(driver.events("handlers_not_loaded")) >= 3, "failures, one after the other")
+        outcome = driver.run("pid")
+        assert outcome.kind is OutcomeKind.INTERRUPTED
+
+
+def test_signals_that_mean_the_server_do_not_end_runs(tmp_path: Path) -> None:
+    with working(tmp_path, SLOW) as driver:
+        token = driver.send("wait", "go")
+        driver.told("waits-go")
+        pid = driver.result("pid")
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            os.kill(pid, number)
+        assert driver.result("pid") == pid
+        (tmp_path / "go").touch()
+        assert driver.wait(token)[0].kind is OutcomeKind.SUCCESS
