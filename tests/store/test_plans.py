@@ -16,6 +16,7 @@ from tasks_server.clock import ManualClock
 from tasks_server.domain import lifecycle
 from tasks_server.domain.owner import Owner
 from tasks_server.domain.task import PENDING, State
+from tasks_server.store.filtering import TaskFilter
 from tasks_server.store.ports import Claim, Order, TaskQuery
 from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite import schema
@@ -65,6 +66,7 @@ SCANS_ALLOWED: Final = {
     ("engines_prune", "engine"): "engines are few",
     ("explain_running", "task"): "only what runs now, up to a limit, and only the index of that",
     ("owner_any", "owner"): "ends at the first one",
+    ("counts_of_all", "c"): "a row for each lane and state; the operator asks",
 }
 SORTS_ALLOWED: Final = {
     "explain_running": "what runs now, up to a limit",
@@ -144,6 +146,27 @@ def test_the_few_that_stopped_are_found_through_their_index(connection: apsw.Con
     for after in (None, (1, 1)):
         ((text, _),) = listing_sql(TaskQuery("owner", states=frozenset({state}), after=after))
         assert any("task_stopped (owner=? AND state=?" in step for step in plan(connection, text))
+
+
+@pytest.mark.parametrize("after", [None, (1, 1)], ids=["first", "later"])
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [
+        (TaskFilter(handlers_only=True), "task_handler (owner=?"),
+        (TaskFilter(handlers_only=True, target="@a", created_from=1), "task_handler (owner=?"),
+        (TaskFilter(schedule="x"), "schedule_run_schedule (schedule=?"),
+    ],
+    ids=["handlers", "handler", "schedule"],
+)
+def test_handlers_and_runs_are_found_through_their_index(
+    connection: apsw.Connection, wanted: TaskFilter, index: str, after: tuple[int, int] | None
+) -> None:
+    for descending in (False, True):
+        ((text, _),) = listing_sql(TaskQuery("owner", descending=descending, after=after, filter=wanted))
+        steps = plan(connection, text)
+        assert any(index in step for step in steps), steps
+        assert scans(steps) == set(), steps
+        assert not any("TEMP B-TREE" in step for step in steps), steps
 
 
 # The same work whatever else is stored

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from tasks_server.domain.task import PENDING, State
+from tasks_server.store.filtering import TaskFilter
 from tasks_server.store.ports import Order, TaskQuery
 from tasks_server.store.postgres import schema
 from tasks_server.store.postgres.link import Connection
@@ -210,3 +211,27 @@ def nodes(given: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield given
     for below in given.get("Plans", ()):
         yield from nodes(below)
+
+
+@pytest.mark.parametrize("after", [None, (ROWS // 2, ROWS // 2)], ids=["first", "later"])
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [
+        (TaskFilter(handlers_only=True), "task_handler"),
+        (TaskFilter(handlers_only=True, target="@a", created_from=1), "task_handler"),
+        (TaskFilter(schedule="x"), "schedule_run_schedule"),
+    ],
+    ids=["handlers", "handler", "schedule"],
+)
+def test_handlers_and_runs_are_found_through_their_index(
+    connection: Connection, wanted: TaskFilter, index: str, descending: bool, after: tuple[int, int] | None
+) -> None:
+    text, values = listing_sql(TaskQuery("owner-1", descending=descending, after=after, filter=wanted))
+    with connection.transaction():
+        connection.execute(STATEMENTS["walk"].encode())
+        (row,) = connection.execute(b"EXPLAIN (FORMAT JSON) " + text, values).fetchall()
+    steps = list(walk(row[0][0]["Plan"]))
+    assert any(step.index == index for step in steps), steps
+    assert scans(steps) == [], steps
+    assert sorts(steps) == [], steps

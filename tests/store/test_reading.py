@@ -2,6 +2,7 @@
 
 import itertools
 
+import msgspec
 import pytest
 
 from tasks_server.domain import lifecycle
@@ -21,19 +22,7 @@ async def walk(world: World, query: TaskQuery) -> list[str]:
     found: list[str] = []
     after = query.after
     for _ in range(1_000):
-        page = await world.store.tasks(
-            TaskQuery(
-                query.owner,
-                query.order,
-                query.descending,
-                query.limit,
-                0,
-                query.states,
-                query.lane,
-                query.metadata,
-                after,
-            )
-        )
+        page = await world.store.tasks(msgspec.structs.replace(query, offset=0, after=after))
         assert len(page.tasks) <= query.limit
         found += [task.id for task in page.tasks]
         if page.next is None:

@@ -67,6 +67,8 @@ class Task(msgspec.Struct):
     """The id of the schedule that made it; loaded with its response."""
     fire_at: int = 0
     """The fire time that it was made for."""
+    held_by: int | None = None
+    """The number of the process that holds its lease, while it runs; loaded with its response."""
 
 
 class NewTask(msgspec.Struct):

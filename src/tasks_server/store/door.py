@@ -17,7 +17,7 @@ from tasks_server.domain.errors import RequestError
 from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.schedule import Schedule
 from tasks_server.domain.signing import Signing, SigningSecret
-from tasks_server.domain.task import NewTask, Task
+from tasks_server.domain.task import NewTask, State, Task
 from tasks_server.store.batching import Batch
 from tasks_server.store.explaining import Standing
 from tasks_server.store.journal import LogPage, LogQuery
@@ -57,6 +57,7 @@ class Door(ABC):
     _submissions: Any
     _steerings: Any
     _listings: Any
+    _counts: Any
     _ownings: Any
     _signings: Any
     _claims: Any
@@ -140,6 +141,10 @@ class Door(ABC):
     async def log(self, query: LogQuery) -> LogPage:
         page: LogPage = await self._do("read", self._journals.page, query)
         return page
+
+    async def counts(self, owner: str | None) -> dict[State, int]:
+        found: dict[State, int] = await self._do("read", self._counts.of, owner)
+        return found
 
     # Owning
 

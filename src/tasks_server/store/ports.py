@@ -15,8 +15,10 @@ from tasks_server.domain.lifecycle import Settlement
 from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.signing import Signing, SigningSecret
 from tasks_server.domain.task import NewTask, State, Task
+from tasks_server.store.counting import Counting
 from tasks_server.store.engines import Engines
 from tasks_server.store.explaining import Explaining
+from tasks_server.store.filtering import EVERYTHING, TaskFilter
 from tasks_server.store.journal import Journaling
 from tasks_server.store.scheduling import Scheduling
 
@@ -112,6 +114,7 @@ class TaskQuery(msgspec.Struct, frozen=True):
     lane: str | None = None
     metadata: tuple[tuple[str, str], ...] = ()
     after: tuple[int, int] | None = None
+    filter: TaskFilter = EVERYTHING
 
 
 class TaskPage(msgspec.Struct, frozen=True):
@@ -452,6 +455,7 @@ class Store(
     Submitting,
     Steering,
     Reading,
+    Counting,
     Owning,
     Claiming,
     SigningKeys,

@@ -14,6 +14,15 @@ TASK_COLUMNS: Final = 19
 """How many columns `task_of` reads."""
 
 
+NODE_SHIFT: Final = 32
+"""A lease is the number of the process that holds it, and below that many bits a serial number."""
+
+
+def holder(lease: int | None) -> int | None:
+    """The number of the process that holds a lease."""
+    return None if lease is None else lease >> NODE_SHIFT
+
+
 def metadata_text(metadata: dict[str, str] | None) -> str | None:
     """Metadata as it is stored with the task."""
     return _ENCODE(metadata).decode() if metadata else None

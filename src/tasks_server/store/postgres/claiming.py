@@ -15,13 +15,13 @@ from tasks_server.store.postgres.heads import Heads, Waiting
 from tasks_server.store.postgres.link import Connection, one
 from tasks_server.store.postgres.rows import pack
 from tasks_server.store.postgres.statements import sql
+from tasks_server.store.rows import NODE_SHIFT
 from tasks_server.store.sealing import Sealer, spec_context
 
 _PROMOTE_MAX: Final = 500
 """Tasks promoted by one look: a few ms of work, so that a look stays short in a burst."""
 _SHARED_OWNERS_MAX: Final = 256
 _SHARED_EACH_MAX: Final = 64
-NODE_SHIFT: Final = 32
 _SERIAL_MASK: Final = (1 << NODE_SHIFT) - 1
 
 

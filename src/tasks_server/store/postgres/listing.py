@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from tasks_server.domain.attempt import Attempt, Event, OutcomeKind
 from tasks_server.domain.task import PENDING, State, Task
+from tasks_server.store.filtering import HANDLERS, TaskFilter
 from tasks_server.store.ports import TaskPage, TaskQuery
 from tasks_server.store.postgres.link import Connection
 from tasks_server.store.postgres.rows import load_task, storable
@@ -20,6 +21,8 @@ _COLUMNS: Final = (
     "t.failures, t.repeats, t.status_code, t.error, t.remaining_ms, t.expire_at, t.target, t.urgency < 0, r.metadata, "
     "t.seq"
 )
+_CREATED: Final = "(SELECT c.created_at FROM request AS c WHERE c.task = t.seq)"
+_SCHEDULE: Final = "(SELECT f.schedule FROM schedule_run AS f WHERE f.task = t.seq)"
 _KEYS: Final = {"created": None, "ended": "ended_at", "execution": "execution_at"}
 
 
@@ -97,7 +100,7 @@ def listing_sql(query: TaskQuery) -> tuple[bytes, dict[str, Any]]:
         values["owner"] = storable(query.owner)
         page = _walk(query, "(SELECT seq FROM owner WHERE id = %(owner)s)", values)
         page += "LIMIT %(count_max)s OFFSET %(skip)s"
-    elif query.order == "created" and not query.metadata and _few(query.states) is None:
+    elif query.order == "created" and not (query.metadata or query.filter.handlers_only or _few(query.states)):
         page = _walk(query, None, values) + "LIMIT %(count_max)s OFFSET %(skip)s"
     else:
         each = _walk(query, "w.seq", values) + "LIMIT %(count_max)s::bigint + %(skip)s::bigint"
@@ -123,7 +126,9 @@ def _walk(query: TaskQuery, owner: str | None, values: dict[str, Any]) -> str:
         # The index of the metadata is in order of arrival within each pair.
         start, seq, of_owner = "metadata AS m JOIN task AS t ON t.seq = m.task", "m.task", "m.owner"
         conditions.append(pairs.pop(0))
-    elif query.order == "created" and owner is not None and few is None:
+    elif query.order == "created" and query.filter.schedule is not None:
+        start, seq = "schedule_run AS f JOIN task AS t ON t.seq = f.task", "f.task"
+    elif query.order == "created" and owner is not None and few is None and not query.filter.handlers_only:
         start, seq, of_owner = "request AS q JOIN task AS t ON t.seq = q.task", "q.task", "q.owner"
     if owner is not None:
         conditions.append(f"{of_owner} = {owner}")
@@ -136,6 +141,7 @@ def _walk(query: TaskQuery, owner: str | None, values: dict[str, Any]) -> str:
         conditions.append(few or _any_of(query.states))
         if query.order == "ended" and not query.states & _UNFINISHED:
             conditions.append("t.ended_at > 0")  # begins where those that never ended are over
+    _narrow(query.filter, start, conditions, values)
     if query.lane is not None:
         values["lane"] = storable(query.lane)
         conditions.append("(SELECT l.name FROM lane AS l WHERE l.seq = t.lane) = %(lane)s")
@@ -144,6 +150,20 @@ def _walk(query: TaskQuery, owner: str | None, values: dict[str, Any]) -> str:
         conditions.append(_ahead(query, seq))
     where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
     return f"SELECT t.* FROM {start} {where}ORDER BY {_order(query, seq)} "
+
+
+def _narrow(wanted: TaskFilter, start: str, conditions: list[str], values: dict[str, Any]) -> None:
+    """Adds what the filter asks for to a walk that begins at `start`."""
+    if wanted.handlers_only:
+        conditions.append(HANDLERS)
+    created = "q.created_at" if start.startswith("request") else _CREATED
+    for number, (column, operator, value) in enumerate(wanted.comparisons()):
+        values[f"wanted_{number}"] = storable(value) if isinstance(value, str) else value
+        conditions.append(f"{created if column == 'created_at' else f't.{column}'} {operator} %(wanted_{number})s")
+    if wanted.schedule is not None:
+        values["schedule"] = storable(wanted.schedule)
+        walked = start.startswith("schedule_run")
+        conditions.append(f"{'f.schedule' if walked else _SCHEDULE} = %(schedule)s")
 
 
 def _pair(number: int, key: str, value: str, values: dict[str, Any]) -> str:

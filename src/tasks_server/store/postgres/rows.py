@@ -10,7 +10,7 @@ from tasks_server.domain import limits
 from tasks_server.domain.attempt import Attempt
 from tasks_server.store.postgres.link import Connection
 from tasks_server.store.postgres.statements import sql
-from tasks_server.store.rows import TASK_COLUMNS, Loaded, metadata_text, task_of
+from tasks_server.store.rows import TASK_COLUMNS, Loaded, holder, metadata_text, task_of
 from tasks_server.store.sealing import Sealer, response_context
 
 _ESCAPED_NUL: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
@@ -65,11 +65,11 @@ def load_task(
     row = connection.execute(sql("task_load"), names).fetchone()
     if row is None:
         return None
-    ref, spec, owner_seq, lane_seq, number, sealed, outcome, schedule, fire_at = row[TASK_COLUMNS:]
+    ref, spec, owner_seq, lane_seq, number, sealed, outcome, schedule, fire_at, lease = row[TASK_COLUMNS:]
     wanted = response and sealed is not None
     opened = sealer.open(sealed, response_context(task_id, number)) if wanted else None
     task = task_of(row, opened, outcome)
-    task.schedule, task.fire_at = schedule, fire_at
+    task.schedule, task.fire_at, task.held_by = schedule, fire_at, holder(lease)
     return Loaded(ref, task, spec, owner_seq, lane_seq)
 
 

@@ -17,6 +17,7 @@ from tasks_server.store.ports import (
 )
 from tasks_server.store.postgres import roster, schema
 from tasks_server.store.postgres.claiming import Claims
+from tasks_server.store.postgres.counting import Counts
 from tasks_server.store.postgres.days import Days
 from tasks_server.store.postgres.engines import Engines
 from tasks_server.store.postgres.explaining import Explanations
@@ -68,6 +69,7 @@ class PostgresStore(Door):
         self._maintenance = Maintenance(self._steerings, self._days, sealer)
         self._listings = Listings(sealer)
         self._journals = Journals()
+        self._counts = Counts(self._folded)
         self._ownings = Ownings(sealer)
         self._signings = Signings(sealer)
         self._resealings = Resealings(sealer)

@@ -10,6 +10,7 @@ import msgspec
 
 from tasks_server.domain.errors import Corrupt
 from tasks_server.store.ports import Choose, Claim, Claimed, Group, Line, Look, Quota
+from tasks_server.store.rows import NODE_SHIFT
 from tasks_server.store.sealing import Sealer, spec_context
 from tasks_server.store.sqlite.nodes import Nodes
 from tasks_server.store.sqlite.rows import pack, single, unpack
@@ -20,7 +21,6 @@ _PROMOTE_MAX: Final = 500
 """Tasks promoted by one look: a few ms of work, so that a look stays short in a burst."""
 _SHARED_OWNERS_MAX: Final = 256
 _SHARED_EACH_MAX: Final = 64
-NODE_SHIFT: Final = 32
 _SERIAL_MASK: Final = (1 << NODE_SHIFT) - 1
 
 

@@ -7,6 +7,7 @@ import apsw
 
 from tasks_server.domain.attempt import Attempt, Event, OutcomeKind
 from tasks_server.domain.task import PENDING, State, Task
+from tasks_server.store.filtering import HANDLERS, TaskFilter
 from tasks_server.store.ports import TaskPage, TaskQuery
 from tasks_server.store.rows import task_of
 from tasks_server.store.sealing import Sealer, spec_context
@@ -101,7 +102,8 @@ def listing_sql(query: TaskQuery) -> list[tuple[str, list[Any]]]:
     sign = "<" if query.descending else ">"
     value, seq = query.after
     if query.order == "created":
-        return [_listing_sql(query, [f"t.seq {sign} ?"], [seq])]
+        key = "f.task" if query.filter.schedule is not None else key
+        return [_listing_sql(query, [f"{key} {sign} ?"], [seq])]
     return [
         _listing_sql(query, [f"{key} = ?", f"t.seq {sign} ?"], [value, seq]),
         _listing_sql(query, [f"{key} {sign} ?"], [value]),
@@ -110,7 +112,8 @@ def listing_sql(query: TaskQuery) -> list[tuple[str, list[Any]]]:
 
 def _listing_sql(query: TaskQuery, ahead: list[str], values: list[Any]) -> tuple[str, list[Any]]:
     """One statement: the query's filters, and where in its order to begin."""
-    key = _KEYS[query.order]
+    by_schedule = query.order == "created" and query.filter.schedule is not None
+    key = "f.task" if by_schedule else _KEYS[query.order]
     conditions: list[str] = []
     parameters: list[Any] = []
     if query.owner is not None:
@@ -124,17 +127,32 @@ def _listing_sql(query: TaskQuery, ahead: list[str], values: list[Any]) -> tuple
     for name, value in query.metadata:
         conditions.append("t.seq IN (SELECT task FROM metadata WHERE owner = t.owner AND key = ? AND value = ?)")
         parameters.extend((name, value))
+    _narrow(query.filter, conditions, parameters, by_schedule)
     conditions += ahead
     parameters += values
     where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
     direction = "DESC" if query.descending else "ASC"
-    order = f"{key} {direction}, t.seq {direction}" if key != "t.seq" else f"t.seq {direction}"
+    order = f"{key} {direction}" if query.order == "created" else f"{key} {direction}, t.seq {direction}"
+    start = "schedule_run AS f CROSS JOIN task AS t ON t.seq = f.task" if by_schedule else "task AS t"
     parameters.extend((query.limit + 1, query.offset))
     return (
-        f"SELECT {_COLUMNS} FROM task AS t "
+        f"SELECT {_COLUMNS} FROM {start} "
         "CROSS JOIN owner AS o ON o.seq = t.owner CROSS JOIN lane AS l ON l.seq = t.lane "
         f"{where}ORDER BY {order} LIMIT ? OFFSET ?"
     ), parameters
+
+
+def _narrow(wanted: TaskFilter, conditions: list[str], parameters: list[Any], by_schedule: bool) -> None:
+    """Adds what the filter asks for. `by_schedule`: the statement walks over the runs of the schedule, as f."""
+    if wanted.handlers_only:
+        conditions.append(HANDLERS)
+    for column, operator, value in wanted.comparisons():
+        conditions.append(f"t.{column} {operator} ?")
+        parameters.append(value)
+    if wanted.schedule is not None:
+        run = "(SELECT r.schedule FROM schedule_run AS r WHERE r.task = t.seq)"
+        conditions.append("f.schedule = ?" if by_schedule else f"{run} = ?")
+        parameters.append(wanted.schedule)
 
 
 def _state_condition(states: frozenset[State]) -> str:

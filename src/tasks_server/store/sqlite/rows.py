@@ -7,7 +7,7 @@ import apsw
 import msgspec
 
 from tasks_server.domain.attempt import Attempt
-from tasks_server.store.rows import Loaded, task_of
+from tasks_server.store.rows import Loaded, holder, task_of
 from tasks_server.store.sealing import Sealer, response_context
 from tasks_server.store.sqlite.statements import sql
 
@@ -43,7 +43,7 @@ def load_task(
     sealed = row[22] if response else None
     opened = None if sealed is None else sealer.open(sealed, response_context(task_id, row[21]))
     task = task_of(row[1:], opened, row[25])
-    task.schedule, task.fire_at = row[26], row[27]
+    task.schedule, task.fire_at, task.held_by = row[26], row[27], holder(row[28])
     return Loaded(row[0], task, row[20], row[23], row[24])
 
 

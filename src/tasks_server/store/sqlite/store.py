@@ -17,6 +17,7 @@ from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite import maintaining, schema
 from tasks_server.store.sqlite.claiming import Claims
 from tasks_server.store.sqlite.connection import Reader, Writer, connect, translate, turn
+from tasks_server.store.sqlite.counting import Counts
 from tasks_server.store.sqlite.engines import Engines
 from tasks_server.store.sqlite.explaining import Explanations
 from tasks_server.store.sqlite.journal import Journals
@@ -55,6 +56,7 @@ class SqliteStore(Door):
         self._maintenance = maintaining.Maintenance(self._steerings, sealer)
         self._listings = Listings(sealer)
         self._journals = Journals()
+        self._counts = Counts()
         self._ownings = Ownings(sealer)
         self._signings = Signings(sealer)
         self._resealings = Resealings(sealer)

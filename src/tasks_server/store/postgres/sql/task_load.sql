@@ -2,7 +2,8 @@
 SELECT
     r.id, o.id, l.name, t.state, t.priority, r.created_at, t.due_at, t.execution_at, t.ended_at, t.attempt,
     t.failures, t.repeats, t.status_code, t.error, t.remaining_ms, t.expire_at, t.target, t.urgency < 0, r.metadata,
-    t.seq, r.spec, t.owner, t.lane, a.number, a.response, a.outcome, f.schedule, coalesce(f.fire_at, 0)
+    t.seq, r.spec, t.owner, t.lane, a.number, a.response, a.outcome, f.schedule, coalesce(f.fire_at, 0),
+    t.lease
 FROM request AS r
 JOIN task AS t ON t.seq = r.task
 JOIN owner AS o ON o.seq = t.owner

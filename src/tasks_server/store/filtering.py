@@ -1,0 +1,42 @@
+"""Which tasks a list holds, beyond what its order and its state say."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+
+class TaskFilter(msgspec.Struct, frozen=True):
+    """What all tasks of a list have in common; None: anything. Instants: from the first on, until before the second.
+
+    Handlers and schedules have an index of their own in order of arrival. All else is looked at along the way: what
+    such a list costs grows with the tasks that it passes over.
+    """
+
+    handlers_only: bool = False
+    """Only tasks that run handlers."""
+    target: str | None = None
+    priority: int | None = None
+    schedule: str | None = None
+    """The id of the schedule that made them."""
+    created_from: int | None = None
+    created_until: int | None = None
+    due_from: int | None = None
+    due_until: int | None = None
+
+    def comparisons(self) -> Iterator[tuple[str, str, int | str]]:
+        """Column, operator and value of each condition on the task's own row."""
+        for column, operator, value in (
+            ("target", "=", self.target),
+            ("priority", "=", self.priority),
+            ("created_at", ">=", self.created_from),
+            ("created_at", "<", self.created_until),
+            ("due_at", ">=", self.due_from),
+            ("due_at", "<", self.due_until),
+        ):
+            if value is not None:
+                yield column, operator, value
+
+
+EVERYTHING = TaskFilter()
+HANDLERS = "t.target >= '@' AND t.target < 'A'"
+"""The condition for tasks that run handlers, in the words of the partial index of them."""
