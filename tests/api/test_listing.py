@@ -112,3 +112,16 @@ async def test_queries_that_are_wrong(client: httpx.AsyncClient, query: str, fie
 async def test_a_wrong_name_in_the_query_is_corrected(client: httpx.AsyncClient) -> None:
     errors: Any = (await client.get("/v1/queues?limt=1")).json()["errors"]
     assert errors[0]["message"].endswith("did you mean limit?")
+
+
+async def test_the_tasks_of_a_schedule(client: httpx.AsyncClient, api: Api) -> None:
+    body = {"name": "nightly", "every": "1h", "task": task()}
+    schedule = (await client.post("/v1/schedules", json=body)).json()["id"]
+    await registered(client)
+    made = [(await client.post("/v1/schedules/nightly/run")).json()["id"] for _ in range(3)]
+    assert await walked(client, f"/v1/queues?schedule={schedule}&limit=2") == [made[:2], made[2:]]
+    assert await walked(client, f"/v1/queues?schedule={schedule}&sort=desc&order=estimateEndAt") == [made[::-1]]
+    assert await walked(client, f"/v1/queues?schedule={'0' * 24}") == [[]]
+    answer = await client.get("/v1/queues?schedule=nightly")
+    assert [fault["field"] for fault in answer.json()["errors"]] == ["query.schedule"]
+    assert await walked((await api.owner("other-shop"))[0], f"/v1/queues?schedule={schedule}") == [[]]

@@ -106,3 +106,15 @@ def test_pause_resume_run_and_delete(cli: Cli, nightly: Any) -> None:
     assert cli("schedule", "delete", "nightly", "--owner", "small-shop").out == "Schedule nightly is deleted.\n"
     assert cli("schedule", "pause", key).code == 1
     assert cli("task", "show", run["id"]).code == 0
+
+
+def test_the_tasks_of_a_schedule_are_listed(cli: Cli) -> None:
+    cli("owner", "create", "small-shop")
+    made = cli(
+        "schedule", "create", "--handler", "a", "-o", "small-shop", "--name", "n", "--every", "1h", "--json"
+    ).json()
+    ran = cli("schedule", "run", made["id"], "--json").json()
+    other = cli("task", "submit", "http://a.test", "-o", "small-shop", "--json").json()
+    assert [task["id"] for task in cli("task", "list", "--schedule", made["id"], "--json").json()] == [ran["id"]]
+    assert [task["id"] for task in cli("task", "list", "--handlers", "--json").json()] == [ran["id"]]
+    assert [task["id"] for task in cli("task", "list", "--json").json()] == [other["id"], ran["id"]]

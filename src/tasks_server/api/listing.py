@@ -10,15 +10,16 @@ from urllib.parse import urlencode
 import msgspec
 
 from tasks_server.api.wire import WIRE_STATES
-from tasks_server.domain import limits, shapes
+from tasks_server.domain import ids, limits, shapes
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.reading import MetadataValue
 from tasks_server.domain.request import Key
 from tasks_server.domain.task import State
+from tasks_server.store.filtering import TaskFilter
 from tasks_server.store.ports import Order, TaskQuery
 
 METADATA_PREFIX: Final = "metadata."
-NAMES: Final = ("limit", "offset", "order", "sort", "state", "lane", "cursor")
+NAMES: Final = ("limit", "offset", "order", "sort", "state", "lane", "schedule", "cursor")
 ORDERS: Final[dict[str, Order]] = {
     "createdAt": "created",
     "estimateEndAt": "ended",
@@ -57,7 +58,10 @@ def read_query(owner: str | None, query: Mapping[str, str]) -> TaskQuery:
         lane=query.get("lane"),
         metadata=_metadata(query, faults),
         after=cursor,
+        filter=TaskFilter(schedule=query.get("schedule")),
     )
+    if "schedule" in query and not ids.is_task_id(query["schedule"]):
+        faults.append(Fault("query.schedule", "must be the id of a schedule", query["schedule"][:100]))
     if asked.lane is not None:
         faults += shapes.faults_of(Key, asked.lane, "query.lane")
     if owner is None and asked.order != "created":  # no index goes over all owners but that of arrival

@@ -27,6 +27,7 @@ _LIST_QUERY: Final = (
     QueryParameter("sort", {"enum": list(listing.SORTS)}, "Which way to sort"),
     QueryParameter("state", {"enum": list(listing.STATES)}, "Only this state; several with commas between them"),
     QueryParameter("lane", {"type": "string", "minLength": 1, "maxLength": limits.NAME_LENGTH_MAX}, "Only this lane"),
+    QueryParameter("schedule", {"type": "string", "pattern": "^[A-Z0-9]{24}$"}, "Only tasks that this schedule made"),
     QueryParameter("cursor", {"type": "string"}, "Where the page begins; from the Link header of the page before"),
 )
 

@@ -17,6 +17,7 @@ from tasks_server.domain import limits, masking
 from tasks_server.domain.errors import Fault, InvalidRequest, TasksServerError
 from tasks_server.domain.task import State, Task
 from tasks_server.service.tasks import TaskService
+from tasks_server.store.filtering import TaskFilter
 from tasks_server.store.ports import TaskQuery
 from tasks_server.wiring import Services
 
@@ -38,6 +39,10 @@ def list_(
         list[str] | None,
         typer.Option("--state", "-s", help="Only those in this state (RUNNING) or phase (scheduled); repeatable."),
     ] = None,
+    schedule: Annotated[
+        str | None, typer.Option("--schedule", metavar="ID", help="Only those that this schedule made.")
+    ] = None,
+    handlers: Annotated[bool, typer.Option("--handlers", help="Only those that run handlers.")] = False,
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=1, max=limits.PAGE_SIZE_MAX, help="The newest so many.")
     ] = 20,
@@ -47,10 +52,11 @@ def list_(
 ) -> None:
     """List tasks, newest first."""
     states = _states(state) if state else None
+    wanted = TaskFilter(handlers_only=handlers, schedule=schedule)
 
     async def work(services: Services) -> tuple[list[Task], dict[str, str], tzinfo]:
         owner_id = (await services.owners.by_name(owner)).id if owner else None
-        query = TaskQuery(owner_id, descending=True, limit=limit, states=states)
+        query = TaskQuery(owner_id, descending=True, limit=limit, states=states, filter=wanted)
         tasks = (await services.tasks.tasks(query)).tasks
         names = {}
         for known in {task.owner for task in tasks}:
