@@ -53,14 +53,16 @@ def list_(
     *,
     state: results.State | Sequence[results.State] | None = None,
     lane: str | None = None,
+    schedule: str | None = None,
     metadata: Mapping[str, str] | None = None,
     order: Literal["createdAt", "estimateEndAt", "estimateExecutionAt"] | None = None,
     sort: Literal["asc", "desc"] | None = None,
     page_size: int = 100,
 ) -> Request[list[results.ListedTask]]:
-    """All tasks that fit, page after page as they are needed."""
+    """All tasks that fit, page after page as they are needed. `schedule`: the id of the one that made them."""
     entries = {f"metadata.{key}": value for key, value in (metadata or {}).items()}
-    query = {"limit": page_size, "order": order, "sort": sort, "state": state, "lane": lane, **entries}
+    narrowed = {"state": state, "lane": lane, "schedule": schedule, **entries}
+    query = {"limit": page_size, "order": order, "sort": sort, **narrowed}
     return _LIST.request(query=query)
 
 
