@@ -92,27 +92,38 @@ def base(store: str, folder: Path) -> Iterator[Base]:
             server.stop()
 
 
-def run(folder: Path, schedules: int, seconds: float, kill_every: float, seed: int, store: str = "sqlite") -> Findings:
-    """Lets schedules fire for so long while processes die."""
+def run(
+    folder: Path,
+    schedules: int,
+    seconds: float,
+    kill_every: float,
+    seed: int,
+    store: str = "sqlite",
+    kills_min: int = 0,
+) -> Findings:
+    """Lets schedules fire for so long, and until so many processes have died."""
     with base(store, folder) as shared:
-        return _run(folder, shared, schedules, seconds, kill_every, seed)
+        return _run(folder, shared, schedules, seconds, kill_every, seed, kills_min)
 
 
-def _run(folder: Path, shared: Base, schedules: int, seconds: float, kill_every: float, seed: int) -> Findings:
+def _run(
+    folder: Path, shared: Base, schedules: int, seconds: float, kill_every: float, seed: int, kills_min: int
+) -> Findings:
     chance, kills = random.Random(seed), 0
     whole = Server(folder, **shared.settings)
     engines = [Server(folder, role="engine", **shared.settings) for _ in range(2)]
     if shared.settings:
         whole.command("db", "upgrade")
     with Target() as target:
-        whole.start()
-        for engine in engines:
-            engine.start()
+        for server in (whole, *engines):
+            server.launch()
+        for server in (whole, *engines):
+            server.wait_until_ready()
         _, owner = whole.ask("POST", "/v1/owners/register", {"name": "crash-test"})
         whole.command("owner", "set-limit", "crash-test", "10000000")
         ids = [_make(whole, owner["key"], number, target.port) for number in range(schedules)]
         until = time.monotonic() + seconds
-        while time.monotonic() < until:
+        while time.monotonic() < until or kills < kills_min:
             time.sleep(chance.uniform(0.8, 1.2) * kill_every)
             kills += _kill(whole, engines, chance)
         while not whole.answers():
