@@ -207,6 +207,17 @@ class DutyDone(TelemetryEvent, frozen=True):
     count: int
 
 
+class BulkEnded(TelemetryEvent, frozen=True):
+    """A piece of bulk work has come to its end: how many tasks it looked at, and what became of those it was for."""
+
+    bulk: str
+    action: str
+    state: str
+    seen: int
+    changed: int
+    skipped: int
+
+
 class RunsMissed(TelemetryEvent, frozen=True):
     """Fire times of a schedule, from the first to the last of them, got no task."""
 

@@ -158,5 +158,7 @@ async def fill(place: Place, seed: int = 1, steps: int = 120) -> None:
         gone = await world.owner("gone")
         await world.submit(gone)
         await world.store.delete_owner(gone.id)
-    columns = "id, owner, action, filter, asked_by, created_at, updated_at, ended_at, until_task, after_task, changed"
-    place.run(f"INSERT INTO bulk ({columns}) VALUES ('B1', 1, 'retry', '{{}}', 'owner', 5, 9, 0, 7, 3, 2)")
+    times = "created_at, started_at, updated_at, ended_at, look_at"
+    columns = f"id, owner, action, filter, asked_by, {times}, until_task, after_task, total, seen, changed, waits"
+    row = "'B1', 1, 'retry', '{}', 'owner', 5, 6, 9, 0, 10, 7, 3, 12, 5, 2, 'queue_full'"
+    place.run(f"INSERT INTO bulk ({columns}) VALUES ({row})")

@@ -11,6 +11,7 @@ from starlette.routing import Route as RouterRoute
 from starlette.routing import Router
 
 from tasks_server.api.auth import Authenticator, Caller
+from tasks_server.api.bulk_routes import BulkRoutes
 from tasks_server.api.docs import docs_routes
 from tasks_server.api.exchange import Answer, ClientGone, Exchange, Receive, Scope, Send, request_ids, send_answer
 from tasks_server.api.explain_routes import ExplainRoutes
@@ -28,6 +29,7 @@ from tasks_server.domain import limits
 from tasks_server.domain.abilities import ALL, Abilities
 from tasks_server.domain.egress import OPEN, Egress
 from tasks_server.domain.errors import Busy, Forbidden, NotFound, RequestError, StoreError, Unauthorized, Unavailable
+from tasks_server.service.bulks import BulkService
 from tasks_server.service.explain import ExplainService
 from tasks_server.service.ground import Ground
 from tasks_server.service.journal import JournalService
@@ -82,6 +84,7 @@ def create_app(
     task_routes = TaskRoutes(tasks, clock, body_max_bytes=config.body_max_bytes, batch_max_bytes=config.batch_max_bytes)
     schedules = ScheduleService(ground)
     schedule_routes = ScheduleRoutes(schedules, body_max_bytes=config.body_max_bytes)
+    bulk_routes = BulkRoutes(BulkService(ground), body_max_bytes=config.body_max_bytes)
     throttle = None
     if config.throttle_requests_max is not None:
         throttle = Throttle(config.throttle_requests_max, config.throttle_window_ms, clock)
@@ -93,6 +96,7 @@ def create_app(
         *schedule_routes.table(),
         *ExplainRoutes(ExplainService(ground)).table(),
         *LogRoutes(JournalService(ground)).table(),
+        *bulk_routes.table(),
     ]
     if config.docs:
         table += docs_routes()

@@ -82,6 +82,26 @@ def next_link(path: str, query: Mapping[str, str], asked: TaskQuery, after: tupl
     return f'<{path}?{urlencode({**kept, "cursor": text})}>; rel="next"'
 
 
+def id_link(path: str, query: Mapping[str, str], last: str) -> str:
+    """The Link header of the page that follows in a list by ids: from the last id of this one."""
+    kept = {name: value for name, value in query.items() if name != "cursor"}
+    cursor = base64.urlsafe_b64encode(last.encode()).decode()
+    return f'<{path}?{urlencode({**kept, "cursor": cursor})}>; rel="next"'
+
+
+def read_id_cursor(text: str | None, faults: list[Fault]) -> str:
+    """The id that a cursor of a list by ids stands for; empty when there is none, or with a fault."""
+    if text is None:
+        return ""
+    try:
+        last = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii")
+    except (ValueError, binascii.Error):
+        last = ""
+    if not ids.is_task_id(last):
+        faults.append(Fault("query.cursor", "is no cursor of this server; take it from the Link header", text[:100]))
+    return last
+
+
 def _read_cursor(
     query: Mapping[str, str], order: Order, descending: bool, faults: list[Fault]
 ) -> tuple[int, int] | None:

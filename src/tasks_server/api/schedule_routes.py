@@ -1,13 +1,10 @@
 """`/v1/schedules`: recurring rules that make tasks. The path names one by its id or by its name."""
 
-import base64
-import binascii
 from typing import Final
-from urllib.parse import urlencode
 
 from tasks_server.api import wire
 from tasks_server.api.exchange import Answer, Exchange
-from tasks_server.api.listing import read_number
+from tasks_server.api.listing import id_link, read_id_cursor, read_number
 from tasks_server.api.routes import QueryParameter, Route, Success
 from tasks_server.api.schedule_wire import (
     ListedScheduleView,
@@ -19,7 +16,7 @@ from tasks_server.api.schedule_wire import (
     schedule_view,
 )
 from tasks_server.api.wire import DONE, encode
-from tasks_server.domain import ids, limits
+from tasks_server.domain import limits
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.schedule_reading import NamedScheduleBody, ScheduleBody
 from tasks_server.service.schedules import NOT_FOUND, ScheduleService, Shown
@@ -146,16 +143,14 @@ class ScheduleRoutes:
         query = exchange.query(("limit", "cursor"))
         faults: list[Fault] = []
         limit = read_number(query, "limit", (1, limits.PAGE_SIZE_MAX), limits.PAGE_SIZE_DEFAULT, faults)
-        after = _read_cursor(query.get("cursor"), faults)
+        after = read_id_cursor(query.get("cursor"), faults)
         if faults:
             raise InvalidRequest(faults)
         page = await self._schedules.page(exchange.caller.scope, after, limit + 1)
         body = encode([listed_schedule_view(schedule) for schedule in page[:limit]])
         if len(page) <= limit:
             return Answer(200, body)
-        cursor = base64.urlsafe_b64encode(page[limit - 1].id.encode()).decode()
-        kept = {name: value for name, value in query.items() if name == "limit"}
-        link = f'<{_PATH}?{urlencode({**kept, "cursor": cursor})}>; rel="next"'
+        link = id_link(_PATH, query, page[limit - 1].id)
         return Answer(200, body, headers=((b"link", link.encode("ascii")),))
 
     async def show(self, exchange: Exchange) -> Answer:
@@ -199,15 +194,3 @@ def _named(exchange: Exchange) -> tuple[str | None, str]:
 
 def _answer(shown: Shown, status: int = 200) -> Answer:
     return Answer(status, encode(schedule_view(shown)))
-
-
-def _read_cursor(text: str | None, faults: list[Fault]) -> str:
-    if text is None:
-        return ""
-    try:
-        after = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii")
-    except (ValueError, binascii.Error):
-        after = ""
-    if not ids.is_task_id(after):
-        faults.append(Fault("query.cursor", "is no cursor of this server; take it from the Link header", text[:100]))
-    return after

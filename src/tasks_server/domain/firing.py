@@ -3,10 +3,10 @@
 import msgspec
 
 from tasks_server.domain import lifecycle, schedule
-from tasks_server.domain.attempt import Attempt, Event, OutcomeKind
+from tasks_server.domain.attempt import Attempt, Event
 from tasks_server.domain.request import HandlerCall, HttpRequest, TaskConfig, TaskSpec, encode_spec
 from tasks_server.domain.schedule import MissedRuns, Schedule
-from tasks_server.domain.task import NewTask, State, Task
+from tasks_server.domain.task import NewTask, Task
 
 
 class Template(msgspec.Struct, omit_defaults=True):
@@ -71,17 +71,8 @@ def fire(found: Schedule, template: bytes, last: Task | None, room: int, now: in
 
 def _stop(last: Task, now: int) -> Stopped:
     why = "the next run of its schedule took its place"
-    attempt = None
-    if last.state is State.RUNNING:
-        attempt = Attempt(
-            number=last.attempt,
-            due_at=last.due_at,
-            started_at=last.execution_at,
-            ended_at=now,
-            outcome=OutcomeKind.ABORTED,
-            error=f"dropped: {why}",
-        )
-    return Stopped(lifecycle.revoke(last, now), Event(now, lifecycle.EventKind.REVOKE.value, why), attempt)
+    event = Event(now, lifecycle.EventKind.REVOKE.value, why)
+    return Stopped(lifecycle.revoke(last, now), event, lifecycle.dropped(last, now, why))
 
 
 def tasks_of(found: Schedule, template: Template, fires: tuple[int, ...], now: int) -> list[NewTask]:

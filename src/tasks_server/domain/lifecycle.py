@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from tasks_server.domain import limits
-from tasks_server.domain.attempt import PERMANENT, UNCOUNTED, Outcome, OutcomeKind
+from tasks_server.domain.attempt import PERMANENT, UNCOUNTED, Attempt, Outcome, OutcomeKind
 from tasks_server.domain.errors import Refused
 from tasks_server.domain.request import TaskConfig
 from tasks_server.domain.retry import next_repeat_at, next_retry_at
@@ -262,6 +262,20 @@ def edit(task: Task, config: TaskConfig, rescheduled: bool, now: int) -> Task:
         edited.state = step(task.state, _E.EDIT, waiting_state(due, now, task.failures))
         edited.forced = task.forced and edited.state is _S.AVAILABLE
     return edited
+
+
+def dropped(task: Task, now: int, why: str) -> Attempt | None:
+    """The attempt of a running task that is stopped; None when none is in flight."""
+    if task.state is not _S.RUNNING:
+        return None
+    return Attempt(
+        number=task.attempt,
+        due_at=task.due_at,
+        started_at=task.execution_at,
+        ended_at=now,
+        outcome=OutcomeKind.ABORTED,
+        error=f"dropped: {why}",
+    )
 
 
 EXPIRED_ERROR: Final = "expired: expireAt passed before the task could start"

@@ -103,3 +103,12 @@ SCHEDULE_BUFFER_LOOK_MS = 1_000
 """How often to look whether the task is final that a buffered fire time waits for."""
 PREVIEW_DEFAULT = 10
 PREVIEW_MAX = 100
+
+# Bulk work
+BULKS_OPEN_MAX = 20
+"""Pieces of bulk work of one owner that have not ended."""
+BULK_IDS_MAX = 1_000
+BULK_SIGHT_MAX = 10_000
+"""Tasks that a dry run looks at."""
+BULK_SAMPLE_MAX = 10
+BULK_ERROR_LENGTH_MAX = 200

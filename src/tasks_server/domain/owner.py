@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from tasks_server.domain import limits
+from tasks_server.domain.errors import Forbidden, Refused
 
 _NAME: Final = re.compile(r"[a-z](?:[a-z0-9]|-(?!-))*[a-z0-9]")
 
@@ -41,3 +42,17 @@ def name_fault(name: str) -> str | None:
         f"must be {limits.OWNER_NAME_LENGTH_MIN} to {limits.OWNER_NAME_LENGTH_MAX} of a-z, 0-9 and single hyphens, "
         "start with a letter and end with a letter or digit"
     )
+
+
+def queue_full(limit: int) -> Refused:
+    """The refusal of a task for which there is no place in the queue."""
+    return Refused(
+        f"the queue is full: this owner may have {limit} tasks in queue; wait for some to end, or ask the "
+        "operator for a higher limit",
+        code="queue_full",
+    )
+
+
+def owner_gone() -> Forbidden:
+    """The refusal of what an owner asks for that was removed meanwhile."""
+    return Forbidden("the owner has been removed", code="owner_unknown")

@@ -11,6 +11,7 @@ from tasks_server.clock import Clock
 from tasks_server.domain import limits
 from tasks_server.domain.errors import StoreError
 from tasks_server.domain.slots import Reach, Slots
+from tasks_server.engine.bulks import BulkWorker
 from tasks_server.engine.calls import Caller
 from tasks_server.engine.dispatcher import Dispatcher
 from tasks_server.engine.executor import Executor
@@ -85,6 +86,7 @@ class Engine:
         )
         self.scheduler = Scheduler(store, clock, telemetry)
         self.reporting = Reporting(store, clock, self.inflight, self.dispatcher, self.settler, self._known)
+        self.bulks = BulkWorker(store, clock, telemetry)
         self._leases = KeepLeases(store, self.inflight, self.executor, clock)
         self._duties: list[Duty] = [
             Rescue(store, clock, telemetry, self.dispatcher.wake),
@@ -113,6 +115,7 @@ class Engine:
         others = [
             asyncio.create_task(self._listen(), name="hints"),
             asyncio.create_task(self.reporting.follow(), name="report changes"),
+            asyncio.create_task(self.bulks.run(), name="bulk work"),
         ]
         others += [
             asyncio.create_task(repeat(duty, self._telemetry, self._jitter), name=duty.name) for duty in self._duties
@@ -154,6 +157,7 @@ class Engine:
                 self.dispatcher.wake_for(hints.work_at)
             if hints.schedules:
                 self.scheduler.wake()
+                self.bulks.wake()
             if hints.cancelled:
                 try:
                     await self._leases.recheck()

@@ -6,10 +6,11 @@ from typing import Final, NoReturn, TypeVar
 import msgspec
 
 from tasks_server.domain import ids, lifecycle, limits, validation
-from tasks_server.domain.attempt import Attempt, Event, OutcomeKind
-from tasks_server.domain.errors import Conflict, Fault, Forbidden, InvalidRequest, NotFound, Refused
+from tasks_server.domain.attempt import Attempt, Event
+from tasks_server.domain.errors import Conflict, Fault, InvalidRequest, NotFound
 from tasks_server.domain.lifecycle import EventKind
 from tasks_server.domain.masking import mask_faults
+from tasks_server.domain.owner import owner_gone, queue_full
 from tasks_server.domain.request import TaskSpec, decode_spec
 from tasks_server.domain.signing import header_faults
 from tasks_server.domain.task import WAITING, NewTask, State, Task
@@ -165,7 +166,7 @@ class TaskService:
         return await self._steer(owner, task_id, EventKind.EXECUTE, lifecycle.execute)
 
     async def retry(self, owner: str | None, task_id: str) -> Task:
-        """Runs a final task once more, with all its retries."""
+        """Runs a final task once more, with all its retries. Raises `Refused` when the queue is full."""
         return await self._steer(owner, task_id, EventKind.RESTART, lifecycle.restart)
 
     async def edit(self, owner: str | None, task_id: str, patch: object) -> Task:
@@ -205,7 +206,7 @@ class TaskService:
             if after is before:
                 return Change(before)
             cancelled = before.state is State.RUNNING
-            attempt = _aborted(before, kind, now) if cancelled else None
+            attempt = lifecycle.dropped(before, now, f"its owner asked to {kind.value} the task")
             return Change(after, Event(now, kind.value, _by(owner)), attempt)
 
         task = _found(await self._store.change(owner, _known(task_id), change))
@@ -250,28 +251,12 @@ def _by(owner: str | None) -> str:
     return "by the operator" if owner is None else "by its owner"
 
 
-def _aborted(task: Task, kind: EventKind, now: int) -> Attempt:
-    """The attempt that was in flight when its owner stopped it."""
-    return Attempt(
-        number=task.attempt,
-        due_at=task.due_at,
-        started_at=task.execution_at,
-        ended_at=now,
-        outcome=OutcomeKind.ABORTED,
-        error=f"dropped: its owner asked to {kind.value} the task",
-    )
-
-
 def _not_inserted(answer: InsertAnswer) -> NoReturn:
     match answer:
         case QueueFull(limit=limit):
-            raise Refused(
-                f"the queue is full: this owner may have {limit} tasks in queue; wait for some to end, or ask the "
-                "operator for a higher limit",
-                code="queue_full",
-            )
+            raise queue_full(limit)
         case UnknownOwner():
-            raise Forbidden("the owner has been removed", code="owner_unknown")
+            raise owner_gone()
         case _:
             raise Conflict(
                 "this Idempotency-Key was used for another request within 24 hours; use a new one",

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from tasks_server.clock import Clock
 from tasks_server.domain import limits
 from tasks_server.domain.attempt import Attempt, Event
+from tasks_server.domain.bulk import Bulk, BulkFilter
 from tasks_server.domain.engines import Engine, EngineReport
 from tasks_server.domain.errors import RequestError
 from tasks_server.domain.owner import Owner, OwnerKey
@@ -19,6 +20,7 @@ from tasks_server.domain.schedule import Schedule
 from tasks_server.domain.signing import Signing, SigningSecret
 from tasks_server.domain.task import NewTask, State, Task
 from tasks_server.store.batching import Batch
+from tasks_server.store.bulking import BulkRefusal, DecideBulk, Sighted, Stride, Worked
 from tasks_server.store.explaining import Standing
 from tasks_server.store.journal import LogPage, LogQuery
 from tasks_server.store.ports import (
@@ -68,6 +70,7 @@ class Door(ABC):
     _engines: Any
     _explanations: Any
     _journals: Any
+    _bulks: Any
 
     @abstractmethod
     def _do(self, kind: Kind, batch: Batch, item: Any, rows: int = 1) -> "asyncio.Future[Any]":
@@ -279,6 +282,40 @@ class Door(ABC):
         if stopped:
             self.hint_cancel()
         return fired
+
+    # Bulk work
+
+    async def create_bulk(self, bulk: Bulk, open_max: int) -> Bulk | BulkRefusal:
+        answer: Bulk | BulkRefusal = await self._do("steer", self._bulks.create, (bulk, open_max))
+        return answer
+
+    async def bulk(self, owner: str | None, bulk_id: str) -> Bulk | None:
+        found: Bulk | None = await self._do("read", self._bulks.read, (owner, bulk_id))
+        return found
+
+    async def bulks(self, owner: str | None, before: str, limit: int) -> list[Bulk]:
+        found: list[Bulk] = await self._do("read", self._bulks.page, (owner, before, limit))
+        return found
+
+    async def cancel_bulk(self, owner: str | None, bulk_id: str, now: int) -> Bulk | None:
+        found: Bulk | None = await self._do("steer", self._bulks.cancel, (owner, bulk_id, now))
+        return found
+
+    async def sight_bulk(self, owner: str, asked: BulkFilter, after: int, seen_max: int) -> Sighted:
+        sighted: Sighted = await self._do("read", self._bulks.sight, (owner, asked, after, seen_max))
+        return sighted
+
+    async def next_bulk(self) -> int | None:
+        at: int | None = await self._do("read", self._bulks.next_turn, None)
+        return at
+
+    async def work_bulk(self, now: int, stride: Stride, decide: DecideBulk) -> Worked:
+        worked: Worked = await self._do("steer", self._bulks.work, (now, stride, decide), stride.changed_max)
+        if worked.restarted:
+            self.hint_work(now)
+        if worked.stopped:
+            self.hint_cancel()
+        return worked
 
     # Changing keys
 

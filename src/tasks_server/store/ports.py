@@ -15,6 +15,7 @@ from tasks_server.domain.lifecycle import Settlement
 from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.signing import Signing, SigningSecret
 from tasks_server.domain.task import NewTask, State, Task
+from tasks_server.store.bulking import Bulking
 from tasks_server.store.counting import Counting
 from tasks_server.store.engines import Engines
 from tasks_server.store.explaining import Explaining
@@ -88,7 +89,8 @@ class Steering(Protocol):
 
     async def change(self, owner: str | None, task_id: str, decide: Decide) -> Task | None:
         """Applies `decide` to the task as it is, alone with it. A lease that the task had is taken away, unless
-        the task stays as it was. The task afterwards, or None when there is no such task.
+        the task stays as it was. The task afterwards, or None when there is no such task. Raises what `decide` raises,
+        and `Refused` when a final task would run again and the queue is full.
         """
         ...
 
@@ -404,7 +406,7 @@ class Hints(msgspec.Struct, frozen=True):
     cancelled: bool = False
     """Leases were taken away."""
     schedules: bool = False
-    """Schedules were made or changed."""
+    """Schedules were made or changed, or bulk work was asked for."""
 
 
 class Waking(Protocol):
@@ -419,7 +421,7 @@ class Waking(Protocol):
         ...
 
     def hint_schedules(self) -> None:
-        """Tells engines that schedules were made or changed."""
+        """Tells engines that schedules were made or changed, or that bulk work was asked for."""
         ...
 
     async def wait(self, timeout_seconds: float) -> Hints:
@@ -463,6 +465,7 @@ class Store(
     Maintaining,
     Scheduling,
     Journaling,
+    Bulking,
     Resealing,
     Waking,
     Clustering,

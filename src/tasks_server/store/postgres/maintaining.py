@@ -53,6 +53,7 @@ class Maintenance:
         shown = {"first": day_of(before), "last": day_of(now), "all": False}
         attempts += self._prune_attempts(connection, names | shown, self._short)
         connection.execute(sql("idempotency_prune"), {"now": now, "count_max": limit})
+        connection.execute(sql("bulks_prune"), {"before": before, "count_max": limit})
         if not tasks + attempts:
             connection.execute(sql("owners_prune"), {"count_max": limit})
         return int(tasks) + days + attempts

@@ -135,7 +135,9 @@ def _delete(connection: Connection, owner_id: str) -> bool | None:
         return None
     if row[4]:
         return False
-    for name in ("owner_delete", "owner_keys_delete", "signing_delete", "schedules_of_owner_delete"):
+    for name in (
+        "owner_delete", "owner_keys_delete", "signing_delete", "schedules_of_owner_delete", "bulks_of_owner_delete",
+    ):  # fmt: skip
         connection.execute(sql(name), {"owner": owner})
     return True
 

@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from tasks_server.domain.attempt import Event
+from tasks_server.domain.bulk import enters_queue
 from tasks_server.domain.errors import RequestError
+from tasks_server.domain.owner import owner_gone, queue_full
 from tasks_server.domain.task import Task
 from tasks_server.store.ports import Change, Decide
-from tasks_server.store.postgres.changes import Changes
+from tasks_server.store.postgres.changes import OWNER_LOCK, Changes
 from tasks_server.store.postgres.days import Days
-from tasks_server.store.postgres.link import Connection
+from tasks_server.store.postgres.folding import Folded
+from tasks_server.store.postgres.link import Conflicted, Connection
 from tasks_server.store.postgres.rows import attempt_row, day_of, load_task, metadata_for, pack, storable
 from tasks_server.store.postgres.statements import sql
-from tasks_server.store.postgres.submitting import Lanes
+from tasks_server.store.postgres.submitting import Lanes, owner_room
 from tasks_server.store.rows import Loaded, changed_columns
 from tasks_server.store.sealing import Sealer, spec_context
 
@@ -22,9 +25,10 @@ class Steerings:
     order of their tasks' ids, so that two batches seldom wait for each other in a circle.
     """
 
-    def __init__(self, lanes: Lanes, days: Days, sealer: Sealer) -> None:
+    def __init__(self, lanes: Lanes, days: Days, folded: Folded, sealer: Sealer) -> None:
         self._lanes = lanes
         self._days = days
+        self._folded = folded
         self._sealer = sealer
 
     def change(
@@ -33,8 +37,9 @@ class Steerings:
         """Each item is an owner, a task and what to decide. A refusal is an answer."""
         answers: list[Task | RequestError | None] = [None] * len(items)
         with connection.pipeline(), connection.transaction():
+            queues = _hold_queues(connection, items)
             for index in sorted(range(len(items)), key=lambda index: items[index][1]):
-                answers[index] = self._change(connection, *items[index])
+                answers[index] = self._change(connection, *items[index], queues)
         return answers
 
     def delete(self, connection: Connection, items: Sequence[tuple[str | None, str]]) -> Sequence[bool]:
@@ -52,7 +57,7 @@ class Steerings:
         return answers
 
     def _change(
-        self, connection: Connection, owner: str | None, task_id: str, decide: Decide
+        self, connection: Connection, owner: str | None, task_id: str, decide: Decide, queues: set[int]
     ) -> Task | RequestError | None:
         loaded = load_task(connection, self._sealer, owner, task_id, lock=True)
         if loaded is None:
@@ -62,6 +67,12 @@ class Steerings:
             change = decide(loaded.task, spec)
         except RequestError as refusal:
             return refusal
+        if enters_queue(loaded.task, change.task):
+            if loaded.owner not in queues:
+                raise Conflicted("the task has ended meanwhile")  # begins again, and holds the queue
+            room = owner_room(connection, loaded.owner, self._folded)
+            if room is None or room[1] >= room[0]:
+                return owner_gone() if room is None else queue_full(room[0])
         self.write(connection, loaded, change)
         return change.task
 
@@ -76,7 +87,7 @@ class Steerings:
             changes = Changes()
             changes.leave(loaded.owner, loaded.lane, before.state)
             changes.enter(loaded.owner, lane, task.state)
-            _count(connection, changes)
+            count(connection, changes)
             if task.metadata != before.metadata:
                 metadata = {"task": loaded.ref, "metadata": metadata_for(task.metadata)}
                 connection.execute(sql("metadata_replace"), metadata)
@@ -91,10 +102,19 @@ class Steerings:
             write_event(connection, loaded.ref, change.event)
 
 
+def _hold_queues(connection: Connection, items: Sequence[tuple[str | None, str, Decide]]) -> set[int]:
+    """Holds the queues in which these tasks may take places: final ones may run again. Queues come before tasks."""
+    finals = {"items": pack([(owner, task_id) for owner, task_id, _ in items])}
+    owners = [owner for (owner,) in connection.execute(sql("tasks_final"), finals)]
+    if owners:
+        connection.execute(sql("owners_lock"), {"class": OWNER_LOCK, "owners": pack(owners)})
+    return set(owners)
+
+
 def erase(connection: Connection, refs: Sequence[int], changes: Changes) -> None:
     """Removes tasks with all that is known of them. The changes have counted them out."""
     connection.execute(sql("tasks_erase"), {"seqs": pack(refs)})
-    _count(connection, changes)
+    count(connection, changes)
 
 
 def write_event(connection: Connection, ref: int, event: Event) -> None:
@@ -104,7 +124,8 @@ def write_event(connection: Connection, ref: int, event: Event) -> None:
     connection.execute(sql("event_insert"), row)
 
 
-def _count(connection: Connection, changes: Changes) -> None:
+def count(connection: Connection, changes: Changes) -> None:
+    """Adds to the counters."""
     rows = changes.rows()
     if rows != "[]":
         connection.execute(sql("counters_add"), {"rows": rows})

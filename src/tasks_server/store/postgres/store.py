@@ -16,6 +16,7 @@ from tasks_server.store.ports import (
     Node,
 )
 from tasks_server.store.postgres import roster, schema
+from tasks_server.store.postgres.bulking import Bulks
 from tasks_server.store.postgres.claiming import Claims
 from tasks_server.store.postgres.counting import Counts
 from tasks_server.store.postgres.days import Days
@@ -62,8 +63,9 @@ class PostgresStore(Door):
         self._hinting = Hinting(self._link, clock)
         self._days, self._folded = Days(), Folded(clock)
         self._submissions = Submissions(self._lanes, sealer, self._folded)
-        self._steerings = Steerings(self._lanes, self._days, sealer)
+        self._steerings = Steerings(self._lanes, self._days, self._folded, sealer)
         self._schedules = Schedules(self._submissions, self._steerings, self._folded, sealer)
+        self._bulks = Bulks(self._days, self._folded, sealer)
         self._claims = Claims(self._nodes.number, sealer, clock)
         self._settlements = Settlements(self._nodes, self._days, sealer)
         self._maintenance = Maintenance(self._steerings, self._days, sealer)

@@ -44,6 +44,15 @@ class _Room(msgspec.Struct):
     used: int
 
 
+def owner_room(connection: Connection, owner: int, folded: Folded) -> tuple[int, int] | None:
+    """How many tasks the owner of this handle may have in its queue and how many it has; None: there is no such owner
+    (any more).
+    """
+    asked = {"owners": pack([owner]), "folded": folded.until}
+    row = connection.execute(sql("owner_rooms"), asked).fetchone()
+    return None if row is None else (row[1], row[2])
+
+
 class Submissions:
     """The batch function that inserts."""
 

@@ -60,6 +60,7 @@ class Maintenance:
             erase(connection, [seq for seq, _, _ in tasks], tally)
         attempts = self._prune_attempts(connection, names)
         connection.execute(sql("idempotency_prune"), {"now": now, "count_max": limit})
+        connection.execute(sql("bulks_prune"), {"before": before, "count_max": limit})
         if not tasks:
             _prune_owners(connection, limit)
         return len(tasks) + attempts

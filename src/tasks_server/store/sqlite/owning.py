@@ -75,7 +75,10 @@ class Ownings:
         for item in items:
             row = _find(connection, item)
             if row is not None and row[4] == 0:
-                for name in ("owner_delete", "owner_keys_delete", "signing_delete", "schedules_of_owner_delete"):
+                for name in (
+                    "owner_delete", "owner_keys_delete", "signing_delete", "schedules_of_owner_delete",
+                    "bulks_of_owner_delete",
+                ):  # fmt: skip
                     connection.execute(sql(name), {"owner": row[5]})
             answers.append(row[4] == 0 if row is not None else None)
         return answers

@@ -5,14 +5,16 @@ from collections.abc import Sequence
 import apsw
 
 from tasks_server.domain.attempt import Event
+from tasks_server.domain.bulk import enters_queue
 from tasks_server.domain.errors import RequestError
+from tasks_server.domain.owner import owner_gone, queue_full
 from tasks_server.domain.task import Task
 from tasks_server.store.ports import Change, Decide
 from tasks_server.store.rows import Loaded, changed_columns, metadata_text
 from tasks_server.store.sealing import Sealer, spec_context
 from tasks_server.store.sqlite.rows import attempt_row, load_task, pack
 from tasks_server.store.sqlite.statements import sql
-from tasks_server.store.sqlite.submitting import Lanes
+from tasks_server.store.sqlite.submitting import Lanes, owner_room
 from tasks_server.store.sqlite.tally import Tally
 
 
@@ -52,6 +54,10 @@ class Steerings:
             change = decide(loaded.task, spec)
         except RequestError as refusal:
             return refusal
+        if enters_queue(loaded.task, change.task):
+            room = owner_room(connection, loaded.task.owner)
+            if room is None or room[1] >= room[0]:
+                return owner_gone() if room is None else queue_full(room[0])
         self.write(connection, loaded, change)
         return change.task
 

@@ -15,6 +15,7 @@ from tasks_server.store.ports import (
 )
 from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite import maintaining, schema
+from tasks_server.store.sqlite.bulking import Bulks
 from tasks_server.store.sqlite.claiming import Claims
 from tasks_server.store.sqlite.connection import Reader, Writer, connect, translate, turn
 from tasks_server.store.sqlite.counting import Counts
@@ -51,6 +52,7 @@ class SqliteStore(Door):
         self._submissions = Submissions(self._lanes, sealer)
         self._steerings = Steerings(self._lanes, sealer)
         self._schedules = Schedules(self._submissions, self._steerings, sealer)
+        self._bulks = Bulks(sealer)
         self._claims = Claims(self._nodes, sealer)
         self._settlements = Settlements(self._nodes, sealer)
         self._maintenance = maintaining.Maintenance(self._steerings, sealer)

@@ -46,6 +46,13 @@ class _Room(msgspec.Struct):
     used: int
 
 
+def owner_room(connection: apsw.Connection, owner_id: str) -> tuple[int, int] | None:
+    """How many tasks the owner may have in its queue and how many it has; None: there is no such owner (any more)."""
+    facts, _ = single(connection, "owner_facts", {"ids": pack([owner_id])})
+    rows = unpack(facts)
+    return (rows[0][2], rows[0][3]) if rows else None
+
+
 class Submissions:
     """The batch function that inserts."""
 

@@ -8,13 +8,21 @@ CREATE TABLE bulk (
     filter text NOT NULL,                   -- as JSON
     asked_by text NOT NULL,
     created_at bigint NOT NULL,
+    started_at bigint NOT NULL DEFAULT 0,
     updated_at bigint NOT NULL,
     ended_at bigint NOT NULL DEFAULT 0,
+    look_at bigint NOT NULL,                -- when its turn is next
     cancelled boolean NOT NULL DEFAULT false,
     until_task bigint NOT NULL,             -- the newest task that it may touch
     after_task bigint NOT NULL DEFAULT 0,
+    total bigint NOT NULL,                  -- how many tasks it will look at, about
+    seen bigint NOT NULL DEFAULT 0,
     changed bigint NOT NULL DEFAULT 0,
-    skipped bigint NOT NULL DEFAULT 0
+    skipped bigint NOT NULL DEFAULT 0,
+    waits text,                             -- why it does not go on just now
+    error text
 ) WITH (fillfactor = 50);
-CREATE INDEX bulk_open ON bulk (seq) WHERE ended_at = 0;
-CREATE INDEX bulk_owner ON bulk (owner, seq);
+CREATE INDEX bulk_open ON bulk (look_at) WHERE ended_at = 0;
+CREATE INDEX bulk_open_owner ON bulk (owner) WHERE ended_at = 0;
+CREATE INDEX bulk_ended ON bulk (ended_at) WHERE ended_at > 0;
+CREATE INDEX bulk_owner ON bulk (owner, id);
