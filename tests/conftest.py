@@ -1,5 +1,6 @@
 """What all tests share: a clock that stands still, how hypothesis searches, and the databases of PostgreSQL."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,12 @@ _PLAIN = settings(deadline=None, print_blob=True, database=None)
 settings.register_profile("tasks-server", _PLAIN, derandomize=True)
 settings.register_profile("explore", _PLAIN, max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "tasks-server"))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: nothing that looks for garbage has to look at it, again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
