@@ -269,6 +269,7 @@ def build_api(plan: Plan, store: "Store", clock: Clock, told: Telemetry) -> Any:
         throttle_window_ms=chosen.throttle_window_ms,
         egress=plan.egress.build(),
         abilities=plan.abilities.build(),
+        retention_ms=plan.engine.retention_ms,
     )
     return create_app(store, clock=clock, telemetry=told, config=config)
 

@@ -24,6 +24,7 @@ async def test_registering_answers_id_and_key_once(api: Api) -> None:
         "createdAt": api.clock.now(),
         "tasksInQueue": 0,
         "tasksInQueueLimit": 1_000,
+        "retentionDays": None,
         "keys": [{"keyId": registered["keyId"], "createdAt": api.clock.now()}],
     }
 
@@ -95,6 +96,44 @@ async def test_limits_that_are_none(api: Api, admin: httpx.AsyncClient, body: ob
 async def test_the_limit_of_an_unknown_owner(admin: httpx.AsyncClient) -> None:
     answer = await admin.patch("/v1/owners/no-such-shop", json={"tasksInQueueLimit": 5})
     assert told(answer) == (404, "owner_not_found")
+
+
+# Retention
+
+
+async def test_an_owner_keeps_history_for_less_and_not_for_more(api: Api) -> None:
+    client, _ = await api.owner("my-shop")
+    assert (await client.get("/v1/owners/my-shop")).json()["retentionDays"] is None
+    for days in (0.5, 3, 1 / 24, 1, None):
+        patched = await client.patch("/v1/owners/my-shop", json={"retentionDays": days})
+        assert patched.status_code == 200
+        assert patched.json()["retentionDays"] == days
+    for days in (3.01, 0.04, 3_650):
+        refused = await client.patch("/v1/owners/my-shop", json={"retentionDays": days})
+        assert told(refused) == (400, "invalid_request")
+        (fault,) = refused.json()["errors"]
+        assert (fault["field"], fault["allowed"]) == ("retentionDays", "a number of days from 1/24 (one hour) to 3")
+
+
+async def test_the_operator_lets_an_owner_keep_history_for_longer(api: Api, admin: httpx.AsyncClient) -> None:
+    client, _ = await api.owner("my-shop")
+    longer = await admin.patch("/v1/owners/my-shop", json={"retentionDays": 90, "tasksInQueueLimit": 7})
+    assert (longer.json()["retentionDays"], longer.json()["tasksInQueueLimit"]) == (90, 7)
+    assert (await client.patch("/v1/owners/my-shop", json={"retentionDays": 91})).status_code == 400
+    assert (await client.patch("/v1/owners/my-shop", json={"retentionDays": 80})).status_code == 200
+    assert (await client.patch("/v1/owners/my-shop", json={"retentionDays": 81})).status_code == 400
+    assert (await admin.patch("/v1/owners/my-shop", json={"retentionDays": 3_651})).status_code == 400
+
+
+async def test_an_owner_patches_itself_alone_and_all_or_nothing(api: Api) -> None:
+    client, _ = await api.owner("my-shop")
+    await api.owner("other-shop")
+    assert (await client.patch("/v1/owners/other-shop", json={"retentionDays": 1})).status_code == 404
+    both = await client.patch("/v1/owners/my-shop", json={"retentionDays": 1, "tasksInQueueLimit": 5})
+    assert told(both) == (403, "admin_required")
+    assert (await client.get("/v1/owners/my-shop")).json()["retentionDays"] is None
+    for body in ({"retentionDays": "3"}, {"retentionDays": 0}, {"retentionDays": -1}, {"tasksInQueueLimit": None}):
+        assert told(await client.patch("/v1/owners/my-shop", json=body)) == (400, "invalid_request")
 
 
 # Registration behind the admin key

@@ -125,6 +125,17 @@ def test_a_limit_can_be_set(cli: Cli, task: dict[str, Any]) -> None:
     assert submit(cli).code == 0
 
 
+def test_an_owners_history_is_kept_for_as_long_as_the_operator_says(cli: Cli, shop: dict[str, Any]) -> None:
+    assert shop["retentionDays"] is None
+    for text, days in (("90", 90), ("12h", 0.5), ("0.25", 0.25), ("default", None)):
+        assert cli("owner", "set-retention", "small-shop", text, "--json").json()["retentionDays"] == days
+    assert "for 30 days" in cli("owner", "set-retention", "small-shop", "30").out
+    assert cli("owner", "list", "--json").json()[0]["retentionDays"] == 30
+    for text in ("soon", "59m", "3651", "inf"):
+        refused = cli("owner", "set-retention", "small-shop", text)
+        assert (refused.code, refused.out) == (2, "")
+
+
 def test_an_owner_goes_when_its_tasks_are_done(cli: Cli, task: dict[str, Any]) -> None:
     refused = cli("owner", "delete", "small-shop")
     assert refused.code == 1

@@ -46,7 +46,7 @@ _STATUS_PATH: Final = "/status"
 @dataclass(frozen=True)
 class ApiConfig:
     """What the operator may choose. Dates without a zone count in `zone`; no `throttle_requests_max`: no throttle;
-    `egress` says what tasks may call, `abilities` what the engine can do.
+    `egress` says what tasks may call, `abilities` what the engine can do, `retention_ms` how long history is kept.
     """
 
     admin_key: str | None = None
@@ -59,6 +59,7 @@ class ApiConfig:
     throttle_window_ms: int = limits.MINUTE_MS
     egress: Egress = OPEN
     abilities: Abilities = ALL
+    retention_ms: int = limits.RETENTION_DAYS_DEFAULT * limits.DAY_MS
 
 
 def create_app(
@@ -70,7 +71,7 @@ def create_app(
     random: Callable[[int], bytes] = os.urandom,
 ) -> "App":
     """The API over an open store. `random` gives that many random bytes."""
-    owners = OwnerService(store, clock, random)
+    owners = OwnerService(store, clock, random, config.retention_ms)
     ground = Ground(store, clock, config.zone, random, config.egress, config.abilities)
     tasks = TaskService(ground)
     authenticator = Authenticator(owners, clock, config.admin_key)

@@ -189,6 +189,7 @@ def _loosen(components: dict[str, Any]) -> None:
         schedule["every"] |= {"examples": ["15m"]}
     request = components["HttpRequest"]["properties"]
     request["url"] |= {"pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@\\\\]+", "examples": [_HARMLESS_URL]}
+    components["OwnerPatch"]["minProperties"] = 1
     components["OwnerRegistration"]["properties"]["name"] |= {
         "minLength": limits.OWNER_NAME_LENGTH_MIN,
         "maxLength": limits.OWNER_NAME_LENGTH_MAX,

@@ -2,11 +2,14 @@
 
 from typing import Final
 
+from msgspec import UNSET
+
 from tasks_server.api import wire
 from tasks_server.api.auth import Authenticator
 from tasks_server.api.exchange import Answer, Exchange
 from tasks_server.api.routes import Route, Success
 from tasks_server.api.wire import DONE, encode
+from tasks_server.domain import limits
 from tasks_server.domain.errors import Forbidden, NotFound
 from tasks_server.domain.owner import Owner
 from tasks_server.service.owners import OWNER_NOT_FOUND, OwnerService
@@ -57,12 +60,15 @@ class OwnerRoutes:
             Route(
                 "PATCH",
                 path,
-                self.limit,
-                "Set an owner's limit",
-                "admin",
+                self.edit,
+                "Edit an owner",
+                "owner",
                 [owner],
-                [*_BODY, OWNER_NOT_FOUND],
+                [*_BODY, OWNER_NOT_FOUND, "admin_required"],
                 body=wire.OwnerPatch,
+                description="Only the admin key may set `tasksInQueueLimit`. `retentionDays` takes fractions, of one "
+                "hour at least; an owner itself may set it up to what it has or what the operator keeps of all, "
+                "whichever is longer. Null: as long as the operator keeps all.",
             ),
             Route(
                 "DELETE",
@@ -121,9 +127,19 @@ class OwnerRoutes:
     async def show(self, exchange: Exchange) -> Answer:
         return await self._answer(await self._owner(exchange))
 
-    async def limit(self, exchange: Exchange) -> Answer:
+    async def edit(self, exchange: Exchange) -> Answer:
         asked = wire.read_owner_patch(await exchange.json_body(self._body_max))
-        return await self._answer(await self._owners.set_limit(exchange.parameter("name"), asked.tasks_in_queue_limit))
+        admin = exchange.caller.admin
+        if asked.tasks_in_queue_limit is not UNSET and not admin:
+            raise Forbidden("only the admin key may set tasksInQueueLimit", code="admin_required")
+        owner = await self._owner(exchange)
+        if asked.retention_days is not UNSET:
+            days = asked.retention_days
+            retention_ms = None if days is None else round(days * limits.DAY_MS)
+            owner = await self._owners.set_retention(owner.name, retention_ms, by_operator=admin)
+        if asked.tasks_in_queue_limit is not UNSET:
+            owner = await self._owners.set_limit(owner.name, asked.tasks_in_queue_limit)
+        return await self._answer(owner)
 
     async def delete(self, exchange: Exchange) -> Answer:
         owner = await self._owner(exchange)

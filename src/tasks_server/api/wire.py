@@ -10,7 +10,7 @@ from datetime import tzinfo
 from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from tasks_server.domain import limits, masking, reading, rules, shapes, validation
 from tasks_server.domain.abilities import Abilities
@@ -66,10 +66,16 @@ class OwnerRegistration(msgspec.Struct, rename="camel", forbid_unknown_fields=Tr
     tasks_in_queue_limit: QueueLimit | None = None
 
 
-class OwnerPatch(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """What the operator may change of an owner."""
+RetentionDays = Annotated[float, Meta(gt=0, le=limits.RETENTION_DAYS_MAX)]
 
-    tasks_in_queue_limit: QueueLimit
+
+class OwnerPatch(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """What may be changed of an owner: by the operator alone its limit, by itself how long its history is kept (null:
+    as long as the operator keeps all).
+    """
+
+    tasks_in_queue_limit: QueueLimit | UnsetType = UNSET
+    retention_days: RetentionDays | UnsetType | None = UNSET
 
 
 class SigningRotation(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -180,7 +186,11 @@ def read_owner_registration(body: bytes) -> OwnerRegistration:
 
 def read_owner_patch(body: bytes) -> OwnerPatch:
     """Raises `InvalidRequest` with every fault."""
-    return msgspec.convert(_object(OwnerPatch, body), OwnerPatch)
+    patch = msgspec.convert(_object(OwnerPatch, body), OwnerPatch)
+    if patch == OwnerPatch():
+        fields = ["tasksInQueueLimit", "retentionDays"]
+        raise InvalidRequest([Fault("body", f"must name what to change: {' or '.join(fields)}", allowed=fields)])
+    return patch
 
 
 def read_signing_rotation(body: bytes) -> SigningRotation:
@@ -305,13 +315,16 @@ class RegisteredOwnerView(msgspec.Struct, rename="camel"):
 
 
 class OwnerView(msgspec.Struct, rename="camel"):
-    """An owner. `tasksInQueue` counts every task that is not final."""
+    """An owner. `tasksInQueue` counts every task that is not final; `retentionDays` is for how long its history is
+    kept, null: as long as the operator keeps all.
+    """
 
     id: str
     name: str
     created_at: int
     tasks_in_queue: int
     tasks_in_queue_limit: int
+    retention_days: float | None
     keys: list[KeyView]
 
 
@@ -406,6 +419,7 @@ def owner_view(owner: Owner, keys: Iterable[OwnerKey]) -> OwnerView:
         created_at=owner.created_at,
         tasks_in_queue=owner.tasks_in_queue,
         tasks_in_queue_limit=owner.tasks_in_queue_max,
+        retention_days=owner.retention_days,
         keys=[KeyView(key.id, key.created_at) for key in keys],
     )
 

@@ -8,7 +8,8 @@ import typer
 from tasks_server.cli import output
 from tasks_server.cli.options import Config, DataDir, next_command, with_services
 from tasks_server.cli.output import Json
-from tasks_server.domain import limits
+from tasks_server.domain import durations, limits
+from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.owner import Owner
 from tasks_server.wiring import Services
 
@@ -25,6 +26,7 @@ def _as_dict(owner: Owner) -> dict[str, Any]:
         "createdAt": owner.created_at,
         "tasksInQueue": owner.tasks_in_queue,
         "tasksInQueueLimit": owner.tasks_in_queue_max,
+        "retentionDays": owner.retention_days,
     }
 
 
@@ -74,10 +76,13 @@ def list_(config: Config = None, data_dir: DataDir = None, json: Json = False) -
         output.say(f"There are no owners yet. Make one: {command}")
     else:
         rows = [
-            (o.name, o.id, output.instant(o.created_at, zone), str(o.tasks_in_queue), str(o.tasks_in_queue_max))
+            (
+                *(o.name, o.id, output.instant(o.created_at, zone), str(o.tasks_in_queue), str(o.tasks_in_queue_max)),
+                "-" if o.retention_days is None else f"{o.retention_days:g}",
+            )
             for o in owners
         ]
-        output.table(("name", "id", "since", "in queue", "limit"), rows)
+        output.table(("name", "id", "since", "in queue", "limit", "days kept"), rows)
 
 
 @app.command("set-limit")
@@ -94,6 +99,40 @@ def set_limit(name: Name, limit: Limit, config: Config = None, data_dir: DataDir
         output.say(
             f"Owner {owner.name} may have {owner.tasks_in_queue_max} tasks in queue; it has {owner.tasks_in_queue}."
         )
+
+
+@app.command("set-retention")
+def set_retention(
+    name: Name,
+    days: Annotated[str, typer.Argument(help="Days to keep its history; 1h at least; `default`: as all others'.")],
+    config: Config = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """Set for how long an owner's finished tasks and attempts are kept. What is older goes within minutes."""
+    retention_ms = _retention(days)
+
+    async def work(services: Services) -> Owner:
+        return await services.owners.set_retention(name, retention_ms, by_operator=True)
+
+    owner = with_services(work, config, data_dir)
+    if json:
+        output.as_json(_as_dict(owner))
+    elif owner.retention_days is None:
+        output.say(f"The history of owner {owner.name} is kept for as long as RETENTION_DAYS says.")
+    else:
+        output.say(f"The history of owner {owner.name} is kept for {owner.retention_days:g} days.")
+
+
+def _retention(text: str) -> int | None:
+    """A number of days, or a duration with units, in ms; None: the default. Raises `InvalidRequest`."""
+    if text == "default":
+        return None
+    try:
+        return durations.duration_ms(text) if text[-1:].isalpha() else round(float(text) * limits.DAY_MS)
+    except (ValueError, OverflowError):
+        allowed = "a number of days, a duration such as 12h, or default"
+        raise InvalidRequest([Fault("DAYS", f"must be {allowed}", text, allowed)]) from None
 
 
 @app.command("delete")

@@ -82,6 +82,9 @@ BATCH_TASKS_MAX = 1_000
 ERROR_LENGTH_MAX = 500
 
 RETENTION_DAYS_DEFAULT = 3
+RETENTION_MIN_MS = HOUR_MS
+RETENTION_DAYS_MAX = 3_650
+"""The bounds of what an owner may be given of its own."""
 LEASE_MS = 30_000
 
 # Schedules

@@ -19,6 +19,16 @@ class Owner(msgspec.Struct, frozen=True):
     created_at: int
     tasks_in_queue_max: int = limits.TASKS_IN_QUEUE_MAX_DEFAULT
     tasks_in_queue: int = 0
+    retention_ms: int | None = None
+    """For how long its history is kept; None: as the operator has set for all."""
+
+    @property
+    def retention_days(self) -> float | int | None:
+        """The same in days, whole where they are."""
+        if self.retention_ms is None:
+            return None
+        days = self.retention_ms / limits.DAY_MS
+        return int(days) if days.is_integer() else days
 
 
 class OwnerKey(msgspec.Struct, frozen=True):

@@ -25,12 +25,21 @@ class IssuedKey(msgspec.Struct, frozen=True):
 
 
 class OwnerService:
-    """What may be done with owners. `random` gives that many random bytes."""
+    """What may be done with owners. `random` gives that many random bytes; `retention_ms` is how long the operator
+    keeps history where an owner has no retention of its own.
+    """
 
-    def __init__(self, store: Owning, clock: Clock, random: Callable[[int], bytes] = os.urandom) -> None:
+    def __init__(
+        self,
+        store: Owning,
+        clock: Clock,
+        random: Callable[[int], bytes] = os.urandom,
+        retention_ms: int = limits.RETENTION_DAYS_DEFAULT * limits.DAY_MS,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._random = random
+        self._retention_ms = retention_ms
 
     async def register(self, name: str, tasks_in_queue_max: int | None = None) -> tuple[Owner, IssuedKey]:
         """A new owner with its first key. Raises `InvalidRequest` for its name, `Conflict` when that is taken."""
@@ -70,6 +79,24 @@ class OwnerService:
         """The owner with its new limit; tasks that are in queue already stay. Raises `NotFound`."""
         owner = await self.by_name(name)
         await self._store.set_limit(owner.id, tasks_in_queue_max)
+        return await self.by_name(name)
+
+    async def set_retention(self, name: str, retention_ms: int | None, *, by_operator: bool) -> Owner:
+        """The owner, whose history is kept for so long from now on; None: as long as the operator keeps all. What is
+        gone does not come back. An owner itself may choose up to what it has or all have, whichever is longer.
+        Raises `NotFound`, `InvalidRequest`.
+        """
+        owner = await self.by_name(name)
+        if retention_ms is not None:
+            longest = limits.RETENTION_DAYS_MAX * limits.DAY_MS
+            if not by_operator:
+                longest = min(longest, max(self._retention_ms, owner.retention_ms or 0))
+            if not limits.RETENTION_MIN_MS <= retention_ms <= longest:
+                days = retention_ms / limits.DAY_MS
+                allowed = f"a number of days from 1/24 (one hour) to {longest / limits.DAY_MS:g}"
+                more = "" if by_operator else "; only the operator may set more"
+                raise InvalidRequest([Fault("retentionDays", f"must be {allowed}{more}", days, allowed)])
+        await self._store.set_retention(owner.id, retention_ms)
         return await self.by_name(name)
 
     async def delete(self, name: str) -> Owner:

@@ -175,6 +175,10 @@ class Door(ABC):
         done: bool = await self._do("steer", self._ownings.set_limit, (owner_id, tasks_in_queue_max))
         return done
 
+    async def set_retention(self, owner_id: str, retention_ms: int | None) -> bool:
+        done: bool = await self._do("steer", self._ownings.set_retention, (owner_id, retention_ms))
+        return done
+
     async def delete_owner(self, owner_id: str) -> bool | None:
         done: bool | None = await self._do("steer", self._ownings.delete, owner_id)
         return done

@@ -180,6 +180,8 @@ class Owning(Protocol):
 
     async def set_limit(self, owner_id: str, tasks_in_queue_max: int) -> bool: ...
 
+    async def set_retention(self, owner_id: str, retention_ms: int | None) -> bool: ...
+
     async def delete_owner(self, owner_id: str) -> bool | None:
         """Removes the owner; its finished tasks are pruned afterwards. False while tasks are in queue, None when
         there is no such owner.
@@ -356,7 +358,9 @@ class Maintaining(Protocol):
         ...
 
     async def prune(self, before: int, limit: int) -> int:
-        """Deletes final tasks and attempts that ended before `before`, and what deleted owners left."""
+        """Deletes final tasks and attempts that ended before `before`, or are older than their owner's own retention
+        wants, where it has one; and what deleted owners left. The last attempt of a task that is not final stays.
+        """
         ...
 
     async def checkpoint(self) -> None:

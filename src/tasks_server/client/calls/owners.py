@@ -3,6 +3,8 @@
 from datetime import timedelta
 from typing import Final
 
+from msgspec import UNSET, UnsetType
+
 from tasks_server.client import results
 from tasks_server.client.protocol import Request, Route
 
@@ -29,9 +31,15 @@ def get(name: str) -> Request[results.Owner]:
     return _GET.request(name)
 
 
-def edit(name: str, *, tasks_in_queue_limit: int) -> Request[results.Owner]:
-    """Sets its limit; takes the admin key."""
-    return _EDIT.request(name, body={"tasksInQueueLimit": tasks_in_queue_limit})
+def edit(
+    name: str,
+    *,
+    tasks_in_queue_limit: int | UnsetType = UNSET,
+    retention_days: float | UnsetType | None = UNSET,
+) -> Request[results.Owner]:
+    """Sets its limit, which takes the admin key, or for how many days its history is kept; None: as all others'."""
+    given = {"tasksInQueueLimit": tasks_in_queue_limit, "retentionDays": retention_days}
+    return _EDIT.request(name, body={field: value for field, value in given.items() if value is not UNSET})
 
 
 def delete(name: str) -> Request[None]:

@@ -11,13 +11,16 @@ class OwnerKey(Result, frozen=True):
 
 
 class Owner(Result, frozen=True):
-    """An owner. `tasks_in_queue` counts every task that is not final."""
+    """An owner. `tasks_in_queue` counts every task that is not final; `retention_days` is for how long its history is
+    kept, None: as long as the operator keeps all.
+    """
 
     id: str
     name: str
     created_at: int
     tasks_in_queue: int
     tasks_in_queue_limit: int
+    retention_days: float | None
     keys: list[OwnerKey]
 
 

@@ -61,7 +61,7 @@ class Ownings:
         """Each item is the name to go on after and how many to give."""
         return [
             [
-                Owner(*row[:5])
+                Owner(*row[:5], *row[6:])
                 for row in connection.execute(sql("owners_list"), {"after": storable(after), "count_max": limit})
             ]
             for after, limit in items
@@ -77,6 +77,16 @@ class Ownings:
                     sql("owner_limit"), {"id": storable(owner), "tasks_in_queue_max": limit}
                 ).fetchone()
                 answers.append(changed is not None)
+        return answers
+
+    @staticmethod
+    def set_retention(connection: Connection, items: Sequence[tuple[str, int | None]]) -> Sequence[bool]:
+        """Each item is an owner and for how long its history is kept."""
+        answers = []
+        with connection.transaction():
+            for owner, retention_ms in items:
+                names = {"id": storable(owner), "retention_ms": retention_ms}
+                answers.append(connection.execute(sql("owner_retention"), names).fetchone() is not None)
         return answers
 
     @staticmethod
@@ -147,7 +157,7 @@ def _find(connection: Connection, owner_id: str) -> Any:
 
 
 def _owner(row: Any) -> Owner | None:
-    return Owner(*row[:5]) if row is not None else None
+    return Owner(*row[:5], *row[6:]) if row is not None else None
 
 
 def _keys(connection: Connection, owner: int) -> list[OwnerKey]:

@@ -56,7 +56,10 @@ class Ownings:
     def page(connection: apsw.Connection, items: Sequence[tuple[str, int]]) -> Sequence[list[Owner]]:
         """Each item is the name to go on after and how many to give."""
         return [
-            [Owner(*row[:5]) for row in connection.execute(sql("owners_list"), {"after": after, "count_max": limit})]
+            [
+                Owner(*row[:5], *row[6:])
+                for row in connection.execute(sql("owners_list"), {"after": after, "count_max": limit})
+            ]
             for after, limit in items
         ]
 
@@ -66,6 +69,15 @@ class Ownings:
         return [
             connection.execute(sql("owner_limit"), {"id": owner, "tasks_in_queue_max": limit}).fetchone() is not None
             for owner, limit in items
+        ]
+
+    @staticmethod
+    def set_retention(connection: apsw.Connection, items: Sequence[tuple[str, int | None]]) -> Sequence[bool]:
+        """Each item is an owner and for how long its history is kept."""
+        return [
+            connection.execute(sql("owner_retention"), {"id": owner, "retention_ms": retention_ms}).fetchone()
+            is not None
+            for owner, retention_ms in items
         ]
 
     @staticmethod
@@ -124,7 +136,7 @@ def _find(connection: apsw.Connection, owner_id: str) -> Any:
 
 
 def _owner(row: Any) -> Owner | None:
-    return Owner(*row[:5]) if row is not None else None
+    return Owner(*row[:5], *row[6:]) if row is not None else None
 
 
 def _keys(connection: apsw.Connection, owner: int) -> list[OwnerKey]:

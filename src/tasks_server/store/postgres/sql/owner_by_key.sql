@@ -7,6 +7,6 @@ SELECT
             SELECT sum(c.n) FROM counter_change AS c
             WHERE c.owner = o.seq AND c.state NOT IN ('completed', 'failed', 'revoked')
         ), 0)
-    )::bigint, o.seq
+    )::bigint, o.seq, o.retention_ms
 FROM owner_key AS k JOIN owner AS o ON o.seq = k.owner
 WHERE k.digest = %(digest)s AND o.deleted_at IS NULL

@@ -7,5 +7,5 @@ SELECT
             SELECT sum(c.n) FROM counter_change AS c
             WHERE c.owner = o.seq AND c.state NOT IN ('completed', 'failed', 'revoked')
         ), 0)
-    )::bigint, o.seq
+    )::bigint, o.seq, o.retention_ms
 FROM owner AS o WHERE o.name = %(name)s AND o.deleted_at IS NULL

@@ -1,3 +1,3 @@
-SELECT o.id, o.name, o.created_at, o.tasks_in_queue_max, o.tasks_in_queue, o.seq
+SELECT o.id, o.name, o.created_at, o.tasks_in_queue_max, o.tasks_in_queue, o.seq, o.retention_ms
 FROM owner_key AS k CROSS JOIN owner AS o ON o.seq = k.owner
 WHERE k.digest = :digest AND o.deleted_at IS NULL

@@ -1,1 +1,2 @@
-SELECT id, name, created_at, tasks_in_queue_max, tasks_in_queue, seq FROM owner WHERE name = :name AND deleted_at IS NULL
+SELECT id, name, created_at, tasks_in_queue_max, tasks_in_queue, seq, retention_ms
+FROM owner WHERE name = :name AND deleted_at IS NULL
