@@ -19,6 +19,7 @@ BENCHMARKS: Final[dict[str, list[str]]] = {
     "drain_engine": ["drain", "--by", "engine"],
     "drain_tls": ["drain", "--to", "tls"],
     "drain_hosts": ["drain", "--to", "hosts"],
+    "handlers": ["handlers"],
     "register": ["register"],
     "lateness": ["lateness"],
     "claim_backlog": ["claim_backlog"],

@@ -9,10 +9,6 @@ from bench.target import Delivery, repeats
 def faults_of(server: Server, stored: Collection[str], deliveries: Sequence[Delivery]) -> list[str]:
     """What went wrong, in words, judged by the target's log against what is stored. Call it when all has ended."""
     faults = []
-    states = server.states()
-    if set(states) - {"completed"}:
-        with server.stored as rows:
-            faults.append(f"not all tasks were completed: {rows.stuck()}")
     delivered = {delivery.task_id for delivery in deliveries}
     lost, unknown, twice = set(stored) - delivered, delivered - set(stored), repeats(deliveries)
     if lost:
@@ -21,12 +17,20 @@ def faults_of(server: Server, stored: Collection[str], deliveries: Sequence[Deli
         faults.append(f"{len(unknown)} tasks were delivered that are not stored, such as {min(unknown)}")
     if twice:
         faults.append(f"{twice} deliveries were repeats, without any crash")
-    faults += _unrecorded(server)
     early = [delivery.late_ms for delivery in deliveries if delivery.late_ms < 0]
     if early:
         faults.append(f"{len(early)} deliveries were early, by {-min(early):.3f} ms at worst")
-    faults += [f"the server complained: {line}" for line in server.complaints()[:5]]
-    return faults
+    return faults + unfinished(server)
+
+
+def unfinished(server: Server) -> list[str]:
+    """The same as far as the server's own records tell."""
+    faults = []
+    if set(server.states()) - {"completed"}:
+        with server.stored as rows:
+            faults.append(f"not all tasks were completed: {rows.stuck()}")
+    faults += _unrecorded(server)
+    return faults + [f"the server complained: {line}" for line in server.complaints()[:5]]
 
 
 def _unrecorded(server: Server) -> list[str]:

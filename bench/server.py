@@ -208,7 +208,11 @@ class Server:
 
 
 def _kind(command: list[str]) -> str:
-    for module, name in (("tasks_server.supervisor", "supervisor"), ("tasks_server.child", "")):
+    for module, name in (
+        ("tasks_server.supervisor", "supervisor"),
+        ("tasks_server.runner", "runner"),
+        ("tasks_server.child", ""),
+    ):
         if module in command:
             return name or command[command.index(module) + 1]
     return "other"

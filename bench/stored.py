@@ -59,6 +59,15 @@ class Stored(Protocol):
         ((tasks, attempts),) = self.rows("SELECT (SELECT count(*) FROM task), (SELECT count(*) FROM attempt)")
         return tasks, attempts
 
+    def attempts_ended(self, since_ms: int, until_ms: int) -> int:
+        """How many attempts ended in this time."""
+        text = f"SELECT count(*) FROM attempt WHERE ended_at >= {since_ms} AND ended_at < {until_ms}"
+        return int(self.rows(text)[0][0])
+
+    def first_attempt_at(self) -> int:
+        """When the first attempt began, ms since the epoch."""
+        return int(self.rows("SELECT min(started_at) FROM attempt")[0][0])
+
     def task_ids(self) -> set[str]:
         """The ids of all tasks."""
         return {row[0] for row in self.rows(f"SELECT id FROM {self.ids}")}

@@ -151,6 +151,12 @@ def test_annotations_may_be_text() -> None:
     assert read(function, {"to": "a", "lines": []}) == Order("a", [])
 
 
+def test_only_the_payload_is_looked_up() -> None:
+    def function(payload: "list[Order]", context: "Context") -> "OnlyForTheTypeChecker": ...  # type: ignore[name-defined]  # noqa: F821  # so it is
+
+    assert read(function, []) == []
+
+
 def test_callables_are_looked_into() -> None:
     class Caller:
         def __call__(self, payload: int) -> None: ...

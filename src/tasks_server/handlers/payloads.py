@@ -3,6 +3,7 @@
 import functools
 import inspect
 import re
+import types
 import typing
 from collections.abc import Callable
 from typing import Any, Final
@@ -49,7 +50,9 @@ def reader(registration: Registration) -> Reader | None:
 
 
 def _annotation(registration: Registration, parameter: inspect.Parameter) -> Any:
-    """The annotation with its names looked up, which may come later in the module than the function."""
+    """The annotation with its names looked up, which may come later in the module than the function. The others of the
+    function are left alone: they may name what only a type checker imports.
+    """
     if parameter.annotation is inspect.Parameter.empty:
         return parameter.annotation
     function = inspect.unwrap(registration.function)
@@ -57,10 +60,13 @@ def _annotation(registration: Registration, parameter: inspect.Parameter) -> Any
         function = function.func
     if not inspect.isroutine(function):
         function = type(function).__call__
+    function = inspect.unwrap(function)
+    alone = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
     try:
-        return typing.get_type_hints(function, include_extras=True).get(parameter.name, parameter.annotation)
+        found = typing.get_type_hints(alone, getattr(function, "__globals__", {}), include_extras=True)
     except NameError as error:
         raise TypeError(f"handler {registration.name!r}: the annotation of its payload is unknown: {error}") from error
+    return found[parameter.name]
 
 
 def _by_msgspec(decoder: "msgspec.json.Decoder[Any]") -> Reader:

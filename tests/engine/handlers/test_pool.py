@@ -145,6 +145,14 @@ def test_a_thousand_runs_at_once(tmp_path: Path) -> None:
         ]
 
 
+def test_more_than_a_socket_holds_at_once(tmp_path: Path) -> None:
+    with working(tmp_path, PLAIN) as driver:
+        runs = [driver.make("default-value", "x" * 900) for _ in range(5)]
+        runs += [driver.make("nothing", "x" * 100_000) for _ in range(300)]
+        driver.pool.send(runs)
+        assert {outcome.kind for outcome in driver.wait(*(run.token for run in runs))} == {OutcomeKind.SUCCESS}
+
+
 LIMITS = """
 @handlers.register("all", timeout=60, max_retries=5, retry_delay=2, backoff="fixed", concurrency=10)
 async def all_(payload): ...

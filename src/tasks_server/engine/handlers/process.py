@@ -104,7 +104,8 @@ class Runner:
 
     @property
     def has_mail(self) -> bool:
-        return bool(self._outbox)
+        """Whether there is something to send."""
+        return bool(self._outbox or self._unsent)
 
     def receive(self) -> list[ToEngine] | None:
         """What it says; None: it is gone."""
