@@ -162,6 +162,21 @@ async def test_the_log_of_all_attempts(client: AsyncClient, api: Api, clock: Man
     assert one == entries[0]
 
 
+async def test_the_life_of_bulk_work(client: AsyncClient, clock: ManualClock) -> None:
+    for number in range(3):
+        await client.tasks.register(url=URL, delay="1h", metadata={"order": str(number)})
+    sight = await client.bulk.dry_run("pause", states=["RUNNING"], created_since=0)
+    assert (sight.changed, sight.dry_run) == (3, True)
+    made = await client.bulk.create("revoke", metadata={"order": "1"}, lane="default")
+    assert (made.action, made.state, made.is_final) == ("revoke", "pending", False)
+    clock.advance(1)
+    await client.bulk.create("delete", all=True)
+    assert [bulk.action async for bulk in client.bulk.list(page_size=1)] == ["delete", "revoke"]
+    assert (await client.bulk.get(made.id)).id == made.id
+    assert (await client.bulk.cancel(made.id)).state == "cancelled"
+    assert (await client.bulk.wait(made.id)).is_final
+
+
 async def test_the_life_of_an_owner(door: Door) -> None:
     async with door.client(ADMIN_KEY) as admin:
         owner = await admin.owners.register("big-shop", tasks_in_queue_limit=5)

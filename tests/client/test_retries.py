@@ -88,11 +88,12 @@ def test_a_batch_is_sent_again_where_it_was_not_done(ask: Ask, outcome: Any) -> 
         lambda client: client.tasks.edit("T" * 24, retry=1),
         lambda client: client.schedules.run("daily"),
         lambda client: client.schedules.create("daily", every="1d", task={"url": "https://target.test/"}),
+        lambda client: client.bulk.create("retry", all=True),
         lambda client: client.owners.register("small-shop"),
         lambda client: client.owners.delete("small-shop"),
         lambda client: client.owners.add_key("small-shop"),
     ],
-    ids=["batch", "pause", "execute", "retry", "edit", "run", "create", "owner", "no_owner", "key"],
+    ids=["batch", "pause", "execute", "retry", "edit", "run", "create", "bulk", "owner", "no_owner", "key"],
 )
 def test_what_may_have_been_done_is_not_done_twice(ask: Ask, outcome: Any, asked: Callable[[Any], Any]) -> None:
     script = Script([outcome])

@@ -16,17 +16,25 @@ from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite.store import SqliteStore
 from tasks_server.telemetry import Telemetry
 
-COMPOSED = {"tasks.wait": "`GET /v1/queues/{id}` until the task is over"}
+COMPOSED = {
+    "tasks.wait": "`GET /v1/queues/{id}` until the task is over",
+    "bulk.wait": "`GET /v1/bulk/{id}` until it has ended",
+}
 """Methods that are made of others."""
-SECOND: set[str] = set()
+SECOND = {"bulk.dry_run"}
 """Methods that ask for a route which another one asks for, too."""
 NOT_A_METHOD = {"GET /openapi.json": "for those who write clients"}
 """Routes that no method asks for, and why."""
-COMING = ("/v1/lanes", "/v1/bulk", "/tasks", "/monitor")
+COMING = ("/v1/lanes", "/tasks", "/monitor")
 """Paths that the client does not know yet, and what is below them. Empty is where this list wants to be."""
 EXTRAS: dict[str, dict[str, Any]] = {"tasks.register": {"url": "https://target.test/"}}
 """What a method takes beside the parameters that it requires by name."""
-SAMPLES: dict[str, Any] = {"tasks": [{"url": "https://target.test/"}], "enabled": True, "tasks_in_queue_limit": 5}
+SAMPLES: dict[str, Any] = {
+    "action": "retry",
+    "tasks": [{"url": "https://target.test/"}],
+    "enabled": True,
+    "tasks_in_queue_limit": 5,
+}
 """Values of the required parameters that are no text."""
 
 

@@ -5,10 +5,11 @@ from typing import Any, get_type_hints
 import msgspec
 import pytest
 
+from tasks_server.api.bulk_wire import BulkFilterBody
 from tasks_server.api.openapi import bodies_of
 from tasks_server.client.bodies import camel
 from tasks_server.client.groups import Pages
-from tasks_server.client.options import Config, HttpRequest, ScheduleFields, TaskFields
+from tasks_server.client.options import BulkFilter, Config, HttpRequest, ScheduleFields, TaskFields
 from tasks_server.domain.request import HttpRequest as ServersRequest
 from tasks_server.domain.request import TaskConfig
 from tasks_server.domain.schedule_reading import ScheduleBody
@@ -70,6 +71,11 @@ def test_options_are_those_of_the_api(offered: Any, taken: type[msgspec.Struct])
 def test_schedules_are_those_of_the_api() -> None:
     offered = {camel(name) for name in ScheduleFields.__annotations__}
     assert offered | {"name"} == {field.encode_name for field in msgspec.structs.fields(ScheduleBody)}
+
+
+def test_filters_of_bulk_work_are_those_of_the_api() -> None:
+    offered = {camel(name) for name in BulkFilter.__annotations__}
+    assert offered == {field.encode_name for field in msgspec.structs.fields(BulkFilterBody)}
 
 
 def test_every_short_form_is_an_option() -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import wraps
 from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 
-from tasks_server.client.calls import logs, monitor, owners, schedules, tasks
+from tasks_server.client.calls import bulk, logs, monitor, owners, schedules, tasks
 from tasks_server.client.protocol import Core, Procedure, Request, Script
 
 P = ParamSpec("P")
@@ -158,6 +158,17 @@ class Logs(Group[K]):
     list = Pages(logs.list_)
 
 
+class Bulk(Group[K]):
+    """One action over many tasks: `/v1/bulk`."""
+
+    create = Method(bulk.create)
+    dry_run = Method(bulk.dry_run)
+    get = Method(bulk.get)
+    list = Pages(bulk.list_)
+    cancel = Method(bulk.cancel)
+    wait = Method(bulk.wait)
+
+
 class Monitor(Group[K]):
     """Whether the server is well."""
 
@@ -171,6 +182,7 @@ class Groups(Generic[K]):
     schedules: Schedules[K]
     owners: Owners[K]
     logs: Logs[K]
+    bulk: Bulk[K]
     monitor: Monitor[K]
 
     def _make_groups(self, player: K) -> None:
@@ -178,4 +190,5 @@ class Groups(Generic[K]):
         self.schedules = Schedules(player)
         self.owners = Owners(player)
         self.logs = Logs(player)
+        self.bulk = Bulk(player)
         self.monitor = Monitor(player)
