@@ -17,6 +17,7 @@ def age(data_dir: Path) -> None:
     os.utime(data_dir / "cipher.key", (0, 0))
 
 
+@pytest.mark.usefixtures("no_server")
 def test_keys_are_rotated_listed_and_dropped(cli: Cli, data_dir: Path) -> None:
     cli("owner", "create", "small-shop")
     made = cli("task", "submit", "http://shop.test/", "-o", "small-shop", "--delay", "1h", "--json").json()
@@ -34,6 +35,7 @@ def test_keys_are_rotated_listed_and_dropped(cli: Cli, data_dir: Path) -> None:
     assert (data_dir / "cipher.key").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.usefixtures("no_server")
 def test_what_is_needed_is_not_dropped(cli: Cli, data_dir: Path) -> None:
     cli("owner", "create", "small-shop")
     path = data_dir / "cipher.key"

@@ -61,6 +61,7 @@ def test_an_empty_list_of_owners(cli: Cli) -> None:
     assert "other-shop" in cli("owner", "list", *PLACES).out
 
 
+@pytest.mark.usefixtures("no_server")
 def test_old_keys(cli: Cli) -> None:
     cli("owner", "create", "small-shop", *PLACES)
     key = Path("my data", "cipher.key")

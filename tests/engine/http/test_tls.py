@@ -83,7 +83,7 @@ def test_a_certificate_for_another_host_is_refused(secure: Target, certificate: 
 
 
 def test_a_target_that_speaks_no_tls_fails_in_plain_words(http: Driver, target: Target) -> None:
-    outcome = http.get(target.url().replace("http:", "https:"), timeout_ms=5_000)
+    outcome = http.get(target.url().replace("http:", "https:"), timeout_ms=500)
     assert outcome.kind in (OutcomeKind.CONNECTION, OutcomeKind.TIMEOUT)
     assert outcome.error is not None
     assert f"127.0.0.1:{target.port}" in outcome.error
