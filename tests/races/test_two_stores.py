@@ -256,7 +256,7 @@ async def test_a_random_walk_over_both(pair: Pair, seed: int) -> None:
     walk = Walk(one, [await one.owner(limit=LIMIT) for _ in range(2)], seed)
     steps = [walk.submit, walk.claim, walk.claim, walk.settle, walk.steer, walk.advance, walk.extend, walk.rescue]
     stores, draw = [one.store, two.store], random.Random(seed)
-    for _ in range(150 if one.adapter.near else 80):
+    for _ in range(150):
         one.store = draw.choice(stores)
         await walk.draw.choice(steps)()
         one.store = draw.choice(stores)
