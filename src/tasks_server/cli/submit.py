@@ -48,8 +48,8 @@ Header = Annotated[
 Query = Annotated[
     list[str] | None, typer.Option("--query", metavar="NAME=VALUE", help="Joined to the URL's query; repeatable.")
 ]
-Data = Annotated[str | None, typer.Option("--data", "-d", help="Text to send, literally.")]
-JsonData = Annotated[str | None, typer.Option("--json-data", help="A JSON object to send.")]
+Data = Annotated[str | None, typer.Option("--data", "-d", help="Text to send, literally; not by GET, HEAD, DELETE.")]
+JsonData = Annotated[str | None, typer.Option("--json-data", help="A JSON object to send; not by GET, HEAD, DELETE.")]
 _Delay = Annotated[str | None, typer.Option("--delay", help="Wait this long first: 500ms, 90s, 5m, 2h, 3d5h.")]
 _At = Annotated[str | None, typer.Option("--at", help="Wait until this date: 2030-01-31T08:00:00+01:00.")]
 Retry = Annotated[int | None, typer.Option("--retry", help="Retries after a failure.", show_default="0")]

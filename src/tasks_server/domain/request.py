@@ -56,13 +56,18 @@ class HttpRequest(RequestOptions, rename="camel", forbid_unknown_fields=True, om
         str | Annotated[list[FormPart], Meta(min_length=1, max_length=limits.FORM_PARTS_MAX)] | dict[str, Any] | None,
         told(
             "What is sent: text as `text/plain`, an array of `name` and `value` as a multipart form, any object as "
-            "JSON, unless a Content-Type header says otherwise. Not with GET, HEAD, DELETE. A leading `@` names no "
-            "file.",
+            "JSON, unless a Content-Type header says otherwise. A leading `@` names no file. With GET, HEAD and DELETE "
+            "it is accepted and kept, but never sent.",
             "POSTFIELDS",
         ),
     ] = None
     data_base64: Annotated[
-        str | None, told("Bytes to send, in place of `data`, as the Content-Type header says.", "POSTFIELDS")
+        str | None,
+        told(
+            "Bytes to send, in place of `data`, as the Content-Type header says. With GET, HEAD and DELETE they are "
+            "accepted and kept, but never sent.",
+            "POSTFIELDS",
+        ),
     ] = None
     transport: Annotated[
         Literal["fetch", "curl"] | None,

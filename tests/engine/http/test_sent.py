@@ -32,6 +32,11 @@ def test_each_method_without_data(http: Driver, target: Target, method: str) -> 
 def test_each_method_with_data(http: Driver, target: Target, method: str) -> None:
     http.get(target.url("/a"), method, data="hello")
     received = target.last
+    http.get(target.url("/a"), method, data_base64=base64.b64encode(b"hello").decode())
+    assert (target.last.body, target.last.header("Content-Length")) == (
+        received.body,
+        received.header("Content-Length"),
+    )
     assert received.line == f"{method} /a HTTP/1.1"
     if method in ("GET", "HEAD", "DELETE"):
         assert (received.body, received.header("Content-Length"), received.header("Content-Type")) == (b"", None, None)
