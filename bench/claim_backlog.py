@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -119,10 +119,10 @@ class Case:
         self._after = claimed.resume_after
         self.claimed += len(claimed.claims)
 
-    def _choose(self, groups: Sequence[Group]) -> Sequence[Quota]:
+    def _choose(self, groups: Sequence[Group], lanes: Mapping[int, int]) -> Sequence[Quota]:
         # The owner at its limit holds as many slots as an owner may; 64 are free for the others.
         slots = Slots(total=self._held.total + _CLAIM, owner_max=_CLAIM, target_max=2 * _CLAIM)
-        return share(groups, slots, self._held)
+        return share(groups, slots, self._held, lanes=lanes)
 
 
 def _task(owner: str, now: int) -> NewTask:

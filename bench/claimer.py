@@ -9,7 +9,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,8 +44,8 @@ def open_store(kind: Kind, place: str, *, durable: bool = False) -> Store:
     return SqliteStore(Path(place), sealer, _CLOCK, durable=durable)
 
 
-def _choose(groups: Sequence[Group]) -> Sequence[Quota]:
-    return share(groups, _SLOTS, _NOBODY)
+def _choose(groups: Sequence[Group], lanes: Mapping[int, int]) -> Sequence[Quota]:
+    return share(groups, _SLOTS, _NOBODY, lanes=lanes)
 
 
 def _report(claim: Claim) -> Report:

@@ -84,7 +84,7 @@ async def claimed(store: SqliteStore, clock: ManualClock) -> list[Claim]:
     """Takes every due task for work, as an engine would."""
     now = clock.now()
     look = Look(now=now, horizon=now, lease_until=now + 30_000)
-    return (await store.claim(look, lambda groups: [Quota(group, 100) for group in groups])).claims
+    return (await store.claim(look, lambda groups, _: [Quota(group, 100) for group in groups])).claims
 
 
 async def worked(store: SqliteStore, clock: ManualClock, outcome: Outcome, took_ms: int = 7) -> int:

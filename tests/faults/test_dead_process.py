@@ -21,7 +21,7 @@ async def main():
     store = PostgresStore(sys.argv[1], Sealer(bytes(range(32))), clock, role="engine")
     await store.open()
     look = Look(clock.now(), clock.now(), clock.now() + 30_000)
-    claimed = await store.claim(look, lambda groups: [Quota(group, 100) for group in groups])
+    claimed = await store.claim(look, lambda groups, _: [Quota(group, 100) for group in groups])
     print(len(claimed.claims), flush=True)
     await asyncio.Event().wait()
 

@@ -1,7 +1,7 @@
 """Claiming: what is due, the most urgent first, never twice, however it is walked through."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -21,7 +21,7 @@ class Shown:
         self.groups: list[Group] = []
         self._count = count
 
-    def __call__(self, groups: Sequence[Group]) -> Sequence[Quota]:
+    def __call__(self, groups: Sequence[Group], lanes: Mapping[int, int]) -> Sequence[Quota]:
         self.groups = list(groups)
         return [Quota(group, self._count) for group in groups]
 
@@ -176,7 +176,7 @@ async def test_a_choice_is_kept_to(world: World, owner: Owner) -> None:
     await world.submit_many(owner, 5, target="a.example:80")
     await world.submit_many(owner, 5, target="b.example:80")
 
-    def choose(groups: Sequence[Group]) -> Sequence[Quota]:
+    def choose(groups: Sequence[Group], lanes: Mapping[int, int]) -> Sequence[Quota]:
         counts = {"a.example:80": 2, "b.example:80": 0}
         return [Quota(group, counts[group.target]) for group in groups]
 
@@ -191,7 +191,7 @@ async def test_choosing_more_than_there_is_gives_what_there_is(world: World, own
 
 async def test_choosing_a_group_that_is_not_there_gives_nothing(world: World, owner: Owner) -> None:
     await world.submit(owner)
-    claims = await world.claim(lambda groups: [Quota(Group(groups[0].owner, groups[0].lane, 9, "nowhere:1"), 5)])
+    claims = await world.claim(lambda groups, _: [Quota(Group(groups[0].owner, groups[0].lane, 9, "nowhere:1"), 5)])
     assert claims == []
 
 

@@ -110,7 +110,7 @@ class Engine:
         self.connection: Any = Counted(self.real, self.clock)
         self._nodes = Nodes(link, self.clock, "engine")
         self._settlements = Settlements(self._nodes, Days(), SEALER)
-        self._claims = Claims(lambda _: 1, SEALER, self.clock)
+        self._claims = Claims(lambda _: 1, Folded(self.clock), SEALER, self.clock)
 
     def submit(self, state: str) -> None:
         self.real.execute(SUBMIT, {"state": state, "due": self.clock.now(), "count": EACH})

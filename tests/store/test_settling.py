@@ -1,6 +1,6 @@
 """Settling: an attempt's end is recorded where the lease holds, and refused where it does not, in every case."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 import pytest
@@ -72,7 +72,7 @@ async def test_a_forced_task_returns_to_its_own_priority(world: World, owner: Ow
     await world.submit(owner, priority=7)
     urgencies: list[int] = []
 
-    def choose(groups: Sequence[Group]) -> Sequence[Quota]:
+    def choose(groups: Sequence[Group], lanes: Mapping[int, int]) -> Sequence[Quota]:
         urgencies.extend(group.urgency for group in groups)
         return ()
 

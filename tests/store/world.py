@@ -1,7 +1,7 @@
 """A store with the means to fill it, so that a test says only what it is about."""
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,10 +30,10 @@ def secret(number: int, created_at: int = 0) -> SigningSecret:
 
 def up_to(count: int) -> Choose:
     """Chooses that many of every group."""
-    return lambda groups: [Quota(group, count) for group in groups]
+    return lambda groups, _: [Quota(group, count) for group in groups]
 
 
-def nothing(groups: Sequence[Group]) -> Sequence[Quota]:
+def nothing(groups: Sequence[Group], lanes: Mapping[int, int]) -> Sequence[Quota]:
     """Chooses none."""
     return ()
 

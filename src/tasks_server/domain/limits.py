@@ -115,3 +115,17 @@ BULK_SIGHT_MAX = 10_000
 """Tasks that a dry run looks at."""
 BULK_SAMPLE_MAX = 10
 BULK_ERROR_LENGTH_MAX = 200
+
+# Lanes
+LANES_MAX = 10_000
+"""Lanes of one owner that may be set up; tasks may name more."""
+LANE_CONCURRENT_MAX = 1_000_000
+LANE_RATE_MIN = 0.00001
+LANE_RATE_MAX = 100_000
+LANE_BURST_MAX = 1_000_000
+LANE_BURST_DEFAULT_MS = 100
+"""Without a burst of its own, a lane may start at once what its rate brings in this time."""
+LANE_LOOK_MS = 100
+"""How often an engine looks for a place in a lane that other engines hold."""
+LANE_GATHER_MS = 5
+"""For so long a high rate's tokens are gathered before the next look."""

@@ -69,6 +69,11 @@ class Ageing:
             self._passed = {owner: one for owner, one in self._passed.items() if now - one.seen <= AFTER_SECONDS}
 
 
+def share_of_others(places: int, had: int) -> int:
+    """How many of the next places are those that go to the less urgent, after so many places."""
+    return (had + places) // EVERY - had // EVERY
+
+
 def turn(urgencies: Sequence[int], places: int, had: int | None) -> tuple[int, int]:
     """How many of an owner's places go to which of its less urgent levels, as ageing has it. `urgencies`: the levels
     that could get any, the most urgent first; `had`: from `Ageing.due`.
@@ -80,7 +85,7 @@ def turn(urgencies: Sequence[int], places: int, had: int | None) -> tuple[int, i
     """
     if had is None or len(urgencies) == 1 or urgencies[0] == limits.URGENCY_FORCED:
         return 0, urgencies[0]
-    aged = (had + places) // EVERY - had // EVERY
+    aged = share_of_others(places, had)
     return aged, urgencies[1 + (had // EVERY) % (len(urgencies) - 1)] if aged else urgencies[0]
 
 

@@ -17,7 +17,7 @@ from tasks_server.engine.handlers.builtin import BUILTIN_TARGETS
 from tasks_server.engine.inflight import InFlight
 from tasks_server.engine.runs import Known
 from tasks_server.engine.shares import share, within_runs
-from tasks_server.store.ports import Claiming, Group, Line, Look, Quota
+from tasks_server.store.ports import Claimed, Claiming, Group, Line, Look, Quota, Report
 from tasks_server.telemetry import Telemetry
 
 _LOOK_AHEAD_MS: Final = 10
@@ -60,6 +60,8 @@ class Dispatcher:
         self._groups_after = _FROM_THE_FIRST
         self._starved = False
         self._freed = False
+        self._full_lanes: set[int] = set()
+        self._lanes_again_at: int | None = None
         self.looked_at = 0
         """When a look last went well; 0: never."""
         self.trouble: Trouble | None = None
@@ -94,6 +96,11 @@ class Dispatcher:
             else:
                 self._set_timer(_GATHER_SECONDS)
 
+    def recorded(self, reports: Sequence[Report]) -> None:
+        """Tasks ended, and the store knows: worth a look when due tasks wait for a place in one of their lanes."""
+        if self._full_lanes and any(report.lane in self._full_lanes for report in reports):
+            self._wake.set()
+
     async def run(self) -> None:
         """Looks whenever there is reason to, until it is cancelled. Trouble of the store is waited out."""
         trouble_seconds = _TROUBLE_FIRST_SECONDS
@@ -127,22 +134,37 @@ class Dispatcher:
         choice = _Choice(self.slots, self._inflight.held(), self.reach, self._ageing.due())
         claimed = await self._store.claim(look, choice)
         self.looked_at, self.trouble = now, None
+        self._note_lanes(claimed, anew=self._line is None and self._groups_after == _FROM_THE_FIRST)
         self._ageing.note(choice.shown, choice.quotas)
         self._line = claimed.resume_after
         self._groups_after = claimed.groups_resume_after or _FROM_THE_FIRST
         if claimed.claims:
             await self._executor.begin(claimed.claims)
         full = len(self._inflight) >= self.slots.total
-        self._starved = full or choice.refused or bool(look.targets_excluded)
+        refused = any(lane not in claimed.lanes_shut for lane in choice.refused)
+        self._starved = full or refused or bool(look.targets_excluded)
         # Looks follow each other at once while they bring something, or until all that is due was shown once.
         all_shown = claimed.resume_after is None and claimed.groups_resume_after is None
-        if not full and (not all_shown or ((claimed.claims or claimed.promoted) and (claimed.more or choice.refused))):
+        if not full and (not all_shown or ((claimed.claims or claimed.promoted) and (claimed.more or refused))):
             return 0.0
         if self._starved and self._freed:  # while the store was asked, room was made that it did not know of
             return _GATHER_SECONDS
-        if claimed.next_due_at is None:
-            return self._look_again_seconds
-        return min(max(0, claimed.next_due_at - now - _LOOK_AHEAD_MS) / 1_000, self._look_again_seconds)
+        wait_seconds = self._look_again_seconds
+        if claimed.next_due_at is not None:
+            wait_seconds = min(max(0, claimed.next_due_at - now - _LOOK_AHEAD_MS) / 1_000, wait_seconds)
+        if self._lanes_again_at is not None:
+            wait_seconds = min(max(0, self._lanes_again_at - self._clock.now()) / 1_000, wait_seconds)
+        return wait_seconds
+
+    def _note_lanes(self, claimed: Claimed, *, anew: bool) -> None:
+        """Remembers for which lanes to look again. What is due may have been shown in several looks."""
+        if anew:
+            self._full_lanes.clear()
+            self._lanes_again_at = None
+        if claimed.lanes_shut:
+            self._full_lanes.update(lane for lane, why in claimed.lanes_shut.items() if why == "concurrency")
+            instants = (claimed.lanes_again_at, self._lanes_again_at)
+            self._lanes_again_at = min((at for at in instants if at is not None), default=None)
 
     def _set_timer(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
@@ -168,12 +190,15 @@ class _Choice:
         self.shown: Sequence[Group] = ()
         """The groups that are for this engine."""
         self.quotas: Sequence[Quota] = ()
-        self.refused = False
-        """Whether a group that has due tasks got no slot."""
+        self.refused: list[int] = []
+        """The lanes of groups that have due tasks and got no slot."""
 
-    def __call__(self, groups: Sequence[Group]) -> list[Quota]:
+    def __call__(self, groups: Sequence[Group], lanes: Mapping[int, int]) -> list[Quota]:
         ours = [group for group in groups if self._reach.has(group.target)]
-        quotas = within_runs(share(ours, self._slots, self._held, self._aged), self._slots, self._held)
-        self.refused = len(quotas) < len(ours)
+        quotas = within_runs(share(ours, self._slots, self._held, self._aged, lanes), self._slots, self._held)
+        self.refused = []
+        if len(quotas) < len(ours):
+            served = {quota.group for quota in quotas}
+            self.refused = [group.lane for group in ours if group not in served]
         self.shown, self.quotas = ours, quotas
         return quotas

@@ -265,7 +265,7 @@ class Executor:
             outcome.error,
             outcome.response,
         )
-        self._settler.add(Report(claim.ref, claim.lease, claim.id, settlement, attempt))
+        self._settler.add(Report(claim.ref, claim.lease, claim.id, settlement, attempt, claim.lane))
         if self._telemetry.debug:
             self._telemetry.emit(
                 AttemptEnded(

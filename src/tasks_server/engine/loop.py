@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -23,7 +23,7 @@ from tasks_server.engine.runs import Handlers, Known
 from tasks_server.engine.scheduler import Scheduler
 from tasks_server.engine.settler import Settler
 from tasks_server.engine.signatures import Signatures
-from tasks_server.store.ports import Store
+from tasks_server.store.ports import Report, Store
 from tasks_server.telemetry import StoreTrouble, Telemetry
 
 _HINT_WAIT_SECONDS: Final = 30.0
@@ -68,7 +68,7 @@ class Engine:
         self._jitter = jitter
         slots = Slots.of(config.concurrency_max, config.per_target_max)
         self.inflight = InFlight()
-        self.settler = Settler(store, telemetry)
+        self.settler = Settler(store, telemetry, self._recorded)
         self.executor = Executor(
             caller,
             handlers,
@@ -174,6 +174,9 @@ class Engine:
 
     def _slot_freed(self) -> None:
         self.dispatcher.slot_freed()
+
+    def _recorded(self, reports: Sequence[Report]) -> None:
+        self.dispatcher.recorded(reports)
 
 
 async def _within(seconds: float, work: Coroutine[Any, Any, None]) -> None:

@@ -1,6 +1,7 @@
 """Records outcomes in batches: what arrives while a batch is written goes with the next."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from tasks_server.domain.engines import Trouble
@@ -16,9 +17,15 @@ _WAIT_MAX_SECONDS: Final = 5.0
 class Settler:
     """Takes reports, keeps them until they are recorded. A report whose lease was lost is dropped by the store."""
 
-    def __init__(self, store: Settling, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        store: Settling,
+        telemetry: Telemetry,
+        on_recorded: Callable[[Sequence[Report]], None] = lambda _: None,
+    ) -> None:
         self._store = store
         self._telemetry = telemetry
+        self._on_recorded = on_recorded
         self._reports: list[Report] = []
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
@@ -54,6 +61,7 @@ class Settler:
             return False
         self._telemetry.store_worked("settle")
         self._wait_seconds, self.trouble = _WAIT_FIRST_SECONDS, None
+        self._on_recorded(batch)
         if not self._reports:
             self._arrived.clear()
             self._idle.set()

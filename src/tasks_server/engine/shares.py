@@ -1,21 +1,32 @@
 """Who gets the free slots: pure arithmetic over the groups that have due tasks.
 
 Owners share equally, lanes of one owner share what the owner gets, the most urgent of an owner's tasks go first (and
-some of the others with them, once those have waited long: `ageing`), targets share equally. No owner and no target may
-fill the engine, so that a flood of one never makes another wait for a slot. How many tasks a group has is not known:
-what one cannot use comes back with the next look.
+some of the others with them, once those have waited long: `ageing`), targets share equally. A lane with limits gets no
+more than these allow, over all its groups. No owner and no target may fill the engine, so that a flood of one never
+makes another wait for a slot. How many tasks a group has is not known: what one cannot use comes back with the next
+look.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from tasks_server.domain.slots import Held, Slots
-from tasks_server.engine.ageing import NOBODY, turn
+from tasks_server.engine.ageing import NOBODY, share_of_others, turn
 from tasks_server.store.ports import Group, Quota
 
+NO_ROOMS: Final[Mapping[int, int]] = {}
 
-def share(groups: Sequence[Group], slots: Slots, held: Held, aged: Mapping[int, int] = NOBODY) -> list[Quota]:
-    """How many tasks to take of each group. The sum never passes the free slots, nor any limit. `aged`: see `Ageing`.
+
+def share(
+    groups: Sequence[Group],
+    slots: Slots,
+    held: Held,
+    aged: Mapping[int, int] = NOBODY,
+    lanes: Mapping[int, int] = NO_ROOMS,
+) -> list[Quota]:
+    """How many tasks to take of each group. The sum never passes the free slots, nor any limit. `aged`: see
+    `Ageing`; `lanes`: how many each of the limited lanes may start.
 
     >>> few = Slots(total=8, owner_max=7, target_max=8)
     >>> nothing = Held(0, {}, {})
@@ -24,6 +35,8 @@ def share(groups: Sequence[Group], slots: Slots, held: Held, aged: Mapping[int, 
     [4, 4]
     >>> [quota.count for quota in share([a], few, nothing)]
     [7]
+    >>> [quota.count for quota in share([a, b], few, nothing, lanes={1: 3})]
+    [3, 5]
     """
     free = slots.free(held.total)
     by_owner: defaultdict[int, list[Group]] = defaultdict(list)
@@ -32,11 +45,20 @@ def share(groups: Sequence[Group], slots: Slots, held: Held, aged: Mapping[int, 
     # Those who hold least come first: when slots are scarce, the remainder of the division goes to them.
     owners = sorted(by_owner, key=lambda owner: held.owners.get(owner, 0))
     rooms = [slots.owner_room(held.owners.get(owner, 0)) for owner in owners]
+    if lanes:  # what an owner's lanes leave is for the others
+        fits = [_lanes_room(by_owner[owner], lanes, slots.total) for owner in owners]
+        rooms = [min(pair) for pair in zip(rooms, fits, strict=True)]
     targets = _divide_targets(owners, by_owner, slots, held)
+    left = dict(lanes)
     quotas: list[Quota] = []
     for owner, places in zip(owners, divide(free, rooms), strict=True):
-        quotas.extend(_share_owner(by_owner[owner], places, targets[owner], aged.get(owner)))
+        quotas.extend(_share_owner(by_owner[owner], places, (targets[owner], left), aged.get(owner)))
     return quotas
+
+
+def _lanes_room(groups: Sequence[Group], lanes: Mapping[int, int], most: int) -> int:
+    """How many tasks these lanes may start together, each at most `most`."""
+    return sum(lanes.get(lane, most) for lane in {group.lane for group in groups})
 
 
 def _divide_targets(
@@ -73,32 +95,44 @@ def divide(amount: int, rooms: Sequence[int]) -> list[int]:
     return parts
 
 
-def _share_owner(groups: Sequence[Group], places: int, rooms: dict[str, int], had: int | None) -> list[Quota]:
-    """One owner's places, for the most urgent of its tasks and, with `had`, for others in their turn. `rooms` is what
-    each target has for this owner.
-    """
-    reachable = [group for group in groups if rooms[group.target] > 0]
+Rooms = tuple[dict[str, int], dict[int, int]]
+"""How many more tasks may go to each target, for one owner, and how many each limited lane may start."""
+
+
+def _share_owner(groups: Sequence[Group], places: int, rooms: Rooms, had: int | None) -> list[Quota]:
+    """One owner's places, for the most urgent of its tasks and, with `had`, for others in their turn."""
+    targets, lanes = rooms
+    reachable = [group for group in groups if targets[group.target] > 0 and lanes.get(group.lane, 1) > 0]
     if places <= 0 or not reachable:
         return []
     urgencies = sorted({group.urgency for group in reachable})
     aged, level = turn(urgencies, places, had)
-    quotas = _share_level([group for group in reachable if group.urgency == level], aged, rooms)
+    # Of a limited lane's few places, too, the others get their part and no more.
+    most = {lane: share_of_others(room, had or 0) for lane, room in lanes.items()} if aged else lanes
+    quotas = _share_level([group for group in reachable if group.urgency == level], aged, rooms, most)
     places -= sum(quota.count for quota in quotas)
-    return [*quotas, *_share_level([group for group in reachable if group.urgency == urgencies[0]], places, rooms)]
+    first = [group for group in reachable if group.urgency == urgencies[0]]
+    return [*quotas, *_share_level(first, places, rooms, lanes)]
 
 
-def _share_level(groups: Sequence[Group], places: int, rooms: dict[str, int]) -> list[Quota]:
-    """Places for tasks of one owner and one urgency: lanes share equally, and in each the targets."""
+def _share_level(groups: Sequence[Group], places: int, rooms: Rooms, most: Mapping[int, int]) -> list[Quota]:
+    """Places for tasks of one owner and one urgency: lanes share equally, each with `most` of it, and in each the
+    targets.
+    """
+    targets, lanes = rooms
     by_lane: defaultdict[int, list[Group]] = defaultdict(list)
     for group in groups if places > 0 else ():
         by_lane[group.lane].append(group)
     quotas = []
-    for level, room in zip(by_lane.values(), divide(places, [places] * len(by_lane)), strict=True):
-        parts = divide(room, [rooms[group.target] for group in level])
-        for group, part in zip(level, parts, strict=True):
-            if part > 0:
-                rooms[group.target] -= part
-                quotas.append(Quota(group, part))
+    fits = [min(places, most.get(lane, places)) for lane in by_lane]
+    for level, room in zip(by_lane.values(), divide(places, fits), strict=True):
+        parts = divide(room, [targets[group.target] for group in level])
+        for group, count in zip(level, parts, strict=True):
+            if count > 0:
+                targets[group.target] -= count
+                if group.lane in lanes:
+                    lanes[group.lane] -= count
+                quotas.append(Quota(group, count))
     return quotas
 
 

@@ -5,12 +5,13 @@ adapter's own handle of a task; `lease` the token of one attempt. Every method m
 (nothing was changed), `errors.Busy` or `errors.Corrupt`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
 
 from tasks_server.domain.attempt import Attempt, Event
+from tasks_server.domain.lane import Why
 from tasks_server.domain.lifecycle import Settlement
 from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.signing import Signing, SigningSecret
@@ -267,11 +268,15 @@ class Claimed(msgspec.Struct):
     """The `groups_after` to go on with: a line had more groups than one look shows."""
     more: bool = False
     """Whether another look at once may find more: lines, groups or due tasks were left out for their number."""
+    lanes_shut: Mapping[int, Why] = {}
+    """Lanes with due tasks that may start no more now."""
+    lanes_again_at: int | None = None
+    """When one of them may, at the earliest, as far as that is known."""
 
 
-Choose = Callable[[Sequence[Group]], Sequence[Quota]]
-"""Given the groups that have available tasks, how many to take of which. Pure: it may be called inside a
-transaction, and more than once."""
+Choose = Callable[[Sequence[Group], Mapping[int, int]], Sequence[Quota]]
+"""Given the groups that have available tasks and may start some, and how many each limited lane may start: how many to
+take of which. Pure: it may be called inside a transaction, and more than once."""
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -296,7 +301,7 @@ class Claiming(Protocol):
     async def claim(self, look: Look, choose: Choose) -> Claimed:
         """Promotes what is due, shows `choose` the groups that have available tasks, and takes the oldest due tasks
         of each quota: state running, attempt number + 1, a lease that nobody else has, held until `lease_until`.
-        The cost does not grow with how many tasks wait.
+        No lane starts more than it may, over all processes. The cost does not grow with how many tasks wait.
         """
         ...
 
@@ -321,6 +326,7 @@ class Report(msgspec.Struct):
     settlement: Settlement
     attempt: Attempt | None
     """None when nothing was sent and nothing is worth recording."""
+    lane: int = 0
 
 
 class Settling(Protocol):

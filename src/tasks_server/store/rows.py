@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from tasks_server.domain.attempt import OutcomeKind
+from tasks_server.domain.lane import LaneFacts, LaneLimits
 from tasks_server.domain.task import State, Task, urgency
 
 _ENCODE: Final = msgspec.json.Encoder().encode
@@ -55,6 +56,11 @@ def task_of(row: Sequence[Any], response: bytes | None = None, outcome: str | No
         response=response,
         outcome=OutcomeKind(outcome) if outcome else None,
     )
+
+
+def facts_of(row: Sequence[Any]) -> LaneFacts:
+    """A lane's facts from the columns concurrent_max, rate, burst, paused_at, paused_by, full_at, running."""
+    return LaneFacts(LaneLimits(*row[:5]), row[5], row[6])
 
 
 class Loaded(msgspec.Struct):

@@ -78,7 +78,7 @@ LANE: Final = Shape(
         "burst": "int4",
         "paused_at": "int8",
         "paused_by": "text",
-        "full_at": "int8",
+        "deleted_at": "int8",
     },
     ("name",),
 )
@@ -208,7 +208,7 @@ KEPT: Final = (
     METADATA,
 )
 """What the target holds in the end, by table."""
-EMPTIED: Final = (*(shape.name for shape in KEPT), "request", "counter", "engine")
+EMPTIED: Final = (*(shape.name for shape in KEPT), "request", "counter", "engine", "lane_bucket")
 """What is emptied when the target's data is to go."""
 
 _TASK_SEQ, _TASK_OWNER, _TASK_METADATA = TASK.places("seq", "owner", "metadata")

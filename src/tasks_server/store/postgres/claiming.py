@@ -3,7 +3,7 @@ taking. Three statements, each of them a transaction by itself; the first two in
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -11,11 +11,13 @@ import msgspec
 from tasks_server.clock import Clock
 from tasks_server.domain.errors import Corrupt
 from tasks_server.store.ports import Choose, Claim, Claimed, Look, Quota
+from tasks_server.store.postgres.folding import Folded
 from tasks_server.store.postgres.heads import Heads, Waiting
 from tasks_server.store.postgres.link import Connection, one
 from tasks_server.store.postgres.rows import pack
 from tasks_server.store.postgres.statements import sql
-from tasks_server.store.rows import NODE_SHIFT
+from tasks_server.store.rooms import NO_ROOMS, Rooms, tell
+from tasks_server.store.rows import NODE_SHIFT, facts_of
 from tasks_server.store.sealing import Sealer, spec_context
 
 _PROMOTE_MAX: Final = 500
@@ -28,8 +30,9 @@ _SERIAL_MASK: Final = (1 << NODE_SHIFT) - 1
 class Claims:
     """The batch function that claims. `number` gives this process's number among the nodes."""
 
-    def __init__(self, number: Callable[[Connection], int], sealer: Sealer, clock: Clock) -> None:
+    def __init__(self, number: Callable[[Connection], int], folded: Folded, sealer: Sealer, clock: Clock) -> None:
         self._number = number
+        self._folded = folded
         self._sealer = sealer
         self._heads = Heads(clock)
         self._waiting = Waiting(clock)
@@ -58,20 +61,21 @@ class Claims:
     def _look(self, connection: Connection, look: Look, choose: Choose) -> Claimed:
         promoted, next_due_at = self._promote(connection, look)
         seen = self._heads.look(connection, look)
-        quotas = [quota for quota in choose(seen.groups) if quota.count > 0] if seen.groups else []
-        claims = self._take(connection, quotas, look) if quotas else []
-        wanted = sum(quota.count for quota in quotas)
-        return Claimed(
-            claims,
-            next_due_at,
-            promoted,
-            seen.resume,
-            seen.groups_resume,
-            more=seen.groups_resume is not None
-            or seen.resume is not None
-            or promoted >= _PROMOTE_MAX
-            or len(claims) == wanted > 0,
-        )
+        rooms = self._rooms(connection, seen.limited, look.now) if seen.limited else NO_ROOMS
+        groups = rooms.open(seen.groups, look.targets_excluded)
+        groups_resume = rooms.resume(seen.cut)
+        quotas = rooms.trim(choose(groups, rooms.counts)) if groups else []
+        claims: list[Claim] = []
+        if quotas:
+            claims, rooms = self._take(connection, quotas, look, rooms)
+        more = groups_resume is not None or seen.resume is not None or promoted >= _PROMOTE_MAX
+        return tell(Claimed(claims, next_due_at, promoted, seen.resume, groups_resume, more), rooms, quotas)
+
+    def _rooms(self, connection: Connection, lanes: Iterable[int], now: int) -> Rooms:
+        """What these lanes allow, as all see it now."""
+        asked = {"lanes": list(lanes), "folded": self._folded.until}
+        rows = connection.execute(sql("lanes_running"), asked, binary=True).fetchall()
+        return Rooms({row[0]: facts_of(row[1:]) for row in rows}, now)
 
     def _promote(self, connection: Connection, look: Look) -> tuple[int, int | None]:
         """The earliest due tasks go in line; when there are more than one look takes, owners share the next ones."""
@@ -97,19 +101,50 @@ class Claims:
         self._shared_after = last if owners == _SHARED_OWNERS_MAX else -1
         return int(count)
 
-    def _take(self, connection: Connection, quotas: Sequence[Quota], look: Look) -> list[Claim]:
+    def _take(
+        self, connection: Connection, quotas: Sequence[Quota], look: Look, rooms: Rooms
+    ) -> tuple[list[Claim], Rooms]:
+        """What of the quotas nobody else is taking; and what the lanes allow, as it was known in the end."""
         lease = (self._number(connection) << NODE_SHIFT) | (next(self._serial) & _SERIAL_MASK)
+        plain = [quota for quota in quotas if quota.group.lane not in rooms.counts]
+        limited = [quota for quota in quotas if quota.group.lane in rooms.counts]
+        try:
+            claims = self._claim(connection, plain, look, lease) if plain else []
+            if limited:
+                taken, rooms = self._take_limited(connection, limited, look, lease, rooms)
+                claims += taken
+        except Exception:
+            self._untold.append(lease)  # taken, maybe, and nobody knows: given back before the next look
+            raise
+        return claims, rooms
+
+    def _take_limited(
+        self, connection: Connection, quotas: Sequence[Quota], look: Look, lease: int, rooms: Rooms
+    ) -> tuple[list[Claim], Rooms]:
+        """Takes from lanes with limits, alone with each of them, and counts it in before anybody else may take from
+        them. From lanes that another process is taking from just now, nothing: nobody waits for anybody here, so that
+        a process that stops in the midst of it holds up nobody else's tasks.
+        """
+        wanted = {quota.group.lane for quota in quotas}
+        with connection.pipeline(), connection.transaction():
+            locked = connection.execute(sql("lanes_lock"), {"lanes": list(wanted)})
+            rooms = self._rooms(connection, rooms.counts, look.now)
+            rooms.leave(wanted - {seq for (seq,) in locked})
+            trimmed = rooms.trim(quotas)
+            claims = self._claim(connection, trimmed, look, lease) if trimmed else []
+            buckets = rooms.take(claims)
+            if buckets:
+                connection.execute(sql("buckets_write"), {"rows": pack(buckets)})
+        return claims, rooms
+
+    def _claim(self, connection: Connection, quotas: Sequence[Quota], look: Look, lease: int) -> list[Claim]:
         parameters: dict[str, Any] = {
             "groups": pack([(*_fields(quota.group), *self._heads.where(quota.group), quota.count) for quota in quotas]),
             "lease": lease,
             "lease_until": look.lease_until,
             "now": look.now,
         }
-        try:
-            rows = connection.execute(sql("claim"), parameters, binary=True).fetchall()
-        except Exception:
-            self._untold.append(lease)  # taken, maybe, and nobody knows: given back before the next look
-            raise
+        rows = connection.execute(sql("claim"), parameters, binary=True).fetchall()
         rows.sort(key=lambda row: (row[14], row[7], row[0]))
         return [
             Claim(

@@ -19,6 +19,7 @@ from tasks_server.store.ports import Group, Line, Look
 from tasks_server.store.postgres.link import Connection, one
 from tasks_server.store.postgres.rows import pack
 from tasks_server.store.postgres.statements import sql
+from tasks_server.store.rooms import lines_cut
 
 Place = tuple[int, int]
 """A due_at and a handle: where in its group's order a task stands."""
@@ -38,9 +39,13 @@ _FROM_THE_FIRST: Final = (limits.URGENCY_FORCED - 1, "")
 class Seen(msgspec.Struct):
     """The groups that one look shows, and where the next one goes on."""
 
-    groups: list[Group]
+    groups: list[tuple[Group, int]]
+    """Each with the due time of its first task."""
+    limited: set[int] = set()
+    """The lanes of these groups that have limits. Those that are paused are not among the groups."""
     resume: Line | None = None
-    groups_resume: tuple[int, str] | None = None
+    cut: list[Group] = []
+    """Of each line with more groups than were shown, the last one of these."""
 
 
 class Heads:
@@ -49,6 +54,7 @@ class Heads:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._places: dict[Group, Place] = {}
+        self._paused: set[int] = set()
         self._see_all_at = 0.0
         self._numbers: deque[tuple[float, int]] = deque()
 
@@ -66,7 +72,7 @@ class Heads:
         """The groups that have available tasks, all of them or those that are known."""
         first_page = look.after is None and look.groups_after == _FROM_THE_FIRST
         began = self._clock.monotonic()
-        if first_page and began < self._see_all_at:
+        if first_page and began < self._see_all_at and not self._resumed(connection):
             return self._known(connection, look)
         seen = self._all(connection, look, first_page)
         ended = self._clock.monotonic()
@@ -75,6 +81,13 @@ class Heads:
         if not slow:
             self._numbers.clear()
         return seen
+
+    def _resumed(self, connection: Connection) -> bool:
+        """Whether lanes go on that were paused when all was seen: of their groups, nothing is known."""
+        if not self._paused:
+            return False
+        (resumed,) = one(connection, sql("lanes_resumed"), {"lanes": list(self._paused)})
+        return bool(resumed)
 
     def _all(self, connection: Connection, look: Look, first_page: bool) -> Seen:
         after = look.after or Line(-1, -1)
@@ -90,18 +103,16 @@ class Heads:
         rows = connection.execute(sql("groups_find"), parameters, binary=True).fetchall()
         if first_page or len(self._places) > _REMEMBERED_MAX:
             self._places.clear()
-        groups = []
-        shown: dict[Line, list[tuple[int, str]]] = {}
-        for row in rows:
-            group = Group(*row[:4])
-            groups.append(group)
-            self._places[group] = (row[4], row[5])
-            shown.setdefault(Line(group.owner, group.lane), []).append((group.urgency, group.target))
-        lines = rows[0][6] if rows else 0
-        resume = max(shown, key=lambda line: (line.owner, line.lane)) if lines >= look.lines_max else None
-        # Lines with more groups than were shown go on after the last one; of several, after the one that is least far.
-        cut = [max(found) for found in shown.values() if len(found) >= look.groups_max]
-        return Seen(_without(groups, look), resume, min(cut, default=None))
+        if first_page:
+            self._paused.clear()
+        self._paused.update(row[1] for row in rows if row[7])
+        heads = [row for row in rows if not row[7]]
+        for row in heads:
+            self._places[Group(*row[:4])] = (row[4], row[5])
+        lines = rows[0][8] if rows else 0
+        resume = Line(*max(row[:2] for row in rows)) if lines >= look.lines_max else None
+        seen = _seen(heads)
+        return Seen(seen.groups, seen.limited, resume, lines_cut(seen.groups, look.groups_max))
 
     def _known(self, connection: Connection, look: Look) -> Seen:
         now = self._clock.monotonic()
@@ -118,7 +129,7 @@ class Heads:
         ]
         rows = connection.execute(sql("heads_find"), {"groups": pack(asked)}, binary=True).fetchall()
         self._places = {Group(*row[:4]): (row[4], row[5]) for row in rows}
-        return Seen(_without(list(self._places), look))
+        return _seen([row for row in rows if not row[7]])
 
     def _number_before(self, connection: Connection, now: float) -> int:
         """The last handle that was given a little while ago."""
@@ -157,6 +168,5 @@ class Waiting:
         self._place = (self._now, 0) if last is None else last
 
 
-def _without(groups: list[Group], look: Look) -> list[Group]:
-    excluded = look.targets_excluded
-    return [group for group in groups if group.target not in excluded] if excluded else groups
+def _seen(rows: Iterable[Sequence[Any]]) -> Seen:
+    return Seen([(Group(*row[:4]), row[4]) for row in rows], {row[1] for row in rows if row[6]})

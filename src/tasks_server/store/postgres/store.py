@@ -66,7 +66,7 @@ class PostgresStore(Door):
         self._steerings = Steerings(self._lanes, self._days, self._folded, sealer)
         self._schedules = Schedules(self._submissions, self._steerings, self._folded, sealer)
         self._bulks = Bulks(self._days, self._folded, sealer)
-        self._claims = Claims(self._nodes.number, sealer, clock)
+        self._claims = Claims(self._nodes.number, self._folded, sealer, clock)
         self._settlements = Settlements(self._nodes, self._days, sealer)
         self._maintenance = Maintenance(self._steerings, self._days, sealer)
         self._listings = Listings(sealer)

@@ -10,7 +10,8 @@ import msgspec
 
 from tasks_server.domain.errors import Corrupt
 from tasks_server.store.ports import Choose, Claim, Claimed, Group, Line, Look, Quota
-from tasks_server.store.rows import NODE_SHIFT
+from tasks_server.store.rooms import NO_ROOMS, Rooms, lines_cut, tell
+from tasks_server.store.rows import NODE_SHIFT, facts_of
 from tasks_server.store.sealing import Sealer, spec_context
 from tasks_server.store.sqlite.nodes import Nodes
 from tasks_server.store.sqlite.rows import pack, single, unpack
@@ -70,21 +71,14 @@ class Claims:
 
     def _look(self, connection: apsw.Connection, look: Look, choose: Choose) -> Claimed:
         promoted, next_due_at = self._promote(connection, look.horizon)
-        groups, line_resume, groups_resume = _groups(connection, look)
-        quotas = [quota for quota in choose(groups) if quota.count > 0] if groups else []
+        groups, rooms, line_resume, groups_resume = _groups(connection, look)
+        quotas = rooms.trim(choose(groups, rooms.counts)) if groups else []
         claims = self._take(connection, quotas, look) if quotas else []
-        wanted = sum(quota.count for quota in quotas)
-        return Claimed(
-            claims,
-            next_due_at,
-            promoted,
-            line_resume,
-            groups_resume,
-            more=groups_resume is not None
-            or line_resume is not None
-            or promoted == _PROMOTE_MAX
-            or len(claims) == wanted > 0,
-        )
+        buckets = rooms.take(claims)
+        if buckets:
+            connection.execute(sql("buckets_write"), {"rows": pack([(lane, after) for lane, _, after in buckets])})
+        more = groups_resume is not None or line_resume is not None or promoted == _PROMOTE_MAX
+        return tell(Claimed(claims, next_due_at, promoted, line_resume, groups_resume, more), rooms, quotas)
 
     def _promote(self, connection: apsw.Connection, horizon: int) -> tuple[int, int | None]:
         """The earliest due tasks go in line; when there are more than one look takes, owners share the look."""
@@ -140,8 +134,8 @@ class Claims:
         ]  # fmt: skip
 
 
-def _groups(connection: apsw.Connection, look: Look) -> tuple[list[Group], Line | None, tuple[int, str] | None]:
-    """The groups to choose from, the line to resume after, the group to resume after."""
+def _groups(connection: apsw.Connection, look: Look) -> tuple[list[Group], Rooms, Line | None, tuple[int, str] | None]:
+    """The groups to choose from, what their lanes allow, the line to resume after, the group to resume after."""
     after = look.after or Line(-1, -1)
     parameters = {
         "owner": after.owner,
@@ -151,16 +145,12 @@ def _groups(connection: apsw.Connection, look: Look) -> tuple[list[Group], Line 
         "urgency": look.groups_after[0],
         "target": look.groups_after[1],
     }
-    text, lines = single(connection, "groups_find", parameters)
-    found = [Group(*row) for row in unpack(text)]
-    shown: dict[Line, list[tuple[int, str]]] = {}
-    for group in found:
-        shown.setdefault(Line(group.owner, group.lane), []).append((group.urgency, group.target))
-    resume = max(shown, key=lambda line: (line.owner, line.lane)) if lines >= look.lines_max else None
-    # Lines with more groups than were shown go on after the last one; of several, after the one that is least far.
-    cut = [max(groups) for groups in shown.values() if len(groups) >= look.groups_max]
-    excluded = look.targets_excluded
-    return [group for group in found if group.target not in excluded], resume, min(cut, default=None)
+    text, lines, last, limited = single(connection, "groups_find", parameters)
+    found = [(Group(*row[:4]), row[4]) for row in unpack(text)]
+    rooms = Rooms({row[0]: facts_of(row[1:]) for row in unpack(limited)}, look.now) if limited != "[]" else NO_ROOMS
+    resume = Line(*unpack(last)) if lines >= look.lines_max else None
+    groups_resume = rooms.resume(lines_cut(found, look.groups_max))
+    return rooms.open(found, look.targets_excluded), rooms, resume, groups_resume
 
 
 def _pick(connection: apsw.Connection, quotas: Sequence[Quota]) -> list[int]:

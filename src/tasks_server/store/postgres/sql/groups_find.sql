@@ -1,5 +1,6 @@
 -- Which groups have available tasks, and which is the first of each. Each step seeks to the head of the next
 -- line or group in the index, so that the cost is that of the groups found, however many tasks stand behind each head.
+-- Of a paused lane, only the line. Whether the lane has limits; whether it is paused; how many lines were looked at.
 WITH RECURSIVE line AS (
     (
         SELECT owner, lane, 1 AS n FROM task
@@ -11,9 +12,14 @@ WITH RECURSIVE line AS (
         WHERE t.state = 'available' AND (t.owner, t.lane) > (a.owner, a.lane) ORDER BY t.owner, t.lane LIMIT 1
     ) AS x
     WHERE a.n < %(lines_max)s
+), known AS MATERIALIZED (
+    SELECT
+        l.owner, l.lane, coalesce(k.concurrent_max IS NOT NULL OR k.rate IS NOT NULL, false) AS limited,
+        coalesce(k.paused_at IS NOT NULL, false) AS paused
+    FROM line AS l LEFT JOIN lane AS k ON k.seq = l.lane
 ), head AS (
-    SELECT l.owner, l.lane, x.urgency, x.target, x.due_at, x.seq, 1 AS n
-    FROM line AS l CROSS JOIN LATERAL (
+    SELECT l.owner, l.lane, l.limited, x.urgency, x.target, x.due_at, x.seq, 1 AS n
+    FROM known AS l CROSS JOIN LATERAL (
         (
             SELECT 0 AS choice, t.urgency, t.target, t.due_at, t.seq FROM task AS t
             WHERE t.state = 'available' AND t.owner = l.owner AND t.lane = l.lane
@@ -27,8 +33,9 @@ WITH RECURSIVE line AS (
         )
         ORDER BY choice LIMIT 1
     ) AS x
+    WHERE NOT l.paused
     UNION ALL
-    SELECT h.owner, h.lane, x.urgency, x.target, x.due_at, x.seq, h.n + 1 FROM head AS h CROSS JOIN LATERAL (
+    SELECT h.owner, h.lane, h.limited, x.urgency, x.target, x.due_at, x.seq, h.n + 1 FROM head AS h CROSS JOIN LATERAL (
         SELECT t.urgency, t.target, t.due_at, t.seq FROM task AS t
         WHERE t.state = 'available' AND t.owner = h.owner AND t.lane = h.lane
             AND (t.urgency, t.target) > (h.urgency, h.target)
@@ -36,4 +43,6 @@ WITH RECURSIVE line AS (
     ) AS x
     WHERE h.n < %(groups_max)s
 )
-SELECT owner, lane, urgency, target, due_at, seq, (SELECT count(*) FROM line) FROM head
+SELECT owner, lane, urgency, target, due_at, seq, limited, false, (SELECT count(*) FROM line) FROM head
+UNION ALL
+SELECT owner, lane, NULL, NULL, NULL, NULL, limited, true, (SELECT count(*) FROM line) FROM known WHERE paused

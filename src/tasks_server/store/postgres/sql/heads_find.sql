@@ -1,9 +1,12 @@
--- Of known groups (owner, lane, urgency, target, and a due_at and seq before which there is none) those that still have available tasks, with the first.
-SELECT (g ->> 0)::integer, (g ->> 1)::integer, (g ->> 2)::smallint, g ->> 3, t.due_at, t.seq
+-- Of known groups (owner, lane, urgency, target, and a due_at and seq before which there is none) those that still have
+-- available tasks, with the first; whether the lane has limits; whether it is paused.
+SELECT
+    (g ->> 0)::integer, (g ->> 1)::integer, (g ->> 2)::smallint, g ->> 3, t.due_at, t.seq,
+    coalesce(l.concurrent_max IS NOT NULL OR l.rate IS NOT NULL, false), coalesce(l.paused_at IS NOT NULL, false)
 FROM jsonb_array_elements(%(groups)s::jsonb) AS g CROSS JOIN LATERAL (
     SELECT due_at, seq FROM task
     WHERE state = 'available' AND owner = (g ->> 0)::integer AND lane = (g ->> 1)::integer
         AND urgency = (g ->> 2)::smallint AND target = g ->> 3
         AND (due_at, seq) >= ((g ->> 4)::bigint, (g ->> 5)::bigint)
     ORDER BY due_at, seq LIMIT 1
-) AS t
+) AS t LEFT JOIN lane AS l ON l.seq = (g ->> 1)::integer

@@ -1,6 +1,8 @@
 -- Which groups have available tasks. Each step seeks to the head of the next line or group in the index, so that the
 -- cost is that of the groups found, however many tasks stand behind each head. Two seeks a step, because for a row
 -- value, (owner, lane) > (a.owner, a.lane), SQLite seeks to the first equal entry and walks over all the equal ones.
+-- Paused lanes are passed over. Then how many lines were looked at, and the last of them; and of those lanes that have
+-- limits: lane, limits, bucket, how many run.
 WITH RECURSIVE
 line (seq, n) AS (
     SELECT coalesce((
@@ -36,7 +38,9 @@ head (seq, n) AS (
         WHERE b.state = 'available' AND b.owner = a.owner AND b.lane = a.lane AND b.urgency > :urgency
         ORDER BY b.urgency, b.target, b.due_at LIMIT 1
     ), a.seq), 1
-    FROM line JOIN task AS a ON a.seq = line.seq
+    FROM line CROSS JOIN task AS a ON a.seq = line.seq
+    LEFT JOIN lane AS l ON l.seq = a.lane
+    WHERE l.paused_at IS NULL
     UNION ALL
     SELECT coalesce((
         SELECT b.seq FROM task AS b INDEXED BY task_available
@@ -52,6 +56,20 @@ head (seq, n) AS (
     WHERE head.n < :groups_max
 )
 SELECT
-    json_group_array(json_array(a.owner, a.lane, a.urgency, a.target)),
-    (SELECT count(*) FROM line WHERE seq IS NOT NULL)
+    json_group_array(json_array(a.owner, a.lane, a.urgency, a.target, a.due_at)),
+    (SELECT count(*) FROM line WHERE seq IS NOT NULL),
+    (
+        SELECT last FROM (
+            SELECT json_array(t.owner, t.lane) AS last, max(line.n) FROM line CROSS JOIN task AS t ON t.seq = line.seq
+        )
+    ),
+    (
+        SELECT json_group_array(json_array(
+            l.seq, l.concurrent_max, l.rate, l.burst, l.paused_at, l.paused_by,
+            coalesce((SELECT full_at FROM lane_bucket WHERE lane = l.seq), 0),
+            coalesce((SELECT n FROM counter WHERE lane = l.seq AND state = 'running'), 0)
+        ))
+        FROM line CROSS JOIN task AS t ON t.seq = line.seq CROSS JOIN lane AS l ON l.seq = t.lane
+        WHERE (l.concurrent_max IS NOT NULL OR l.rate IS NOT NULL) AND l.paused_at IS NULL
+    )
 FROM head JOIN task AS a ON a.seq = head.seq
