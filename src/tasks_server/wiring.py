@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tasks_server.engine.runs import Handlers
     from tasks_server.service.explain import ExplainService
     from tasks_server.service.journal import JournalService
+    from tasks_server.service.lanes import LaneService
     from tasks_server.service.owners import OwnerService
     from tasks_server.service.schedules import ScheduleService
     from tasks_server.service.tasks import TaskService
@@ -322,6 +323,7 @@ class Services(msgspec.Struct):
     schedules: "ScheduleService"
     explain: "ExplainService"
     journal: "JournalService"
+    lanes: "LaneService"
     sealed: "Resealing"
     cluster: "Clustering"
     engines: "Engines"
@@ -334,6 +336,7 @@ async def services(settings: "Settings", where: "Places", keys: list[bytes]) -> 
     from tasks_server.service.explain import ExplainService
     from tasks_server.service.ground import Ground
     from tasks_server.service.journal import JournalService
+    from tasks_server.service.lanes import LaneService
     from tasks_server.service.owners import OwnerService
     from tasks_server.service.schedules import ScheduleService
     from tasks_server.service.tasks import TaskService
@@ -355,6 +358,7 @@ async def services(settings: "Settings", where: "Places", keys: list[bytes]) -> 
             ScheduleService(ground),
             ExplainService(ground),
             JournalService(ground),
+            LaneService(ground),
             store,
             store,
             store,

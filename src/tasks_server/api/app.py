@@ -15,6 +15,7 @@ from tasks_server.api.bulk_routes import BulkRoutes
 from tasks_server.api.docs import docs_routes
 from tasks_server.api.exchange import Answer, ClientGone, Exchange, Receive, Scope, Send, request_ids, send_answer
 from tasks_server.api.explain_routes import ExplainRoutes
+from tasks_server.api.lane_routes import LaneRoutes
 from tasks_server.api.log_routes import LogRoutes
 from tasks_server.api.openapi import openapi
 from tasks_server.api.owner_routes import OwnerRoutes
@@ -33,6 +34,7 @@ from tasks_server.service.bulks import BulkService
 from tasks_server.service.explain import ExplainService
 from tasks_server.service.ground import Ground
 from tasks_server.service.journal import JournalService
+from tasks_server.service.lanes import LaneService
 from tasks_server.service.owners import OwnerService
 from tasks_server.service.schedules import ScheduleService
 from tasks_server.service.tasks import TaskService
@@ -98,6 +100,7 @@ def create_app(
         *ExplainRoutes(ExplainService(ground)).table(),
         *LogRoutes(JournalService(ground)).table(),
         *bulk_routes.table(),
+        *LaneRoutes(LaneService(ground), body_max_bytes=config.body_max_bytes).table(),
     ]
     if config.docs:
         table += docs_routes()

@@ -108,7 +108,7 @@ def _operation(route: Route) -> dict[str, Any]:
 
 
 def _tag(path: str) -> str:
-    tags = {"owners": "Owners", "queues": "Tasks", "schedules": "Schedules", "logs": "Log"}
+    tags = {"owners": "Owners", "queues": "Tasks", "schedules": "Schedules", "lanes": "Lanes", "logs": "Log"}
     return tags.get(path.split("/")[2] if path.startswith("/v1/") else "", "Server")
 
 

@@ -30,7 +30,7 @@ def share(
 
     >>> few = Slots(total=8, owner_max=7, target_max=8)
     >>> nothing = Held(0, {}, {})
-    >>> a, b = Group(1, 1, 9, "a:80"), Group(2, 1, 9, "b:80")
+    >>> a, b = Group(1, 1, 9, "a:80"), Group(2, 2, 9, "b:80")
     >>> [quota.count for quota in share([a, b], few, nothing)]
     [4, 4]
     >>> [quota.count for quota in share([a], few, nothing)]

@@ -15,6 +15,7 @@ from tasks_server.domain.attempt import Attempt, Event
 from tasks_server.domain.bulk import Bulk, BulkFilter
 from tasks_server.domain.engines import Engine, EngineReport
 from tasks_server.domain.errors import RequestError
+from tasks_server.domain.lane import Lane
 from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.schedule import Schedule
 from tasks_server.domain.signing import Signing, SigningSecret
@@ -23,6 +24,7 @@ from tasks_server.store.batching import Batch
 from tasks_server.store.bulking import BulkRefusal, DecideBulk, Sighted, Stride, Worked
 from tasks_server.store.explaining import Standing
 from tasks_server.store.journal import LogPage, LogQuery
+from tasks_server.store.laning import DecideLane, LanePage, LaneRefusal
 from tasks_server.store.ports import (
     Choose,
     Claimed,
@@ -67,6 +69,7 @@ class Door(ABC):
     _maintenance: Any
     _resealings: Any
     _schedules: Any
+    _lanings: Any
     _engines: Any
     _explanations: Any
     _journals: Any
@@ -320,6 +323,30 @@ class Door(ABC):
         if worked.stopped:
             self.hint_cancel()
         return worked
+
+    # Lanes
+
+    async def lanes(self, owner: str, after: str, limit: int) -> LanePage:
+        page: LanePage = await self._do("read", self._lanings.page, (owner, after, limit))
+        return page
+
+    async def lane(self, owner: str, name: str) -> Lane | None:
+        found: Lane | None = await self._do("read", self._lanings.read, (owner, name))
+        return found
+
+    async def change_lane(self, owner: str, name: str, decide: DecideLane, count_max: int) -> Lane | LaneRefusal | None:
+        answer: Lane | LaneRefusal | RequestError | None = await self._do(
+            "steer", self._lanings.change, (owner, name, decide, count_max)
+        )
+        if isinstance(answer, RequestError):
+            raise answer
+        if isinstance(answer, Lane) and answer.in_queue:
+            self.hint_work(self._clock.now())
+        return answer
+
+    async def delete_lane(self, owner: str, name: str, now: int) -> LaneRefusal | bool:
+        answer: LaneRefusal | bool = await self._do("steer", self._lanings.delete, (owner, name, now))
+        return answer
 
     # Changing keys
 

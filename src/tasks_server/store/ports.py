@@ -22,6 +22,7 @@ from tasks_server.store.engines import Engines
 from tasks_server.store.explaining import Explaining
 from tasks_server.store.filtering import EVERYTHING, TaskFilter
 from tasks_server.store.journal import Journaling
+from tasks_server.store.laning import Laning
 from tasks_server.store.scheduling import Scheduling
 
 # Submitting
@@ -476,6 +477,7 @@ class Store(
     Scheduling,
     Journaling,
     Bulking,
+    Laning,
     Resealing,
     Waking,
     Clustering,

@@ -25,6 +25,7 @@ from tasks_server.store.postgres.explaining import Explanations
 from tasks_server.store.postgres.folding import Folded
 from tasks_server.store.postgres.hints import Hinting
 from tasks_server.store.postgres.journal import Journals
+from tasks_server.store.postgres.laning import Lanings
 from tasks_server.store.postgres.link import Connection, Link
 from tasks_server.store.postgres.listing import Listings
 from tasks_server.store.postgres.maintaining import Maintenance
@@ -75,6 +76,7 @@ class PostgresStore(Door):
         self._ownings = Ownings(sealer)
         self._signings = Signings(sealer)
         self._resealings = Resealings(sealer)
+        self._lanings = Lanings(self._lanes, self._folded)
         self._engines = Engines(self._nodes)
         self._explanations = Explanations(sealer)
         self._sessions: dict[str, Session] = {}

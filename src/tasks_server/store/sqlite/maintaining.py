@@ -79,7 +79,8 @@ def _prune_owners(connection: apsw.Connection, limit: int) -> None:
     (text,) = single(connection, "owners_prune", {"count_max": limit})
     if unpack(text):
         for name in (
-            "counters_of_owners_delete", "lanes_of_owners_delete", "idempotency_of_owners_delete", "owners_delete",
+            "counters_of_owners_delete", "buckets_of_owners_delete", "lanes_of_owners_delete",
+            "idempotency_of_owners_delete", "owners_delete",
         ):  # fmt: skip
             connection.execute(sql(name), {"owners": text})
 

@@ -22,6 +22,7 @@ from tasks_server.store.sqlite.counting import Counts
 from tasks_server.store.sqlite.engines import Engines
 from tasks_server.store.sqlite.explaining import Explanations
 from tasks_server.store.sqlite.journal import Journals
+from tasks_server.store.sqlite.laning import Lanings
 from tasks_server.store.sqlite.listing import Listings
 from tasks_server.store.sqlite.nodes import Nodes
 from tasks_server.store.sqlite.owning import Ownings
@@ -62,6 +63,7 @@ class SqliteStore(Door):
         self._ownings = Ownings(sealer)
         self._signings = Signings(sealer)
         self._resealings = Resealings(sealer)
+        self._lanings = Lanings(self._lanes)
         self._engines = Engines(self._nodes)
         self._explanations = Explanations(sealer)
         self._following: asyncio.Task[None] | None = None

@@ -6,7 +6,8 @@ ALTER TABLE lane
     ADD COLUMN burst integer,               -- starts that may come at once; NULL: by the rate
     ADD COLUMN paused_at bigint,
     ADD COLUMN paused_by text,
-    ADD COLUMN deleted_at bigint;           -- its owner deleted it: it is shown no more unless it is used again
+    ADD COLUMN deleted_at bigint,           -- its owner deleted it: it is shown no more unless it is used again
+    ALTER COLUMN name TYPE text COLLATE "C";
 
 -- The buckets of lanes with a rate; none yet: full. Each take adds a row and deletes the one before, and whoever asks
 -- takes the last in the order of the key: rows that are gone, which no vacuum may remove while some session elsewhere

@@ -9,6 +9,8 @@ WITH gone AS MATERIALIZED (
     DELETE FROM counter AS c USING gone WHERE c.owner = gone.seq
 ), changes AS (
     DELETE FROM counter_change AS c USING gone WHERE c.owner = gone.seq
+), buckets AS (
+    DELETE FROM lane_bucket AS b USING gone, lane AS l WHERE l.owner = gone.seq AND b.lane = l.seq
 ), lanes AS (
     DELETE FROM lane AS l USING gone WHERE l.owner = gone.seq
 ), keys AS (

@@ -1,0 +1,114 @@
+"""Lanes: shown, set up and steered by their owner, or by the operator in an owner's name."""
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import msgspec
+
+from tasks_server.domain import lane, limits
+from tasks_server.domain.errors import Forbidden, NotFound, Refused
+from tasks_server.domain.lane import Lane, LaneFacts, LaneLimits, PausedBy
+from tasks_server.domain.lane_reading import LaneBody, merged, read_lane
+from tasks_server.service.ground import Ground
+from tasks_server.store.laning import DecideLane, LanePage, LaneRefusal
+
+_T = TypeVar("_T")
+NOT_FOUND: Final = "lane_not_found"
+
+
+class LaneService:
+    """What may be done with the lanes of an owner. `by` says who acts."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._store = ground.store
+        self._clock = ground.clock
+
+    async def page(self, owner: str, after: str, limit: int) -> LanePage:
+        """Lanes by name, those after `after`."""
+        return await self._store.lanes(owner, after, limit)
+
+    async def show(self, owner: str, name: str) -> Lane:
+        """Raises `NotFound`."""
+        return _found(await self._store.lane(owner, name))
+
+    async def put(self, owner: str, name: str, raw: object, by: PausedBy) -> tuple[Lane, bool]:
+        """The lane with these settings and no others, made when there is none. Whether it was. Raises `InvalidRequest`
+        with every fault, `Refused` when the owner has as many lanes as may be set up.
+        """
+        body = read_lane(name, raw)
+        made = False
+
+        def decide(found: Lane | None) -> LaneFacts:
+            nonlocal made
+            made = found is None
+            return self._under(found, body, by)
+
+        return _found(await self._change(owner, name, decide)), made
+
+    async def edit(self, owner: str, name: str, patch: object, by: PausedBy) -> Lane:
+        """The lane under a merge patch of its settings. Raises `InvalidRequest`, `NotFound`."""
+
+        def decide(found: Lane | None) -> LaneFacts | None:
+            if found is None:
+                return None
+            return self._under(found, read_lane(name, merged(found.facts.limits, patch)), by)
+
+        return _found(await self._change(owner, name, decide))
+
+    async def pause(self, owner: str, name: str, by: PausedBy) -> Lane:
+        """Its tasks wait from now on; those that run go on. Raises `NotFound`."""
+        return await self._steer(owner, name, lambda before: self._paused(before, by))
+
+    async def resume(self, owner: str, name: str) -> Lane:
+        """Its tasks run again, those first that are due longest. Raises `NotFound`."""
+        return await self._steer(owner, name, _resumed)
+
+    async def delete(self, owner: str, name: str) -> None:
+        """Forgets its settings. Raises `NotFound`, `Refused` while it has tasks in queue."""
+        answer = await self._store.delete_lane(owner, name, self._clock.now())
+        if isinstance(answer, LaneRefusal):
+            raise Refused("tasks of this lane are in queue; purge it, or wait until they are done", code="lane_in_use")
+        if not answer:
+            _found(None)
+
+    async def _steer(self, owner: str, name: str, act: Callable[[LaneLimits], LaneLimits]) -> Lane:
+        def decide(found: Lane | None) -> LaneFacts | None:
+            if found is None:
+                return None
+            return lane.changed(found.facts, act(found.facts.limits), self._clock.now())
+
+        return _found(await self._change(owner, name, decide))
+
+    def _under(self, found: Lane | None, body: LaneBody, by: PausedBy) -> LaneFacts:
+        facts = found.facts if found else LaneFacts(LaneLimits())
+        kept = self._paused(facts.limits, by) if body.paused else _resumed(facts.limits)
+        chosen = msgspec.structs.replace(
+            kept, concurrent_max=body.max_concurrent, rate=body.rate_per_second, burst=body.burst
+        )
+        return lane.changed(facts, chosen, self._clock.now())
+
+    def _paused(self, before: LaneLimits, by: PausedBy) -> LaneLimits:
+        """Paused already, it stays so since then and by whom it was."""
+        if before.paused_at is not None:
+            return before
+        return msgspec.structs.replace(before, paused_at=self._clock.now(), paused_by=by)
+
+    async def _change(self, owner: str, name: str, decide: DecideLane) -> Lane | None:
+        answer = await self._store.change_lane(owner, name, decide, limits.LANES_MAX)
+        match answer:
+            case LaneRefusal.FULL:
+                text = f"this owner has {limits.LANES_MAX} lanes, which is as many as may be set up"
+                raise Refused(text, code="lanes_full")
+            case LaneRefusal():
+                raise Forbidden("the owner has been removed", code="owner_unknown")
+        return answer
+
+
+def _resumed(before: LaneLimits) -> LaneLimits:
+    return msgspec.structs.replace(before, paused_at=None, paused_by=None)
+
+
+def _found(thing: _T | None) -> _T:
+    if thing is None:
+        raise NotFound("the owner has no lane of this name that was used or set up", code=NOT_FOUND)
+    return thing

@@ -1,0 +1,47 @@
+"""How lanes are kept, as far as all adapters do it alike."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tasks_server.domain.lane import Lane, LaneFacts, LaneLimits
+from tasks_server.domain.task import State
+from tasks_server.store.laning import LanePage
+
+
+def lane_of(row: Sequence[Any], counts: dict[State, int]) -> Lane | None:
+    """A lane from the columns seq, name, concurrent_max, rate, burst, paused_at, paused_by, full_at, deleted_at; None
+    when it is deleted and was not used again.
+    """
+    facts = LaneFacts(LaneLimits(*row[2:7]), row[7], counts.get(State.RUNNING, 0))
+    lane = Lane(row[1], facts, counts)
+    return None if row[8] is not None and not lane.in_queue else lane
+
+
+def page_of(rows: Sequence[Sequence[Any]], counted: Iterable[Sequence[Any]], limit: int) -> LanePage:
+    """A page from those columns, and from rows of seq, state and count."""
+    counts = counts_by_lane(counted)
+    found = [lane_of(row, counts[row[0]]) for row in rows]
+    return LanePage([lane for lane in found if lane is not None], rows[-1][1] if len(rows) >= limit else None)
+
+
+def counts_by_lane(counted: Iterable[Sequence[Any]]) -> defaultdict[int, dict[State, int]]:
+    """How many tasks of each lane are in each state, from rows of seq, state and count."""
+    counts: defaultdict[int, dict[State, int]] = defaultdict(dict)
+    for seq, state, count in counted:
+        if count:
+            counts[seq][State(state)] = count
+    return counts
+
+
+def lane_columns(seq: int, facts: LaneFacts) -> dict[str, Any]:
+    """What `lane_change` writes."""
+    chosen = facts.limits
+    return {
+        "seq": seq,
+        "concurrent_max": chosen.concurrent_max,
+        "rate": chosen.rate,
+        "burst": chosen.burst,
+        "paused_at": chosen.paused_at,
+        "paused_by": chosen.paused_by,
+    }

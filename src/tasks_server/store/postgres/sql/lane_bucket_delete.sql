@@ -1,0 +1,1 @@
+DELETE FROM lane_bucket WHERE lane = %(seq)s

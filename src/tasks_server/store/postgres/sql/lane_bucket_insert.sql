@@ -1,0 +1,1 @@
+INSERT INTO lane_bucket (lane, full_at) VALUES (%(lane)s, %(full_at)s)

@@ -1,0 +1,4 @@
+UPDATE lane
+SET concurrent_max = %(concurrent_max)s, rate = %(rate)s, burst = %(burst)s, paused_at = %(paused_at)s,
+    paused_by = %(paused_by)s, deleted_at = NULL
+WHERE seq = %(seq)s

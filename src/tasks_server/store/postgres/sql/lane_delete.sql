@@ -1,0 +1,4 @@
+-- Forgets a lane's settings, and that it is there.
+UPDATE lane
+SET concurrent_max = NULL, rate = NULL, burst = NULL, paused_at = NULL, paused_by = NULL, deleted_at = %(now)s
+WHERE seq = %(seq)s

@@ -1,0 +1,86 @@
+"""Keeps the settings of lanes."""
+
+from collections.abc import Sequence
+
+import apsw
+
+from tasks_server.domain.errors import RequestError
+from tasks_server.domain.lane import Lane
+from tasks_server.store.lanes import counts_by_lane, lane_columns, lane_of, page_of
+from tasks_server.store.laning import DecideLane, LanePage, LaneRefusal
+from tasks_server.store.sqlite.rows import pack, single
+from tasks_server.store.sqlite.statements import sql
+from tasks_server.store.sqlite.submitting import Lanes
+
+
+class Lanings:
+    """The batch functions about lanes."""
+
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
+
+    @staticmethod
+    def page(connection: apsw.Connection, items: Sequence[tuple[str, str, int]]) -> Sequence[LanePage]:
+        """Each item is an owner, the name to go on after, and how many to give."""
+        answers = []
+        for owner, after, limit in items:
+            names = {"owner": owner, "after": after, "count_max": limit}
+            rows = connection.execute(sql("lanes_list"), names).fetchall()
+            seqs = {"lanes": pack([row[0] for row in rows])}
+            answers.append(page_of(rows, connection.execute(sql("lane_counts"), seqs), limit))
+        return answers
+
+    @staticmethod
+    def read(connection: apsw.Connection, items: Sequence[tuple[str, str]]) -> Sequence[Lane | None]:
+        """Each item is an owner and a name."""
+        return [_find(connection, owner, name)[1] for owner, name in items]
+
+    def change(
+        self, connection: apsw.Connection, items: Sequence[tuple[str, str, DecideLane, int]]
+    ) -> Sequence[Lane | LaneRefusal | RequestError | None]:
+        """Each item is an owner, a name, what to decide, and how many lanes an owner may have."""
+        return [self._change(connection, *item) for item in items]
+
+    @staticmethod
+    def delete(connection: apsw.Connection, items: Sequence[tuple[str, str, int]]) -> Sequence[LaneRefusal | bool]:
+        """Each item is an owner, a name, and the instant."""
+        answers: list[LaneRefusal | bool] = []
+        for owner, name, now in items:
+            seq, found = _find(connection, owner, name)
+            if found is None or found.in_queue:
+                answers.append(found is not None and LaneRefusal.IN_USE)
+                continue
+            connection.execute(sql("lane_delete"), {"seq": seq, "now": now})
+            connection.execute(sql("lane_bucket_delete"), {"seq": seq})
+            answers.append(True)
+        return answers
+
+    def _change(
+        self, connection: apsw.Connection, owner: str, name: str, decide: DecideLane, count_max: int
+    ) -> Lane | LaneRefusal | RequestError | None:
+        seq, before = _find(connection, owner, name)
+        try:
+            facts = decide(before)
+        except RequestError as refusal:
+            return refusal
+        if facts is None:
+            return before
+        if seq is None:
+            row = connection.execute(sql("owner_by_id"), {"id": owner}).fetchone()
+            if row is None:
+                return LaneRefusal.UNKNOWN_OWNER
+            if single(connection, "lanes_count", {"owner": row[5], "count_max": count_max})[0] >= count_max:
+                return LaneRefusal.FULL
+            seq = self._lanes.handle(connection, row[5], name)
+        connection.execute(sql("lane_change"), lane_columns(seq, facts))
+        connection.execute(sql("buckets_write"), {"rows": pack([(seq, facts.full_at)])})
+        return Lane(name, facts, before.counts if before else {})
+
+
+def _find(connection: apsw.Connection, owner: str, name: str) -> tuple[int | None, Lane | None]:
+    """The lane's handle, if it was ever used; and the lane, if it is to be seen."""
+    row = connection.execute(sql("lane_by_name"), {"owner": owner, "name": name}).fetchone()
+    if row is None:
+        return None, None
+    counted = connection.execute(sql("lane_counts"), {"lanes": pack([row[0]])})
+    return row[0], lane_of(row, counts_by_lane(counted)[row[0]])

@@ -1,0 +1,67 @@
+"""`tasks-server lane …`, on a database without a server."""
+
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Cli, Result
+
+
+@pytest.fixture
+def shop(cli: Cli) -> dict[str, Any]:
+    """An owner."""
+    created = cli("owner", "create", "small-shop", "--json").json()
+    assert isinstance(created, dict)
+    return created
+
+
+def lane(cli: Cli, *words: str) -> Result:
+    return cli("lane", *words, "--owner", "small-shop")
+
+
+def shown(cli: Cli) -> Any:
+    return lane(cli, "show", "mail", "--json").json()
+
+
+def test_set_makes_it_and_changes_what_is_named(cli: Cli, shop: dict[str, Any]) -> None:
+    result = lane(cli, "set", "mail", "--max-concurrent", "5", "--rate", "50")
+    assert (result.code, result.out) == (0, "Lane mail: at once 5, per second 50, burst 5.\n")
+    assert lane(cli, "set", "mail", "--burst", "10", "--json").json() == shown(cli)
+    assert (shown(cli)["maxConcurrent"], shown(cli)["ratePerSecond"], shown(cli)["burst"]) == (5, 50, 10)
+    lane(cli, "set", "mail", "--rate", "none")
+    assert (shown(cli)["maxConcurrent"], shown(cli)["ratePerSecond"], shown(cli)["burst"]) == (5, None, None)
+
+
+def test_faults_are_named_by_their_options(cli: Cli, shop: dict[str, Any]) -> None:
+    result = lane(cli, "set", "no good", "--max-concurrent", "0", "--rate", "many", "--burst", "1.5")
+    assert result.code == 2
+    for option in ("NAME", "--max-concurrent", "--rate", "--burst"):
+        assert f"tasks-server: {option}: " in result.err
+    alone = lane(cli, "set", "mail", "--burst", "3")
+    assert (alone.code, "--burst: needs a ratePerSecond" in alone.err) == (2, True)
+
+
+def test_a_task_makes_it(cli: Cli, shop: dict[str, Any]) -> None:
+    words = ("submit", "http://shop.test/", "--owner", "small-shop", "--lane", "mail", "--delay", "1h")
+    assert cli("task", *words).code == 0
+    assert shown(cli)["tasks"] == {"scheduled": 1, "available": 0, "running": 0, "retryable": 0, "paused": 0}
+    assert lane(cli, "list", "--json").json() == [shown(cli)]
+
+
+def test_pause_and_resume(cli: Cli, shop: dict[str, Any]) -> None:
+    lane(cli, "set", "mail", "--max-concurrent", "5")
+    assert lane(cli, "pause", "mail").out == "Lane mail: is paused.\n"
+    assert (shown(cli)["paused"], shown(cli)["pausedBy"]) == (True, "operator")
+    for words in (["show", "mail"], ["list"]):
+        assert "paused" in lane(cli, *words).out
+    assert "by the operator, 20" in lane(cli, "show", "mail").out
+    assert lane(cli, "resume", "mail").out == "Lane mail: goes on.\n"
+    assert lane(cli, "pause", "mail", "--json").json()["maxConcurrent"] == 5
+
+
+def test_what_is_not_there_is_told_as_such(cli: Cli, shop: dict[str, Any]) -> None:
+    assert lane(cli, "list").out == "No task of this owner has used a lane yet.\n"
+    for words in (["show"], ["pause"], ["resume"]):
+        result = lane(cli, *words, "mail")
+        assert (result.code, "no lane of this name" in result.err) == (1, True)
+    assert cli("lane", "list", "--owner", "nobody").code == 1
