@@ -177,6 +177,25 @@ async def test_the_life_of_bulk_work(client: AsyncClient, clock: ManualClock) ->
     assert (await client.bulk.wait(made.id)).is_final
 
 
+async def test_the_life_of_a_lane(client: AsyncClient) -> None:
+    made = await client.lanes.put("mails", max_concurrent=5, rate_per_second=2.5, burst=3)
+    assert (made.max_concurrent, made.rate_per_second, made.burst, made.paused) == (5, 2.5, 3, False)
+    await client.tasks.register(url=URL, lane="mails", delay="1h")
+    await client.tasks.register(url=URL, lane="other", delay="1h")
+    assert [lane.name async for lane in client.lanes.list(page_size=1)] == ["mails", "other"]
+    edited = await client.lanes.edit("mails", max_concurrent=None)
+    assert (edited.max_concurrent, edited.rate_per_second) == (None, 2.5)
+    assert (await client.lanes.pause("mails")).paused
+    assert not (await client.lanes.resume("mails")).paused
+    assert (await client.lanes.get("mails")).tasks.scheduled == 1
+    with pytest.raises(Refused):
+        await client.lanes.delete("mails")
+    await client.lanes.put("empty", paused=True)
+    await client.lanes.delete("empty")
+    with pytest.raises(NotFound):
+        await client.lanes.get("empty")
+
+
 async def test_the_life_of_an_owner(door: Door) -> None:
     async with door.client(ADMIN_KEY) as admin:
         owner = await admin.owners.register("big-shop", tasks_in_queue_limit=5)

@@ -25,7 +25,7 @@ SECOND = {"bulk.dry_run"}
 """Methods that ask for a route which another one asks for, too."""
 NOT_A_METHOD = {"GET /openapi.json": "for those who write clients"}
 """Routes that no method asks for, and why."""
-COMING = ("/v1/lanes", "/tasks", "/monitor")
+COMING = ("/tasks", "/monitor")
 """Paths that the client does not know yet, and what is below them. Empty is where this list wants to be."""
 EXTRAS: dict[str, dict[str, Any]] = {"tasks.register": {"url": "https://target.test/"}}
 """What a method takes beside the parameters that it requires by name."""

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import wraps
 from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 
-from tasks_server.client.calls import bulk, logs, monitor, owners, schedules, tasks
+from tasks_server.client.calls import bulk, lanes, logs, monitor, owners, schedules, tasks
 from tasks_server.client.protocol import Core, Procedure, Request, Script
 
 P = ParamSpec("P")
@@ -169,6 +169,18 @@ class Bulk(Group[K]):
     wait = Method(bulk.wait)
 
 
+class Lanes(Group[K]):
+    """The named lines of an owner's tasks: `/v1/lanes`."""
+
+    list = Pages(lanes.list_)
+    get = Method(lanes.get)
+    put = Method(lanes.put)
+    edit = Method(lanes.edit)
+    delete = Method(lanes.delete)
+    pause = Method(lanes.pause)
+    resume = Method(lanes.resume)
+
+
 class Monitor(Group[K]):
     """Whether the server is well."""
 
@@ -183,6 +195,7 @@ class Groups(Generic[K]):
     owners: Owners[K]
     logs: Logs[K]
     bulk: Bulk[K]
+    lanes: Lanes[K]
     monitor: Monitor[K]
 
     def _make_groups(self, player: K) -> None:
@@ -191,4 +204,5 @@ class Groups(Generic[K]):
         self.owners = Owners(player)
         self.logs = Logs(player)
         self.bulk = Bulk(player)
+        self.lanes = Lanes(player)
         self.monitor = Monitor(player)
