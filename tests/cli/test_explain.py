@@ -1,6 +1,12 @@
-"""`tasks-server task explain`."""
+"""`tasks-server task explain`, and what real engines that come and go are told to be."""
 
-from .conftest import Cli
+import signal
+from typing import Any
+
+import httpx
+import pytest
+
+from .conftest import Cli, Serve, until
 
 
 def test_a_task_is_explained(cli: Cli) -> None:
@@ -17,3 +23,34 @@ def test_a_task_is_explained(cli: Cli) -> None:
     assert cli("task", "pause", made["id"]).code == 0
     assert "(by the operator)" in cli("task", "explain", made["id"]).out
     assert cli("task", "explain", "0" * 24).code != 0
+
+
+@pytest.mark.process
+def test_engines_that_come_die_and_stop(serve: Serve) -> None:
+    api = serve("--role", "api")
+    registered = httpx.post(f"{api.url}/v1/owners/register", json={"name": "first-shop"}).json()
+    headers = {"Authorization": f"Bearer {registered['key']}"}
+
+    def submit(**config: Any) -> str:
+        asked = {"httpRequest": {"url": f"{api.url}/status", "method": "GET"}, "config": config}
+        return str(httpx.post(f"{api.url}/v1/queues/register", json=asked, headers=headers).json()["id"])
+
+    def explained(task_id: str) -> dict[str, Any]:
+        answer = httpx.get(f"{api.url}/v1/queues/{task_id}/explain", headers=headers)
+        assert answer.status_code == 200, answer.text
+        told: dict[str, Any] = answer.json()
+        return told
+
+    first, later = submit(), submit(executionDelay=3_600_000)
+    assert explained(first)["summary"] == "No engine has ever run on this database."
+    engine = serve("--role", "engine")
+    until(lambda: explained(first)["state"] == "SUCCESS", "the delivery")
+    until(lambda: explained(later)["engines"]["alive"] == 1, "the engine tells of itself")
+    assert [gate["gate"] for gate in explained(later)["gates"] if gate["closed"]] == ["due"]
+    engine.process.kill()  # its engine goes with it
+    until(lambda: explained(later)["engines"]["alive"] == 0, "the engine's death is seen")
+    assert "no engine is running since" in str(explained(later)["gates"])
+    second = serve("--role", "engine")
+    until(lambda: explained(later)["engines"]["alive"] == 1, "the next engine tells of itself")
+    assert second.stop(signal.SIGTERM) == 0
+    assert "when the last one was stopped" in str(explained(later)["gates"])

@@ -118,7 +118,7 @@ def test_an_engine_that_stops_or_is_gone_or_silent_does_not_count() -> None:
 
 
 def test_a_bounded_count_says_that_there_may_be_more() -> None:
-    found = gates.gates(situation("a:80", [engine(1, Slots.of(4, 4))], [], Ahead(earlier=10_000, urgent=1)))
+    found = gates.gates(situation("a:80", [engine(1, Slots.of(4, 4))], [], Ahead({"b:80": 1}, earlier=10_000)))
     (gate,) = gates.closed(found)
     assert gate.text == (
         "at least 10001 tasks of its owner go first: 1 more urgent in its lane, 10000 due earlier to the same target"

@@ -4,10 +4,11 @@ import pytest
 
 from tasks_server.domain import lifecycle
 from tasks_server.domain.owner import Owner
-from tasks_server.domain.situation import AHEAD_COUNTED_MAX, Ahead, InWork, Lease
+from tasks_server.domain.situation import AHEAD_COUNTED_MAX, HOLDERS_MAX, Ahead, InWork, Lease
 from tasks_server.domain.task import NewTask, State
 from tasks_server.store.explaining import Standing
 
+from .lanes import set_lane
 from .world import LEASE_MS, World, sample_spec, up_to
 
 
@@ -27,7 +28,7 @@ async def test_there_is_no_such_task_for_another_owner(world: World, owner: Owne
 async def test_a_lone_task(world: World, owner: Owner) -> None:
     task = await world.submit(owner, delay=60_000)
     found = await standing(world, task)
-    assert found == Standing(await world.read(task), sample_spec(), None, [], Ahead())
+    assert found == Standing(await world.read(task), sample_spec(), None, [], Ahead(), [])
 
 
 async def test_who_runs_it_and_until_when(world: World, owner: Owner) -> None:
@@ -65,18 +66,38 @@ async def test_a_task_that_has_ended_or_runs_is_told_nothing_of_others(world: Wo
 async def test_more_urgent_tasks_of_its_owner_go_before_it(world: World, owner: Owner, other: Owner) -> None:
     task = await world.submit(owner, priority=5)
     await world.submit(owner, priority=9)
-    await world.submit(owner, priority=6, target="b.example:80")
+    await world.submit_many(owner, 2, priority=6, target="b.example:80")
     await world.submit(owner, priority=4)
-    await world.submit_many(owner, 3, priority=9, lane="another")
-    await world.submit(owner, priority=4, lane="another")
-    await world.submit(owner, priority=8, lane="a third")
     await world.submit(other, priority=9)
     await world.submit(owner, delay=60_000, priority=9)
-    assert (await standing(world, task)).ahead == Ahead(urgent=2, elsewhere=4)
-    await world.query("UPDATE lane SET paused_at = 1 WHERE name = 'another'")
-    assert (await standing(world, task)).ahead == Ahead(urgent=2, elsewhere=1)
+    await world.submit_many(owner, 3, priority=9, lane="another")
+    await world.submit(owner, priority=4, lane="another")
+    await world.submit(owner, priority=8, lane="a third", target="c.example:80")
+    here, a, c = {"a.example:80": 1, "b.example:80": 2}, {"a.example:80": 3}, {"c.example:80": 1}
+    assert (await standing(world, task)).ahead == Ahead(here, a | c)
+    for limit in ("paused_at", "concurrent_max", "rate"):
+        await world.query(f"UPDATE lane SET {limit} = 1 WHERE name = 'another'")
+        assert (await standing(world, task)).ahead == Ahead(here, c), "lanes with limits may be passed over"
+        await world.query(f"UPDATE lane SET {limit} = NULL")
     await world.steer(task, lifecycle.execute)
     assert (await standing(world, task)).ahead == Ahead()
+
+
+async def test_those_that_hold_the_places_of_a_lane_are_named(world: World, owner: Owner) -> None:
+    await world.submit(owner, lane="another")
+    running = await world.submit_many(owner, 3)
+    assert len(await world.claim()) == 4
+    task = await world.submit(owner)
+    assert (await standing(world, task)).holders == [], "a lane without a limit"
+    await set_lane(world, owner, concurrent_max=3)
+    assert set((await standing(world, task)).holders) == set(running)
+    assert (await standing(world, running[0])).holders == []
+    many = await world.submit_many(owner, HOLDERS_MAX)
+    await set_lane(world, owner, concurrent_max=100)
+    assert len(await world.claim()) == HOLDERS_MAX + 1
+    holders = (await standing(world, await world.submit(owner))).holders
+    assert len(holders) == HOLDERS_MAX
+    assert set(holders) < {*running, *many, task.id}
 
 
 async def test_earlier_tasks_to_its_target_go_before_it_and_at_one_instant_those_that_came_first(
@@ -89,7 +110,7 @@ async def test_earlier_tasks_to_its_target_go_before_it_and_at_one_instant_those
     assert [(await standing(world, each)).ahead.earlier for each in ids] == [0, 1, 2, 3, 4]
     assert (await standing(world, late)).ahead == Ahead(earlier=5)
     await world.claim(up_to(2))
-    assert (await standing(world, late)).ahead.count < 5
+    assert (await standing(world, late)).ahead.earlier < 5
 
 
 async def test_nothing_is_before_a_task_that_is_not_in_line(world: World, owner: Owner) -> None:

@@ -64,11 +64,13 @@ SCANS_ALLOWED: Final = {
     ("signing_missing", "owner"): "owners are few; once, when the database is opened",
     ("engines_list", "engine"): "engines are few",
     ("engines_prune", "engine"): "engines are few",
+    ("explain_holders", "task"): "only what runs now, up to a limit, and only the index of that",
     ("explain_running", "task"): "only what runs now, up to a limit, and only the index of that",
     ("owner_any", "owner"): "ends at the first one",
     ("counts_of_all", "c"): "a row for each lane and state; the operator asks",
 }
 SORTS_ALLOWED: Final = {
+    "explain_urgent": "what goes first, up to a limit",
     "explain_running": "what runs now, up to a limit",
     "owner_keys_list": "an owner has two keys at most",
     "keys_used": "the operator asks; there is a group for each key",

@@ -32,6 +32,10 @@ KINDS: Final[dict[str, Kind]] = {
         "The task's time has not come: it is scheduled, or waits for a retry or a repeat.",
         "Wait, or run it now.",
     ),
+    "lane_paused": Kind(
+        "The task's lane is paused.",
+        "Resume the lane: `POST /v1/lanes/:name/resume`, `tasks-server lane resume`.",
+    ),
     "engine": Kind(
         "No engine takes tasks: none was ever started on this database, or all have been stopped, have died or have "
         "been silent for 15 s.",
@@ -45,6 +49,14 @@ KINDS: Final[dict[str, Kind]] = {
     "database": Kind(
         "The engines cannot take tasks: the database refuses them.",
         "The server's log has the database's words: a full disk, a lock that is held, a lost connection.",
+    ),
+    "lane_concurrency": Kind(
+        "As many tasks of its lane run as may run at once; those that hold the places are named.",
+        "Wait, or raise the lane's `maxConcurrent`.",
+    ),
+    "lane_rate": Kind(
+        "Its lane has started as many tasks as its rate and burst allow.",
+        "Wait, or raise the lane's `ratePerSecond` or `burst`.",
     ),
     "slots": Kind(
         "All slots of the engines are taken, by whosever tasks.",

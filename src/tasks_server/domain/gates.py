@@ -2,17 +2,20 @@
 decides the same, both ask the same function.
 """
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from tasks_server.domain import durations, gates_engine, gates_task
+from tasks_server.domain import durations, gates_engine, gates_lane, gates_task
 from tasks_server.domain.gate import Gate
 from tasks_server.domain.limits import SECOND_MS
-from tasks_server.domain.situation import Situation
+from tasks_server.domain.situation import Load, Situation
 from tasks_server.domain.task import FINAL, State
 
 _BEHIND_MS: Final = SECOND_MS
-"""What an engine may take to take a task that nothing holds."""
+"""How long an engine may take to take a task that nothing holds."""
+_TARGETS_MAX: Final = 1_000
+"""Of how many targets it is found out whether tasks with them would be passed over."""
 
 
 def gates(situation: Situation) -> list[Gate]:
@@ -24,14 +27,18 @@ def gates(situation: Situation) -> list[Gate]:
         return [gates_task.final(situation)]
     if state is State.RUNNING:
         return [gates_task.running(situation)]
+    loads = situation.loads()
+    takers = gates_engine.takers_of(situation, loads)
     found = [
         *gates_task.waiting(situation),
-        *gates_engine.there(situation),
-        *gates_engine.roomy(situation),
-        *_ahead(situation),
+        *gates_lane.paused(situation),
+        *gates_engine.there(situation, loads),
+        *gates_lane.roomy(situation),
+        *gates_engine.roomy(situation, takers),
+        *(_ahead(situation, loads) if takers else ()),
     ]
     if not closed(found):
-        found += _behind(situation)
+        found.append(_behind(situation, takers))
     return found
 
 
@@ -62,40 +69,45 @@ def summary(found: Sequence[Gate]) -> str:
     return f"{told}; held by {more}, too." if more else f"{told}."
 
 
-def _ahead(situation: Situation) -> Iterator[Gate]:
+def _ahead(situation: Situation, loads: Sequence[Load]) -> Iterator[Gate]:
     """Those that go first matter when they are more than there is room for."""
-    ahead, loads = situation.ahead, situation.loads()
-    if not situation.in_line or not loads:
+    ahead = situation.ahead
+    if not situation.in_line:
         return
-    room = sum(gates_engine.room(situation, load) for load in loads)
-    least = "at least " if ahead.more else ""
-    facts = {
-        "urgent": ahead.urgent,
-        "urgentInOtherLanes": ahead.elsewhere,
-        "earlier": ahead.earlier,
-        "more": ahead.more,
-        "room": room,
-    }
-    if not ahead.count:
-        yield Gate("ahead", False, "no task of its owner goes first", None, facts)
+    room = sum(load.room(situation.task.target) for load in loads)
+    allowed = gates_lane.allowed(situation).count
+    room = room if allowed is None else min(room, allowed)
+    urgent, elsewhere = (_reachable(loads, counts) for counts in (ahead.urgent, ahead.elsewhere))
+    count = urgent + elsewhere + ahead.earlier
+    facts = {"urgent": urgent, "urgentInOtherLanes": elsewhere, "earlier": ahead.earlier, "more": ahead.more}
+    if not count:
+        yield Gate("ahead", False, "no task of its owner goes first", None, facts | {"room": room})
         return
     kinds = (
-        (ahead.urgent, "more urgent in its lane"),
-        (ahead.elsewhere, "more urgent in other lanes"),
+        (urgent, "more urgent in its lane"),
+        (elsewhere, "more urgent in other lanes"),
         (ahead.earlier, "due earlier to the same target"),
     )
-    which = ", ".join(f"{count} {kind}" for count, kind in kinds if count)
-    go = "tasks of its owner go" if ahead.count > 1 else "task of its owner goes"
-    yield Gate("ahead", ahead.count >= room, f"{least}{ahead.count} {go} first: {which}", None, facts)
+    which = ", ".join(f"{some} {kind}" for some, kind in kinds if some)
+    go = "tasks of its owner go" if count > 1 else "task of its owner goes"
+    least = "at least " if ahead.more else ""
+    until = None if ahead.more or elsewhere else gates_lane.passed_at(situation, count)
+    yield Gate("ahead", count >= room, f"{least}{count} {go} first: {which}", until, facts | {"room": room})
 
 
-def _behind(situation: Situation) -> Iterator[Gate]:
+def _reachable(loads: Sequence[Load], counts: Mapping[str, int]) -> int:
+    """How many of these tasks of the same owner, by target, an engine would begin: others are passed over."""
+    looked_at = itertools.islice(counts.items(), _TARGETS_MAX)
+    passed_over = sum(count for target, count in looked_at if not any(load.room(target) for load in loads))
+    return sum(counts.values()) - passed_over
+
+
+def _behind(situation: Situation, takers: Sequence[Load]) -> Gate:
     late = situation.now - situation.task.due_at
-    looked_at = max((load.engine.facts.looked_at for load in situation.loads()), default=0)
+    looked_at = max((load.engine.facts.looked_at for load in takers), default=0)
     place = "stands in line" if situation.in_line else "has not been put in line yet"
     facts = {"lateMs": max(0, late), "inLine": situation.in_line, "lookedAt": looked_at}
-    if late <= _BEHIND_MS:
-        yield Gate("behind", False, "an engine takes it with its next look", None, facts)
-        return
+    if late <= _BEHIND_MS or gates_lane.shut_by_rate(situation, situation.now - _BEHIND_MS):
+        return Gate("behind", False, "an engine takes it with its next look", None, facts)
     text = f"the engines are behind: it is due since {durations.shown(late)}, {place}, and nothing else holds it"
-    yield Gate("behind", True, text, None, facts)
+    return Gate("behind", True, text, None, facts)

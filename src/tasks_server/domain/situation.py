@@ -2,12 +2,15 @@
 may run it.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from tasks_server.domain.engines import Engine, KnownHandler
+from tasks_server.domain.lane import Lane
 from tasks_server.domain.request import TaskSpec
+from tasks_server.domain.slots import Reach, Slots
 from tasks_server.domain.task import State, Task
 
 AHEAD_COUNTED_MAX = 10_000
@@ -37,22 +40,19 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 class Ahead(msgspec.Struct, frozen=True):
-    """The tasks of its owner that go before one, counted up to `AHEAD_COUNTED_MAX` each: more urgent ones of its lane;
-    more urgent ones of other lanes; of its lane, those as urgent and with the same target that were due before it.
+    """The tasks of its owner that go before one, counted up to `AHEAD_COUNTED_MAX` each: more urgent ones of its lane,
+    by target; more urgent ones of other lanes without limits, by target; of its lane, those as urgent and with the same
+    target that were due before it.
     """
 
-    urgent: int = 0
-    elsewhere: int = 0
+    urgent: Mapping[str, int] = {}
+    elsewhere: Mapping[str, int] = {}
     earlier: int = 0
-
-    @property
-    def count(self) -> int:
-        return self.urgent + self.elsewhere + self.earlier
 
     @property
     def more(self) -> bool:
         """Whether there may be more than were counted."""
-        return max(self.urgent, self.elsewhere, self.earlier) >= AHEAD_COUNTED_MAX
+        return max(sum(self.urgent.values()), sum(self.elsewhere.values()), self.earlier) >= AHEAD_COUNTED_MAX
 
 
 class Stop(msgspec.Struct, frozen=True):
@@ -63,14 +63,50 @@ class Stop(msgspec.Struct, frozen=True):
 
 
 class Load(msgspec.Struct, frozen=True):
-    """An engine that takes tasks like the one in question, with what it has in work."""
+    """An engine that takes tasks, with what it has in work: in all, of the task's owner, by target."""
 
     engine: Engine
+    slots: Slots
+    reach: Reach
     total: int
     of_owner: int
-    to_target: int
-    runs: int
-    """Runs of handlers with a limit of their own."""
+    targets: Mapping[str, int]
+
+    @classmethod
+    def of(cls, engine: Engine, in_work: Iterable[InWork]) -> "Load":
+        total = of_owner = 0
+        targets: dict[str, int] = {}
+        for some in in_work:
+            total, of_owner = total + some.count, of_owner + some.of_owner
+            targets[some.target] = targets.get(some.target, 0) + some.count
+        return cls(engine, engine.facts.limits(), engine.facts.reach(), total, of_owner, targets)
+
+    def to_target(self, target: str) -> int:
+        """How many tasks with this target it has in work."""
+        return self.targets.get(target, 0)
+
+    def runs(self) -> int:
+        """How many runs of handlers with a limit of their own it has in work."""
+        return sum(self.to_target(target) for target in self.slots.target_maxes)
+
+    def target_room(self, target: str) -> int:
+        """How many more with this target it may have, as far as that depends on targets; none of what it does not
+        take.
+        """
+        if not self.reach.has(target):
+            return 0
+        room = self.slots.target_room(target, self.to_target(target))
+        runs_room = self.runs_room(target)
+        return room if runs_room is None else min(room, runs_room)
+
+    def runs_room(self, target: str) -> int | None:
+        """How many more runs of handlers it may have; None: they are not limited together, or this is none of them."""
+        return self.slots.runs_room(self.runs()) if target in self.slots.target_maxes else None
+
+    def room(self, target: str) -> int:
+        """How many more tasks of the owner with this target it would begin now."""
+        free, owners = self.slots.free(self.total), self.slots.owner_room(self.of_owner)
+        return min(free, owners, self.target_room(target))
 
 
 class Situation(msgspec.Struct, frozen=True):
@@ -84,6 +120,9 @@ class Situation(msgspec.Struct, frozen=True):
     in_work: Sequence[InWork] = ()
     lease: Lease | None = None
     ahead: Ahead = Ahead()
+    lane: Lane | None = None
+    holders: Sequence[str] = ()
+    """Tasks that hold places of the lane, if it has a limit of places: at most `HOLDERS_MAX` ids."""
     stop: Stop | None = None
     operator: bool = False
     """Whether machines and processes may be named: they are the operator's business."""
@@ -93,20 +132,11 @@ class Situation(msgspec.Struct, frozen=True):
         return [engine for engine in self.engines if engine.alive(self.now)]
 
     def loads(self) -> list[Load]:
-        """Those of them that take tasks with this target, with their load."""
-        target = self.task.target
-        return [self._load(engine) for engine in self.alive() if engine.facts.reach().has(target)]
-
-    def _load(self, engine: Engine) -> Load:
-        own = [some for some in self.in_work if some.engine == engine.number]
-        limited = engine.facts.limits().target_maxes
-        return Load(
-            engine,
-            total=sum(some.count for some in own),
-            of_owner=sum(some.of_owner for some in own),
-            to_target=sum(some.count for some in own if some.target == self.task.target),
-            runs=sum(some.count for some in own if some.target in limited),
-        )
+        """The engines that take tasks, with their load."""
+        by_engine: defaultdict[int, list[InWork]] = defaultdict(list)
+        for some in self.in_work:
+            by_engine[some.engine].append(some)
+        return [Load.of(engine, by_engine[engine.number]) for engine in self.alive()]
 
     def known_handler(self, name: str) -> KnownHandler | None:
         """How one of the engines that take tasks knows a handler."""

@@ -72,6 +72,8 @@ class ExplainService:
             in_work=standing.in_work,
             lease=standing.lease,
             ahead=standing.ahead,
+            lane=await self._store.lane(task.owner, task.lane),
+            holders=standing.holders,
             stop=await self._stop(owner, task),
             operator=owner is None,
         )

@@ -2,6 +2,7 @@
 all of it.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -21,6 +22,8 @@ class Standing(msgspec.Struct, frozen=True):
     """All that runs, of any owner; empty for a task that does not wait."""
     ahead: Ahead
     """While it is in line."""
+    holders: list[str]
+    """Of a task that waits in a lane with a limit of places: the ids of some that hold one, at most `HOLDERS_MAX`."""
 
 
 class Explaining(Protocol):
@@ -57,3 +60,11 @@ def place(ref: int, owner: int, lane: int, task: Task) -> dict[str, Any]:
         "count_max": AHEAD_COUNTED_MAX,
         "lanes_max": LANES_COUNTED_MAX,
     }
+
+
+def ahead_of(urgent: Iterable[Sequence[Any]], earlier: int) -> Ahead:
+    """What goes before a task, from rows of whether it is in another lane, target and count."""
+    counts: tuple[dict[str, int], dict[str, int]] = ({}, {})
+    for elsewhere, target, count in urgent:
+        counts[elsewhere][target] = count
+    return Ahead(*counts, earlier)

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from tasks_server.domain.situation import RUNNING_COUNTED_MAX, Ahead, InWork
+from tasks_server.domain.situation import HOLDERS_MAX, RUNNING_COUNTED_MAX, Ahead, InWork
 from tasks_server.domain.task import FINAL, State
-from tasks_server.store.explaining import Standing, lease_of, place
+from tasks_server.store.explaining import Standing, ahead_of, lease_of, place
 from tasks_server.store.postgres.link import Connection, one
 from tasks_server.store.postgres.rows import load_task
 from tasks_server.store.postgres.statements import sql
@@ -28,12 +28,14 @@ class Explanations:
             return None
         task = loaded.task
         spec = self._sealer.open(loaded.sealed_spec, spec_context(task_id))
+        waits = task.state not in FINAL | {State.RUNNING}
         return Standing(
             task,
             spec,
             lease_of(task.state, *one(connection, sql("explain_lease"), {"seq": loaded.ref})),
-            [] if task.state in FINAL | {State.RUNNING} else _in_work(connection, loaded.owner),
+            _in_work(connection, loaded.owner) if waits else [],
             _ahead(connection, loaded) if task.state is State.AVAILABLE else Ahead(),
+            _holders(connection, loaded.lane) if waits else [],
         )
 
 
@@ -42,5 +44,12 @@ def _in_work(connection: Connection, owner: int) -> list[InWork]:
     return [InWork(*row) for row in rows]
 
 
+def _holders(connection: Connection, lane: int) -> list[str]:
+    bounds = {"running_max": RUNNING_COUNTED_MAX, "count_max": HOLDERS_MAX}
+    return [holder for (holder,) in connection.execute(sql("explain_holders"), {"lane": lane} | bounds)]
+
+
 def _ahead(connection: Connection, loaded: Loaded) -> Ahead:
-    return Ahead(*one(connection, sql("explain_ahead"), place(loaded.ref, loaded.owner, loaded.lane, loaded.task)))
+    where = place(loaded.ref, loaded.owner, loaded.lane, loaded.task)
+    (earlier,) = one(connection, sql("explain_earlier"), where)
+    return ahead_of(connection.execute(sql("explain_urgent"), where), earlier)
