@@ -7,7 +7,9 @@ import pytest
 
 from tasks_server.clock import ManualClock
 from tasks_server.domain import limits
+from tasks_server.engine.bulks import BulkWorker
 from tasks_server.store.sqlite.store import SqliteStore
+from tasks_server.telemetry import Telemetry
 
 from .conftest import Api, claimed, task
 
@@ -46,7 +48,14 @@ def code_of(answer: httpx.Response) -> tuple[int, str]:
 
 async def test_a_lane_that_nobody_used_is_not_there(client: httpx.AsyncClient) -> None:
     assert (await client.get(PATH)).json() == []
-    for method, path in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/pause"), ("POST", "/resume")):
+    for method, path in (
+        ("GET", ""),
+        ("PATCH", ""),
+        ("DELETE", ""),
+        ("POST", "/pause"),
+        ("POST", "/resume"),
+        ("POST", "/purge"),
+    ):
         body = {"json": {}} if method == "PATCH" else {}
         assert code_of(await client.request(method, f"{PATH}/mail{path}", **body)) == (404, "lane_not_found")
 
@@ -120,6 +129,33 @@ async def test_it_is_deleted_once_nothing_of_it_is_in_queue(client: httpx.AsyncC
     assert (await client.get(f"{PATH}/mail")).status_code == 404
     await register(client)
     assert (await shown(client))["ratePerSecond"] is None
+
+
+async def test_a_purge_deletes_what_is_in_queue_then(client: httpx.AsyncClient, api: Api, store: SqliteStore) -> None:
+    for _ in range(3):
+        await register(client)
+    assert len(await claimed(store, api.clock)) == 3
+    done = await register(client)
+    await client.patch(f"/v1/queues/{done}/revoke")
+    kept = await register(client, "other")
+    await register(client)
+    answer = await client.post(f"{PATH}/mail/purge")
+    assert answer.status_code == 202
+    assert (answer.json()["action"], answer.json()["filter"]["lane"]) == ("delete", "mail")
+    later = await register(client)
+    await bulk_work(api)
+    ended = (await client.get(f"/v1/bulk/{answer.json()['id']}")).json()
+    assert (ended["state"], ended["changed"]) == ("done", 4)
+    left = {task["id"] for task in (await client.get("/v1/queues")).json()}
+    assert left == {done, kept, later}
+    assert (await shown(client))["tasks"] == NO_TASKS | {"available": 1}
+
+
+async def bulk_work(api: Api) -> None:
+    """All bulk work that there is, as an engine does it."""
+    worker = BulkWorker(api.store, api.clock, Telemetry(api.clock, write=lambda _: None))
+    while await worker.look() == 0.0:
+        pass
 
 
 async def test_the_list_goes_page_by_page(client: httpx.AsyncClient) -> None:

@@ -87,7 +87,8 @@ def create_app(
     task_routes = TaskRoutes(tasks, clock, body_max_bytes=config.body_max_bytes, batch_max_bytes=config.batch_max_bytes)
     schedules = ScheduleService(ground)
     schedule_routes = ScheduleRoutes(schedules, body_max_bytes=config.body_max_bytes)
-    bulk_routes = BulkRoutes(BulkService(ground), body_max_bytes=config.body_max_bytes)
+    bulks = BulkService(ground)
+    bulk_routes = BulkRoutes(bulks, body_max_bytes=config.body_max_bytes)
     throttle = None
     if config.throttle_requests_max is not None:
         throttle = Throttle(config.throttle_requests_max, config.throttle_window_ms, clock)
@@ -100,7 +101,7 @@ def create_app(
         *ExplainRoutes(ExplainService(ground)).table(),
         *LogRoutes(JournalService(ground)).table(),
         *bulk_routes.table(),
-        *LaneRoutes(LaneService(ground), body_max_bytes=config.body_max_bytes).table(),
+        *LaneRoutes(LaneService(ground), bulks, body_max_bytes=config.body_max_bytes).table(),
     ]
     if config.docs:
         table += docs_routes()

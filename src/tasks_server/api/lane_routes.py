@@ -8,16 +8,20 @@ from urllib.parse import urlencode
 import msgspec
 
 from tasks_server.api import wire
+from tasks_server.api.bulk_wire import BulkView, bulk_view
 from tasks_server.api.exchange import Answer, Exchange
 from tasks_server.api.lane_wire import LanePatch, LaneView, lane_view
 from tasks_server.api.listing import read_number
 from tasks_server.api.routes import QueryParameter, Route, Success
 from tasks_server.api.wire import DONE, encode
 from tasks_server.domain import limits
+from tasks_server.domain.bulk import Action, BulkFilter
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.lane import Lane, PausedBy
 from tasks_server.domain.lane_reading import LaneBody
 from tasks_server.domain.request import Key
+from tasks_server.domain.task import FINAL, State
+from tasks_server.service.bulks import BulkService
 from tasks_server.service.lanes import NOT_FOUND, LaneService
 
 _BODY: Final = ("malformed_json", "content_type_invalid", "invalid_request", "body_too_large")
@@ -32,8 +36,9 @@ _LIST_QUERY: Final = (
 class LaneRoutes:
     """The handlers, and the table of them."""
 
-    def __init__(self, lanes: LaneService, *, body_max_bytes: int) -> None:
+    def __init__(self, lanes: LaneService, bulks: BulkService, *, body_max_bytes: int) -> None:
         self._lanes = lanes
+        self._bulks = bulks
         self._body_max = body_max_bytes
 
     def table(self) -> list[Route]:
@@ -97,6 +102,10 @@ class LaneRoutes:
             "task names it again."
         )
         pause_note = "Its tasks wait; those that run go on. Paused already, it stays so."
+        purge_note = (
+            "Deletes its tasks that are not final, those that run included, as bulk work of the engines; "
+            "`GET /v1/bulk/{id}` tells how far it has come. Tasks that come later stay."
+        )
         resume_note = "Its tasks run again, those first that are due longest."
         return [
             Route(
@@ -112,6 +121,16 @@ class LaneRoutes:
             Route("POST", f"{path}/pause", self.pause, "Pause a lane", "owner", [shown], here, description=pause_note),
             Route(
                 "POST", f"{path}/resume", self.resume, "Resume a lane", "owner", [shown], here, description=resume_note
+            ),
+            Route(
+                "POST",
+                f"{path}/purge",
+                self.purge,
+                "Purge a lane",
+                "owner",
+                [Success(202, BulkView, "The bulk work that purges it, stored durably")],
+                [*here, "bulks_full"],
+                description=purge_note,
             ),
         ]
 
@@ -155,6 +174,12 @@ class LaneRoutes:
 
     async def resume(self, exchange: Exchange) -> Answer:
         return _answer(await self._lanes.resume(*_named(exchange)))
+
+    async def purge(self, exchange: Exchange) -> Answer:
+        owner, name = _named(exchange)
+        await self._lanes.show(owner, name)
+        whole = BulkFilter(states=tuple(state for state in State if state not in FINAL), lane=name)
+        return Answer(202, encode(bulk_view(await self._bulks.create(owner, Action.DELETE, whole, _by(exchange)))))
 
 
 def _named(exchange: Exchange) -> tuple[str, str]:

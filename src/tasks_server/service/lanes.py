@@ -6,9 +6,10 @@ from typing import Final, TypeVar
 import msgspec
 
 from tasks_server.domain import lane, limits
-from tasks_server.domain.errors import Forbidden, NotFound, Refused
+from tasks_server.domain.errors import NotFound, Refused
 from tasks_server.domain.lane import Lane, LaneFacts, LaneLimits, PausedBy
 from tasks_server.domain.lane_reading import LaneBody, merged, read_lane
+from tasks_server.domain.owner import owner_gone
 from tasks_server.service.ground import Ground
 from tasks_server.store.laning import DecideLane, LanePage, LaneRefusal
 
@@ -100,7 +101,7 @@ class LaneService:
                 text = f"this owner has {limits.LANES_MAX} lanes, which is as many as may be set up"
                 raise Refused(text, code="lanes_full")
             case LaneRefusal():
-                raise Forbidden("the owner has been removed", code="owner_unknown")
+                raise owner_gone()
         return answer
 
 
