@@ -188,6 +188,7 @@ async def test_the_life_of_a_lane(client: AsyncClient) -> None:
     assert (await client.lanes.pause("mails")).paused
     assert not (await client.lanes.resume("mails")).paused
     assert (await client.lanes.get("mails")).tasks.scheduled == 1
+    assert (await client.lanes.purge("mails")).filter["lane"] == "mails"
     with pytest.raises(Refused):
         await client.lanes.delete("mails")
     await client.lanes.put("empty", paused=True)

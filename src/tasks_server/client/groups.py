@@ -179,6 +179,7 @@ class Lanes(Group[K]):
     delete = Method(lanes.delete)
     pause = Method(lanes.pause)
     resume = Method(lanes.resume)
+    purge = Method(lanes.purge)
 
 
 class Monitor(Group[K]):

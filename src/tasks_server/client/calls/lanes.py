@@ -15,6 +15,7 @@ _EDIT: Final = Route("PATCH", _PATH, results.Lane, harmless_twice=True)
 _DELETE: Final = Route("DELETE", _PATH, type(None))
 _PAUSE: Final = Route("POST", f"{_PATH}/pause", results.Lane, harmless_twice=True)
 _RESUME: Final = Route("POST", f"{_PATH}/resume", results.Lane, harmless_twice=True)
+_PURGE: Final = Route("POST", f"{_PATH}/purge", results.Bulk)
 
 
 def list_(*, page_size: int = 100) -> Request[list[results.Lane]]:
@@ -50,3 +51,8 @@ def pause(name: str) -> Request[results.Lane]:
 def resume(name: str) -> Request[results.Lane]:
     """Lets its tasks run again."""
     return _RESUME.request(name)
+
+
+def purge(name: str) -> Request[results.Bulk]:
+    """Deletes its tasks that are not final, as bulk work; `bulk.wait` tells when that is done."""
+    return _PURGE.request(name)
