@@ -24,6 +24,11 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_the_readme_leads_to_every_page() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert [page.name for page in sorted(DOCS.glob("*.md")) if f"(docs/{page.name})" not in readme] == []
+
+
 def test_every_code_an_error_class_has_is_documented() -> None:
     errors = (DOCS / "errors.md").read_text()
     codes = {kind.code for kind in subclasses(TasksServerError)} | set(CODES)

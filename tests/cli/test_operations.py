@@ -1,0 +1,59 @@
+"""What docs/operations.md tells an operator to do works: its commands are run, its unit is one that systemd takes."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.tidy.documents import ROOT
+
+from .conftest import DEADLINE_SECONDS, Cli, Serve
+
+PROGRAM = str(Path(sys.executable).with_name("tasks-server"))
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "docs" / "operations.md").read_text(), re.S)
+
+
+def run(script: str) -> str:
+    ended = subprocess.run(
+        ["sh", "-euc", script], capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+@pytest.mark.process
+def test_a_backup_of_a_server_that_works_and_the_way_back(
+    serve: Serve, cli: Cli, data_dir: Path, tmp_path: Path
+) -> None:
+    backup, restore = (
+        block.replace("/var/lib/tasks-server", str(data_dir))
+        .replace("/var/backups", str(tmp_path))
+        .replace("tasks-server db", f"{PROGRAM} db")
+        for block in blocks("sh")
+    )
+    server = serve()
+    cli("owner", "create", "small-shop")
+    submit = ("task", "submit", "http://shop.test/", "-o", "small-shop", "--delay", "1h", "--json")
+    kept = cli(*submit).json()["id"]
+    assert "Counts and checksums agree" in run(backup)
+    cli(*submit)
+    assert server.stop() == 0
+    run(restore)
+    assert [task["id"] for task in cli("task", "list", "--json").json()] == [kept]
+    assert cli("task", "show", kept, "--json").json()["request"]["url"] == "http://shop.test/"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    (unit,) = blocks("ini")
+    assert "/opt/tasks-server/.venv/bin/tasks-server serve" in unit
+    file = tmp_path / "tasks-server.service"
+    file.write_text(unit.replace("/opt/tasks-server/.venv/bin/tasks-server", PROGRAM))
+    ended = subprocess.run(["systemd-analyze", "verify", str(file)], capture_output=True, text=True, check=False)
+    assert "tasks-server.service" not in ended.stdout + ended.stderr
