@@ -34,7 +34,7 @@ class Mail:
 
 @handlers.register("send-mail", timeout=60, max_retries=5)
 async def send_mail(payload: Mail, context: Context) -> dict:
-    return {"to": payload.to, "attempt": context.attempt}
+    return {"to": payload.to, "attempt": context.attempt, **context.metadata}
 
 @handlers.register("flaky", max_retries=3, retry_delay=0.01)
 def flaky(payload, context: Context):
@@ -145,7 +145,8 @@ def runners(worker: Server) -> list[int]:
 
 def test_handlers_run_beside_http_tasks(serve: Serve, connect: Connect, worker: Worker) -> None:
     client = connect(api := serve("--role", "api"))
-    mail = client.handler("send-mail", {"to": "a@b.example"})
+    handler = {"name": "send-mail", "payload": {"to": "a@b.example"}}
+    mail = client.submit({"handler": handler, "metadata": {"order": "17"}})
     flaky = client.handler("flaky", 2)
     stranger = client.handler("nobody-knows")
     http = client.submit({"httpRequest": {"url": f"{api.url}/status", "method": "GET"}})
@@ -154,7 +155,7 @@ def test_handlers_run_beside_http_tasks(serve: Serve, connect: Connect, worker: 
     bad = client.handler("send-mail", {"to": 7})
     started = worker("--handlers", "shop_tasks")
     assert "Handlers  shop_tasks" in started.banner
-    assert client.result(mail) == {"to": "a@b.example", "attempt": 1}
+    assert client.result(mail) == {"to": "a@b.example", "attempt": 1, "order": "17"}
     assert client.result(flaky) == {"attempt": 3, "failures": 2}
     assert client.attempts(flaky) == [("handler_error", 500), ("handler_error", 500), ("success", 200)]
     assert client.final(http)["statusCode"] == 200

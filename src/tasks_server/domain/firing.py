@@ -22,7 +22,8 @@ class Template(msgspec.Struct, omit_defaults=True):
     @property
     def spec(self) -> TaskSpec:
         """What each task is to do."""
-        return TaskSpec(self.request, self.config, self.special, self.handler)
+        metadata = self.metadata if self.handler is not None else None
+        return TaskSpec(self.request, self.config, self.special, self.handler, metadata)
 
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -227,6 +227,8 @@ class TaskSpec(msgspec.Struct, omit_defaults=True):
     special: bool = False
     """Whether any option of `domain.options` is set, so that the engine need not look."""
     handler: HandlerCall | None = None
+    metadata: dict[str, str] | None = None
+    """Of a task that runs a handler, which gets to know it. Requests are sent without."""
 
 
 _request_options: Final = attrgetter(*option_fields(RequestOptions))

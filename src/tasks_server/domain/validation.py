@@ -178,7 +178,7 @@ def _handler_draft(
     call: HandlerCall, config: TaskConfig, metadata: dict[str, str] | None, now: int, prefix: str = ""
 ) -> Draft:
     try:
-        spec = encode_spec(TaskSpec(None, config, handler=call))
+        spec = encode_spec(TaskSpec(None, config, handler=call, metadata=metadata))
     except OverflowError:
         fault = Fault(f"{prefix}handler.payload", "holds an integer beyond 64 bits; send it as text")
         raise InvalidRequest([fault]) from None

@@ -227,6 +227,7 @@ class Executor:
                 start_at,
                 running.deadline_at - start_at,
                 config.trace_response_data,
+                spec.metadata,
             )
         )
 

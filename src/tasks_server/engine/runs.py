@@ -56,6 +56,7 @@ class Run(msgspec.Struct):
     start_at: int
     timeout_ms: int
     keep_result: bool
+    metadata: dict[str, str] | None = None
 
 
 class Handlers(Protocol):

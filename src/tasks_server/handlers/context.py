@@ -47,7 +47,17 @@ class Context:
     a first attempt with thirty seconds, for tests that call a handler themselves.
     """
 
-    __slots__ = ("_created_ms", "_due_ms", "_ends_at", "attempt", "cancelled", "failures", "name", "task_id")
+    __slots__ = (
+        "_created_ms",
+        "_due_ms",
+        "_ends_at",
+        "attempt",
+        "cancelled",
+        "failures",
+        "metadata",
+        "name",
+        "task_id",
+    )
 
     def __init__(
         self,
@@ -59,6 +69,7 @@ class Context:
         created_at_ms: int | None = None,
         due_at_ms: int | None = None,
         timeout_seconds: float = 30.0,
+        metadata: dict[str, str] | None = None,
     ) -> None:
         now_ms = _CLOCK.now() if created_at_ms is None or due_at_ms is None else 0
         self.task_id = task_id
@@ -68,6 +79,8 @@ class Context:
         """1 for the first; it only grows."""
         self.failures = failures
         """How many attempts have failed since the last success."""
+        self.metadata: dict[str, str] = metadata or {}
+        """What the task was registered with beside its payload."""
         self.cancelled = threading.Event()
         """Set when the attempt is over for the server: its time is up, or its task was paused, revoked, deleted."""
         self._created_ms = now_ms if created_at_ms is None else created_at_ms

@@ -31,6 +31,7 @@ class Call(msgspec.Struct, array_like=True, tag=2):
     due_at: int
     timeout_ms: int
     keep_result: bool
+    metadata: dict[str, str] | None = None
 
 
 class Cancel(msgspec.Struct, array_like=True, tag=3):

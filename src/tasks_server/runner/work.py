@@ -62,6 +62,7 @@ class Running:
                 created_at_ms=call.created_at,
                 due_at_ms=call.due_at,
                 timeout_seconds=call.timeout_ms / 1_000,
+                metadata=call.metadata,
             )
             if self.stopped:
                 self.context.cancelled.set()

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -310,3 +311,23 @@ def test_signals_that_mean_the_server_do_not_end_runs(tmp_path: Path) -> None:
         assert driver.result("pid") == pid
         (tmp_path / "go").touch()
         assert driver.wait(token)[0].kind is OutcomeKind.SUCCESS
+
+
+def test_a_fault_of_ours_leaves_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    faults: list[str] = []
+    monkeypatch.setattr(threading, "excepthook", lambda told: faults.append(str(told.exc_value)))
+
+    def fail() -> None:
+        raise RuntimeError("a bug")
+
+    with working(tmp_path, SLOW) as driver:
+        token = driver.send("wait", "go")
+        driver.told("waits-go")
+        monkeypatch.setattr(driver.pool._crew, "tidy", fail)
+        later = driver.send("pid")
+        first, second = driver.wait(token, later)
+        assert (first.kind, second.kind) == (OutcomeKind.INTERRUPTED, OutcomeKind.INTERRUPTED)
+        driver.pool.stop()
+        with pytest.raises(RuntimeError, match="the thread for handlers has ended"):
+            driver.send("pid")
+    assert faults == ["a bug"]

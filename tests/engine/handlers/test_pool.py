@@ -29,7 +29,7 @@ def where(payload, context: Context):
 @handlers.register("about")
 async def about(payload, context: Context):
     return [context.task_id, context.name, context.attempt, context.failures, context.created_at, context.due_at,
-            round(context.remaining), context.is_cancelled()]
+            round(context.remaining), context.is_cancelled(), context.metadata]
 
 @handlers.register("default-value")
 def default_value(payload="none given"): return payload
@@ -45,8 +45,9 @@ def test_results_come_back(tmp_path: Path) -> None:
         where = driver.result("where")
         assert where["pid"] != os.getpid(), "users' code does not run in the engine"
         assert where["thread"] is False
-        assert driver.result("about", attempt=3, failures=2, timeout_ms=60_000) == [
+        assert driver.result("about", attempt=3, failures=2, timeout_ms=60_000, metadata={"a": "b"}) == [
             f"TASK{len(driver.done)}", "about", 3, 2, "1970-01-01T00:00:01Z", "1970-01-01T00:00:02Z", 60, False,
+            {"a": "b"},
         ]  # fmt: skip
         assert driver.result("default-value") == "none given"
         assert driver.result("default-value", "this") == "this"

@@ -214,7 +214,7 @@ class HandlerPool(Handlers):
         runner.post(
             Call(
                 run.token, run.name, run.payload, run.task_id, run.attempt, run.failures, run.created_at, run.due_at,
-                run.timeout_ms, run.keep_result,
+                run.timeout_ms, run.keep_result, run.metadata,
             )
         )  # fmt: skip
 
