@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from tests.cli.conftest import DEADLINE_SECONDS, Serve, Server, lives, until
+from tests.postgres.databases import Databases
 
 pytestmark = pytest.mark.process
 
@@ -269,3 +270,27 @@ def test_names_of_modules_are_checked_at_once(folder: Path, name: str) -> None:
     code, told = start_in_vain(folder, "--handlers", name)
     assert code == 2
     assert "is no name of a module; it is written as in Python, such as myapp.tasks" in told
+
+
+@pytest.fixture
+def on_postgres(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database with our tables, named by the environment; so is the key."""
+    lent = Databases.lend(tmp_path)
+    assert lent is not None
+    monkeypatch.setenv("DATABASE_URL", lent)
+    monkeypatch.setenv("CIPHER_KEY", "c" * 64)
+
+
+@pytest.mark.usefixtures("on_postgres")
+def test_workers_anywhere_share_a_database(serve: Serve, connect: Connect, worker: Worker, folder: Path) -> None:
+    client = connect(serve("--role", "api"))
+    tasks = [client.handler("flaky", number % 3) for number in range(50)]
+    workers = [worker("--handlers", "shop_tasks", "--handlers-only") for _ in range(2)]
+    assert [client.result(task)["attempt"] for task in tasks] == [number % 3 + 1 for number in range(50)]
+    task_id = client.handler("hang", 1)
+    until((folder / "hangs-1").exists, "the handler to begin")
+    (folder / "hangs-1").unlink()
+    for one in workers:
+        os.kill(one.pids("engine")[0], signal.SIGKILL)
+    until((folder / "hangs-1").exists, "the handler to begin again, by the engines that follow")
+    assert client.attempts(task_id)[:1] == [("lost", 0)]
