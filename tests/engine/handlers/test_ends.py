@@ -172,8 +172,10 @@ def test_an_aborted_run_is_stopped_and_told_of_to_nobody(tmp_path: Path, isolati
 
 def test_a_stop_cancels_what_runs(tmp_path: Path) -> None:
     with working(tmp_path, SLOW) as driver:
-        tokens = [driver.send("sleepy"), driver.send("deaf")]
+        tokens = [driver.send("sleepy")]
         driver.told("begun")
+        tokens += [driver.send("deaf"), driver.send("wait", "never")]
+        driver.told("waits-never")
         driver.pool.abort(tokens)
     assert (tmp_path / "cleaned").exists()
     assert driver.done == {}
