@@ -8,12 +8,14 @@ import psycopg
 import pytest
 
 from tasks_server.domain import lifecycle
+from tasks_server.domain.bulk import Action
 from tasks_server.domain.owner import Owner
 from tasks_server.domain.task import State
 from tasks_server.store.ports import Claim, Inserted, QueueFull, UnknownOwner
 from tasks_server.store.postgres.changes import OWNER_LOCK
 from tests.postgres.databases import Databases
 from tests.store.adapters import ADAPTERS, Adapter
+from tests.store.bulks import Desk
 from tests.store.world import World, up_to
 
 from .conftest import Pair
@@ -271,3 +273,77 @@ async def test_a_long_reader_holds_nobody_up_and_sees_its_own_time(
     assert stranger.connection.execute("SELECT count(*) FROM task WHERE state = 'available'").fetchone() == (100,)
     stranger.let_go()
     await one.check_counters()
+
+
+# Bulk work
+
+
+async def test_bulk_work_stops_before_a_task_that_another_holds(pair: Pair, owner: Owner, stranger: Stranger) -> None:
+    desk = Desk(pair[0])
+    made = await desk.failed(owner, 6)
+    bulk = await desk.make(owner, Action.RETRY)
+    stranger.hold(f"SELECT FROM task WHERE seq = (SELECT task FROM request WHERE id = '{made[3]}') FOR UPDATE")
+    worked = await desk.step()
+    assert worked.bulk is not None
+    assert (worked.bulk.seen, worked.bulk.changed) == (3, 3)
+    again = await desk.step()  # holding others, it does not wait
+    assert again.bulk is not None
+    assert (again.bulk.seen, again.bulk.changed) == (3, 3)
+    stranger.let_go()
+    assert (await desk.finish(bulk)).changed == 6
+
+
+async def test_bulk_work_waits_for_a_task_while_it_holds_none(pair: Pair, owner: Owner, stranger: Stranger) -> None:
+    desk = Desk(pair[0])
+    (made,) = await pair[0].submit_many(owner, 1)
+    claim = await pair[0].claim_one()
+    bulk = await desk.make(owner, Action.REVOKE)
+    stranger.hold(f"SELECT FROM task WHERE seq = {claim.ref} FOR UPDATE")
+    step = asyncio.ensure_future(desk.step())
+    await stranger.until_wait(1)
+    settling = asyncio.ensure_future(pair[1].store.settle([pair[1].report(claim)]))
+    await stranger.until_wait(2)
+    stranger.let_go()
+    await asyncio.gather(step, settling)
+    done = await desk.read(bulk)
+    assert (await pair[0].state(made) is State.REVOKED) == (done.changed == 1)
+    assert done.changed + done.skipped <= 1
+    await pair[0].check_counters()
+
+
+async def test_what_changed_while_bulk_work_waited_is_judged_anew(pair: Pair, owner: Owner, stranger: Stranger) -> None:
+    desk = Desk(pair[0])
+    (made,) = await desk.failed(owner, 1)
+    bulk = await desk.make(owner, Action.DELETE, states=(State.FAILED,))
+    stranger.hold(
+        "UPDATE task SET state = 'revoked' WHERE state = 'failed'; "
+        "INSERT INTO counter_change (owner, lane, state, n) "
+        "SELECT owner, lane, s, n FROM task, (VALUES ('failed', -1), ('revoked', 1)) AS c (s, n)"
+    )
+    step = asyncio.ensure_future(desk.step())
+    await stranger.until_wait(1)
+    stranger.connection.execute("COMMIT")
+    worked = await step
+    assert worked.bulk is not None
+    assert (worked.bulk.seen, worked.bulk.changed, worked.bulk.skipped) == (1, 0, 0)
+    assert await pair[1].state(made) is State.REVOKED
+    assert (await desk.finish(bulk)).standing == "done"
+    await pair[0].check_counters()
+
+
+async def test_a_retry_waits_for_the_queue_and_not_for_tasks_while_it_waits(
+    pair: Pair, owner: Owner, stranger: Stranger
+) -> None:
+    desk = Desk(pair[0])
+    made = await desk.failed(owner, 2)
+    await desk.make(owner, Action.RETRY)
+    hold_owner(stranger, owner)
+    step = asyncio.ensure_future(desk.step())
+    await stranger.until_wait(1)
+    single = asyncio.ensure_future(pair[1].steer(made[0], lifecycle.restart))
+    await stranger.until_wait(2)
+    stranger.connection.execute("SELECT FROM task FOR UPDATE NOWAIT")  # nobody holds one
+    stranger.let_go()
+    await asyncio.gather(step, single, return_exceptions=True)
+    assert [len(await pair[0].store.events(None, task)) for task in made] == [1, 1]
+    assert await pair[0].in_queue(owner) == 2

@@ -14,6 +14,7 @@ from tasks_server.store.ports import TaskQuery
 from .world import FAILURE, World
 
 OPEN_MAX = 20
+_NUMBERS = itertools.count(1)
 
 
 class Desk:
@@ -22,12 +23,11 @@ class Desk:
     def __init__(self, world: World) -> None:
         self.world = world
         self.store = world.store
-        self._numbers = itertools.count(1)
 
     def new(self, owner: Owner, action: Action, **conditions: Any) -> Bulk:
         """Not stored yet."""
         now = self.world.now
-        bulk_id = ids.task_id(now, b"B" + next(self._numbers).to_bytes(8, "big"))
+        bulk_id = ids.task_id(now, b"B" + next(_NUMBERS).to_bytes(8, "big"))
         return Bulk(bulk_id, owner.id, action, with_states(action, BulkFilter(**conditions)), "owner", now)
 
     async def make(self, owner: Owner, action: Action, **conditions: Any) -> Bulk:
