@@ -28,6 +28,7 @@ from tasks_server.telemetry import Format, Level, Telemetry
 if TYPE_CHECKING:
     from tasks_server.engine.loop import Engine
     from tasks_server.engine.runs import Handlers
+    from tasks_server.service.bulks import BulkService
     from tasks_server.service.explain import ExplainService
     from tasks_server.service.journal import JournalService
     from tasks_server.service.lanes import LaneService
@@ -324,6 +325,7 @@ class Services(msgspec.Struct):
     explain: "ExplainService"
     journal: "JournalService"
     lanes: "LaneService"
+    bulks: "BulkService"
     sealed: "Resealing"
     cluster: "Clustering"
     engines: "Engines"
@@ -333,6 +335,7 @@ class Services(msgspec.Struct):
 @contextlib.asynccontextmanager
 async def services(settings: "Settings", where: "Places", keys: list[bytes]) -> AsyncIterator[Services]:
     """The services over a store that is opened for this block. Raises `StoreError`."""
+    from tasks_server.service.bulks import BulkService
     from tasks_server.service.explain import ExplainService
     from tasks_server.service.ground import Ground
     from tasks_server.service.journal import JournalService
@@ -359,6 +362,7 @@ async def services(settings: "Settings", where: "Places", keys: list[bytes]) -> 
             ExplainService(ground),
             JournalService(ground),
             LaneService(ground),
+            BulkService(ground),
             store,
             store,
             store,

@@ -11,7 +11,7 @@ from tasks_server.domain.bulk import Action
 from tasks_server.domain.errors import Unavailable
 from tasks_server.engine.bulks import BulkWorker
 from tasks_server.engine.loop import Engine, EngineConfig
-from tasks_server.store.bulking import Stride
+from tasks_server.store.bulking import DecideBulk, Stride, Worked
 from tasks_server.telemetry import Telemetry
 
 from ..store.adapters import ADAPTERS
@@ -63,7 +63,7 @@ async def test_work_that_waits_is_looked_at_when_its_turn_comes(desk: Desk) -> N
     assert await loop.look() == 0.6
 
 
-async def test_trouble_of_the_store_is_told_and_waited_out(desk: Desk) -> None:
+async def test_trouble_of_the_store_is_told_and_waited_out(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     owner = await desk.world.owner()
     await desk.failed(owner, 3)
     bulk = await desk.make(owner, Action.RETRY)
@@ -71,12 +71,12 @@ async def test_trouble_of_the_store_is_told_and_waited_out(desk: Desk) -> None:
     loop = worker(desk, lines)
     real, failures = desk.store.work_bulk, iter([Unavailable("away"), Unavailable("away")])
 
-    async def troubled(*arguments: object) -> object:
+    async def troubled(now: int, stride: Stride, decide: DecideBulk) -> Worked:
         if (failure := next(failures, None)) is not None:
             raise failure
-        return await real(*arguments)  # type: ignore[arg-type]
+        return await real(now, stride, decide)
 
-    desk.store.work_bulk = troubled  # type: ignore[assignment, method-assign]
+    monkeypatch.setattr(desk.store, "work_bulk", troubled)
     running = asyncio.create_task(loop.run())
     async with asyncio.timeout(20):
         while not (await desk.read(bulk)).ended_at:
@@ -85,14 +85,21 @@ async def test_trouble_of_the_store_is_told_and_waited_out(desk: Desk) -> None:
     assert any(b"bulk work" in line and b"away" in line for line in lines)
 
 
-async def test_an_engine_does_what_is_asked_for_while_it_runs(desk: Desk, clock: ManualClock) -> None:
+async def test_an_engine_does_what_is_asked_for_while_it_runs(
+    desk: Desk, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     owner = await desk.world.owner()
     made = await desk.failed(owner, 3)
     caller = ScriptedCaller()
     engine = Engine(desk.store, caller, clock, EngineConfig(), Telemetry(clock, write=lambda _: None), lambda: 0.0)
     woken = asyncio.Event()
     wake = engine.bulks.wake
-    engine.bulks.wake = lambda: (woken.set(), wake())[1]  # type: ignore[func-returns-value, method-assign]
+
+    def told() -> None:
+        woken.set()
+        wake()
+
+    monkeypatch.setattr(engine.bulks, "wake", told)
     running = asyncio.create_task(engine.run())
     bulk = await desk.make(owner, Action.RETRY)
     async with asyncio.timeout(20):

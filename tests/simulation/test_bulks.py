@@ -68,7 +68,8 @@ async def test_each_failed_task_is_restarted_once_whoever_dies(name: str, tmp_pa
             stores.append(store)
         world = World(stores[0], clock, ADAPTERS[name], tmp_path)
         desk, owners = Desk(world), [await world.owner() for _ in range(2)]
-        made = {owner.id: await desk.failed(owner, TASKS // 2) for owner in owners}
+        for owner in owners:
+            await desk.failed(owner, TASKS // 2)
         bulks = [await desk.make(owner, Action.RETRY) for owner in owners]
         engines = Engines(stores, clock, random.Random(seed))
         while await world.store.next_bulk() is not None:
@@ -79,7 +80,5 @@ async def test_each_failed_task_is_restarted_once_whoever_dies(name: str, tmp_pa
         assert Counter(events.values()) == {1: TASKS}
         assert Counter([detail for _, detail in events]) == {f"by bulk work {bulk.id}": 200 for bulk in bulks}
         assert engines.deaths > 0
-        assert {owner.id: await world.in_queue(owner) for owner in owners} == {
-            key: len(ids) for key, ids in made.items()
-        }
+        assert [await world.in_queue(owner) for owner in owners] == [200, 200]
         await world.check_counters()
