@@ -83,7 +83,7 @@ async def test_dead_letters_are_run_again(api: Api, client: httpx.AsyncClient) -
     states = {entry["state"] for entry in (await client.get("/v1/queues")).json()}
     assert states == {"SUCCESS"}
     moments = (await client.get(f"/v1/queues/{made[0]}/timeline")).json()
-    assert [moment["detail"] for moment in moments if moment["event"] == "restart"] == [f"by bulk work {bulk['id']}"]
+    assert [moment["detail"] for moment in moments if moment["event"] == "restarted"] == [f"by bulk work {bulk['id']}"]
 
 
 async def test_a_dry_run_counts_and_changes_nothing(api: Api, client: httpx.AsyncClient) -> None:

@@ -57,7 +57,7 @@ async def test_a_pause_tells_who_asked_for_it(client: httpx.AsyncClient, admin: 
         explained = (await client.get(f"/v1/queues/{made['id']}/explain")).json()
         assert (explained["state"], explained["gates"][0]["facts"]["detail"]) == ("PAUSED", by)
         timeline = (await client.get(f"/v1/queues/{made['id']}/timeline")).json()
-        assert [entry["detail"] for entry in timeline if entry["event"] == "pause"][-1] == by
+        assert [entry["detail"] for entry in timeline if entry["event"] == "paused"][-1] == by
         assert (await client.patch(f"/v1/queues/{made['id']}/resume")).status_code == 200
 
 

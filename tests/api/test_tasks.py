@@ -135,12 +135,14 @@ async def test_attempts_and_timeline_tell_the_history(client: httpx.AsyncClient,
     events = [(entry["at"] - created, entry["event"]) for entry in await shown(client, made, "/timeline")]
     assert events == [
         (0, "registered"),
-        (5, "attempt_started"),
-        (12, "pause"),
-        (12, "resume"),
-        (12, "attempt_http_error"),
-        (1_012, "attempt_started"),
-        (1_019, "attempt_success"),
+        (5, "started"),
+        (12, "failed"),
+        (12, "retry_planned"),
+        (12, "paused"),
+        (12, "resumed"),
+        (1_012, "promoted"),
+        (1_012, "started"),
+        (1_019, "succeeded"),
         (1_019, "completed"),
     ]
 
@@ -154,7 +156,7 @@ async def test_the_timeline_of_a_task_in_flight_shows_the_attempt_that_runs(
 
     last = (await shown(client, made, "/timeline"))[-1]
 
-    assert (last["event"], last["attempt"]) == ("attempt_started", 1)
+    assert (last["event"], last["attempt"]) == ("started", 1)
 
 
 # Config

@@ -28,7 +28,7 @@ def test_the_first_task(serve: Serve, tmp_path: Path) -> None:
     assert '"state":"RUNNING"' in ended.stdout
     assert '"state": "SUCCESS"' in ended.stdout
     assert '"statusCode": 200' in ended.stdout
-    assert '"event": "attempt_success"' in ended.stdout
+    assert '"event": "succeeded"' in ended.stdout
     assert '"name":"heartbeat","state":"active"' in ended.stdout
     again = run_at(server, tmp_path, *blocks("The first task"))  # not "set -e": nobody types that into a shell
     assert again.returncode != 0

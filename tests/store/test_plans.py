@@ -46,7 +46,7 @@ HOT: Final = {
         "claimed",
     ),
     *("leases_find", "settle", "attempt_insert", "leases_extend", "owner_by_key", "owner_by_id", "task_load"),
-    *("task_change", "event_insert", "request_change"),
+    *("task_change", "events_insert", "request_change"),
 }
 """On the way of every task, or of every request."""
 SCANS_ALLOWED: Final = {

@@ -20,6 +20,7 @@ from tasks_server.domain.errors import TasksServerError
 from tasks_server.domain.gate import KINDS
 from tasks_server.domain.lifecycle import TRANSITIONS, EventKind
 from tasks_server.domain.task import FINAL, State
+from tasks_server.service.timeline import MEANINGS
 from tasks_server.settings.table import ENV_PREFIX, PLANNED, SHORT_NAMES, Settings, extra, is_secret
 from tests.tidy.client import client_table
 from tests.tidy.options import options_table
@@ -175,10 +176,18 @@ def exit_codes_table() -> str:
     return "\n".join(lines)
 
 
+def events_table() -> str:
+    """Every event of a timeline, what it means and what says more."""
+    lines = ["| event | meaning | with |", "|---|---|---|"]
+    lines += [f"| `{event.value}` | {meaning} | {fields} |" for event, (meaning, fields) in MEANINGS.items()]
+    return "\n".join(lines)
+
+
 MADE: dict[str, dict[str, Callable[[], str]]] = {
     "docs/settings.md": {"settings": settings_table, "planned": planned_table},
     "docs/errors.md": {"codes": errors_table, "classes": error_classes_table},
     "docs/client.md": {"methods": client_table},
+    "docs/history.md": {"events": events_table},
     "docs/cli.md": {"commands": commands, "exit-codes": exit_codes_table},
     "docs/request-options.md": {
         "request": partial(options_table, "httpRequest"),

@@ -17,6 +17,7 @@ from tasks_server.domain import limits, masking
 from tasks_server.domain.errors import Fault, InvalidRequest, TasksServerError
 from tasks_server.domain.task import State, Task
 from tasks_server.service.tasks import TaskService
+from tasks_server.service.timeline import TimelineEntry
 from tasks_server.store.filtering import TaskFilter
 from tasks_server.store.ports import TaskQuery
 from tasks_server.wiring import Services
@@ -146,10 +147,25 @@ def show(
     }
     output.table(("", ""), list(facts.items()))
     rows = [
-        (output.instant(entry.at, zone, exact=True), entry.event, str(entry.status_code or ""), entry.detail or "")
+        (output.instant(entry.at, zone, exact=True), entry.event, str(entry.status_code or ""), _told(entry, zone))
         for entry in timeline
     ]
     output.table(("when", "what", "status", "detail"), rows)
+
+
+def _told(entry: TimelineEntry, zone: tzinfo) -> str:
+    """What a moment of the timeline says, in a line."""
+    parts = [f"attempt {entry.attempt}" if entry.attempt is not None else ""]
+    if entry.number is not None:
+        parts.append(f"{entry.number} of {entry.of}" if entry.of is not None else str(entry.number))
+    if entry.late:
+        parts.append(f"{entry.late} ms late")
+    elif entry.due_at is not None and entry.late is None:
+        parts.append(f"due {output.instant(entry.due_at, zone, exact=True)}")
+    if entry.fire_at is not None:
+        parts.append(f"for {output.instant(entry.fire_at, zone)}")
+    parts += entry.fields or []
+    return ", ".join(part for part in [*parts, entry.detail] if part)
 
 
 def _excerpt(response: bytes | None) -> str:

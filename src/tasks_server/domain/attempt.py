@@ -66,9 +66,22 @@ class Attempt(msgspec.Struct):
     response: bytes | None = None
 
 
+class EventFacts(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a task stood when something happened to it: how many attempts had begun, for when it waited (None: it did
+    not, or went on to). And which fields were edited.
+    """
+
+    attempt: int = 0
+    due_at: int | None = None
+    fields: list[str] = []
+
+
 class Event(msgspec.Struct):
-    """Something that happened to a task and that neither its row nor its attempts tell."""
+    """Something that happened to a task and that neither its row nor its attempts tell. The store adds where the task
+    stood.
+    """
 
     at: int
     kind: str
     detail: str | None = None
+    facts: EventFacts | None = None

@@ -6,7 +6,7 @@ from typing import Final, NoReturn, TypeVar
 import msgspec
 
 from tasks_server.domain import ids, lifecycle, limits, validation
-from tasks_server.domain.attempt import Attempt, Event
+from tasks_server.domain.attempt import Attempt, Event, EventFacts
 from tasks_server.domain.errors import Conflict, Fault, InvalidRequest, NotFound
 from tasks_server.domain.lifecycle import EventKind
 from tasks_server.domain.masking import mask_faults
@@ -31,6 +31,8 @@ from tasks_server.store.ports import (
 _T = TypeVar("_T")
 _SOON_MS: Final = limits.MINUTE_MS
 _HEADERS: Final = "httpRequest.headers"
+_TRIES: Final = 3
+BY_OPERATOR: Final = "by the operator"
 
 
 class Idempotency(msgspec.Struct, frozen=True):
@@ -146,30 +148,35 @@ class TaskService:
 
     async def timeline(self, owner: str | None, task_id: str) -> list[TimelineEntry]:
         """What happened to the task, oldest first. Raises `NotFound`."""
-        task = await self.task(owner, task_id)
-        attempts = await self._store.attempts(owner, task_id)
-        return timeline(task, attempts, await self._store.events(owner, task_id))
+        for _ in range(_TRIES):
+            task, spec = await self.task(owner, task_id), await self.spec(owner, task_id)
+            attempts = await self._store.attempts(owner, task_id)
+            events = await self._store.events(owner, task_id)
+            if await self.task(owner, task_id) == task:  # else something happened while it was read
+                break
+        return timeline(task, spec, attempts, events)
 
-    # Steering. Each raises `NotFound`, or `IllegalTransition` when the state does not allow it.
+    # Steering. Each raises `NotFound`, or `IllegalTransition` when the state does not allow it. `by`: who does it, for
+    # the timeline, when that is not the one whose task it is.
 
-    async def pause(self, owner: str | None, task_id: str) -> Task:
-        return await self._steer(owner, task_id, EventKind.PAUSE, lifecycle.pause)
+    async def pause(self, owner: str | None, task_id: str, *, by: str | None = None) -> Task:
+        return await self._steer(owner, task_id, EventKind.PAUSE, lifecycle.pause, by)
 
-    async def resume(self, owner: str | None, task_id: str) -> Task:
-        return await self._steer(owner, task_id, EventKind.RESUME, lifecycle.resume)
+    async def resume(self, owner: str | None, task_id: str, *, by: str | None = None) -> Task:
+        return await self._steer(owner, task_id, EventKind.RESUME, lifecycle.resume, by)
 
-    async def revoke(self, owner: str | None, task_id: str) -> Task:
-        return await self._steer(owner, task_id, EventKind.REVOKE, lifecycle.revoke)
+    async def revoke(self, owner: str | None, task_id: str, *, by: str | None = None) -> Task:
+        return await self._steer(owner, task_id, EventKind.REVOKE, lifecycle.revoke, by)
 
-    async def execute(self, owner: str | None, task_id: str) -> Task:
+    async def execute(self, owner: str | None, task_id: str, *, by: str | None = None) -> Task:
         """Runs it now; one that is in flight already is left alone."""
-        return await self._steer(owner, task_id, EventKind.EXECUTE, lifecycle.execute)
+        return await self._steer(owner, task_id, EventKind.EXECUTE, lifecycle.execute, by)
 
-    async def retry(self, owner: str | None, task_id: str) -> Task:
+    async def retry(self, owner: str | None, task_id: str, *, by: str | None = None) -> Task:
         """Runs a final task once more, with all its retries. Raises `Refused` when the queue is full."""
-        return await self._steer(owner, task_id, EventKind.RESTART, lifecycle.restart)
+        return await self._steer(owner, task_id, EventKind.RESTART, lifecycle.restart, by)
 
-    async def edit(self, owner: str | None, task_id: str, patch: object) -> Task:
+    async def edit(self, owner: str | None, task_id: str, patch: object, *, by: str | None = None) -> Task:
         """The task under a merge patch of `{httpRequest, handler, config, metadata}`. Raises `InvalidRequest`, too."""
         now = self._clock.now()
         if faults := mask_faults(patch):
@@ -182,7 +189,8 @@ class TaskService:
             edit = validation.revise(decode_spec(spec), task, patch, now, self.zone, self.egress, self.abilities)
             edited = lifecycle.edit(task, edit.draft.config, edit.rescheduled, now)
             edited.target, edited.metadata = edit.draft.target, edit.draft.metadata
-            return Change(edited, Event(now, EventKind.EDIT.value, _by(owner)), spec=edit.draft.spec)
+            facts = EventFacts(fields=_patched_fields(patch))
+            return Change(edited, Event(now, EventKind.EDIT.value, by or _by(owner), facts), spec=edit.draft.spec)
 
         edited = _found(await self._store.change(owner, _known(task_id), decide))
         self._hint(edited, now)
@@ -195,7 +203,7 @@ class TaskService:
         self._store.hint_cancel()
 
     async def _steer(
-        self, owner: str | None, task_id: str, kind: EventKind, decide: Callable[[Task, int], Task]
+        self, owner: str | None, task_id: str, kind: EventKind, decide: Callable[[Task, int], Task], by: str | None
     ) -> Task:
         now = self._clock.now()
         cancelled = False
@@ -207,7 +215,7 @@ class TaskService:
                 return Change(before)
             cancelled = before.state is State.RUNNING
             attempt = lifecycle.dropped(before, now, f"its owner asked to {kind.value} the task")
-            return Change(after, Event(now, kind.value, _by(owner)), attempt)
+            return Change(after, Event(now, kind.value, by or _by(owner)), attempt)
 
         task = _found(await self._store.change(owner, _known(task_id), change))
         if cancelled:
@@ -226,6 +234,15 @@ def _patched_headers(patch: object) -> list[str]:
     request = patch.get("httpRequest") if isinstance(patch, dict) else None
     headers = request.get("headers") if isinstance(request, dict) else None
     return [name for name, value in headers.items() if value is not None] if isinstance(headers, dict) else []
+
+
+def _patched_fields(patch: object) -> list[str]:
+    """What a patch touches, to the second level: names of ours, and nothing of what is in them."""
+    found = []
+    for name, part in patch.items() if isinstance(patch, dict) else ():
+        within = part if name in ("httpRequest", "config") and isinstance(part, dict) else ()
+        found += [f"{name}.{inner}" for inner in within] or [name]
+    return sorted(found)
 
 
 def _known(task_id: str) -> str:
@@ -248,7 +265,7 @@ def not_found() -> NotFound:
 
 def _by(owner: str | None) -> str:
     """Who steers, for the timeline."""
-    return "by the operator" if owner is None else "by its owner"
+    return BY_OPERATOR if owner is None else "by its owner"
 
 
 def _not_inserted(answer: InsertAnswer) -> NoReturn:

@@ -1,50 +1,299 @@
-"""What happened to a task, in order, put together from its row, its attempts and the events beside them."""
+"""What happened to a task, in order: told again from its row, its attempts and the events beside them.
 
-from collections.abc import Iterable, Iterator
+Most of it is stored nowhere by itself: that a task was promoted follows from when it was due, a planned retry from the
+attempt after it. Only what somebody did by hand is an event, with where the task stood at that moment.
+"""
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import Any, Final
 
 import msgspec
 
-from tasks_server.domain.attempt import Attempt, Event
-from tasks_server.domain.task import State, Task
+from tasks_server.domain import limits
+from tasks_server.domain.attempt import Attempt, Event, OutcomeKind
+from tasks_server.domain.lifecycle import EventKind
+from tasks_server.domain.request import TaskSpec
+from tasks_server.domain.task import PENDING, State, Task
+
+
+class Happening(StrEnum):
+    """What can be told of a task. What each means is in `MEANINGS`."""
+
+    REGISTERED = "registered"
+    HISTORY_PRUNED = "history_pruned"
+    PROMOTED = "promoted"
+    STARTED = "started"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    RETRY_PLANNED = "retry_planned"
+    REPEATED = "repeated"
+    INTERRUPTED = "interrupted"
+    RESCUED = "rescued"
+    DROPPED = "dropped"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    EDITED = "edited"
+    EXECUTED = "executed"
+    RESTARTED = "restarted"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    COMPLETED = "completed"
+    GIVEN_UP = "given_up"
+
+
+_H = Happening
+MEANINGS: Final[dict[Happening, tuple[str, str]]] = {
+    _H.REGISTERED: ("it was stored; by a schedule, for one of its fire times", "dueAt, scheduleId, fireAt"),
+    _H.HISTORY_PRUNED: ("its earlier attempts are no longer kept", "detail: which"),
+    _H.PROMOTED: ("its time came, and it joined the line", ""),
+    _H.STARTED: ("an attempt began", "attempt, dueAt, late: how many ms after it was due"),
+    _H.SUCCEEDED: ("the attempt ended well", "attempt, statusCode"),
+    _H.FAILED: ("the attempt failed", "attempt, statusCode, outcome, detail: the error"),
+    _H.RETRY_PLANNED: ("it is to be tried again", "dueAt, number: which retry since the last success, of: how many"),
+    _H.REPEATED: ("after a success, it is to run again", "dueAt, number: which repeat, of: how many"),
+    _H.INTERRUPTED: ("the attempt was cut short by the server's shutdown; back in line", "attempt, detail"),
+    _H.RESCUED: ("the attempt's worker died or lost its lease; back in line", "attempt, detail"),
+    _H.DROPPED: ("the attempt was stopped in flight, because of what comes next", "attempt, detail"),
+    _H.PAUSED: ("its clock stands still", "detail: by whom"),
+    _H.RESUMED: ("its clock goes on", "dueAt, detail: by whom"),
+    _H.EDITED: ("its request or configuration was changed", "fields: which, dueAt: if that changed, detail: by whom"),
+    _H.EXECUTED: ("it is to run now", "detail: by whom"),
+    _H.RESTARTED: ("it is to run once more although it had ended, with all its retries", "detail: by whom"),
+    _H.REVOKED: ("it was stopped for good", "detail: by whom, or why"),
+    _H.EXPIRED: ("`expireAt` passed before it could start", "attempt, if one was about to begin"),
+    _H.COMPLETED: ("it has ended as SUCCESS", ""),
+    _H.GIVEN_UP: ("it has ended as ERROR", "detail: the error"),
+}
+"""What each means, and the fields that say more."""
+
+_OF_KIND: Final = {
+    EventKind.PAUSE: _H.PAUSED,
+    EventKind.RESUME: _H.RESUMED,
+    EventKind.EDIT: _H.EDITED,
+    EventKind.EXECUTE: _H.EXECUTED,
+    EventKind.RESTART: _H.RESTARTED,
+    EventKind.REVOKE: _H.REVOKED,
+    "expired": _H.EXPIRED,
+}
+_OF_OUTCOME: Final = {
+    OutcomeKind.SUCCESS: _H.SUCCEEDED,
+    OutcomeKind.EXPIRED: _H.EXPIRED,
+    OutcomeKind.INTERRUPTED: _H.INTERRUPTED,
+    OutcomeKind.LOST: _H.RESCUED,
+    OutcomeKind.ABORTED: _H.DROPPED,
+}
+"""Of all others: FAILED."""
+_WAITS_AGAIN: Final = frozenset({_H.RESUMED, _H.EXECUTED, _H.RESTARTED})
 
 
 class TimelineEntry(msgspec.Struct, frozen=True, rename="camel"):
-    """Something that happened at the instant `at` (ms since the epoch)."""
+    """Something that happened at the instant `at` (ms since the epoch, like all instants here)."""
 
     at: int
     event: str
     attempt: int | None = None
     status_code: int | None = None
+    outcome: str | None = None
+    due_at: int | None = None
+    late: int | None = None
+    number: int | None = None
+    of: int | None = None
+    fields: list[str] | None = None
+    schedule_id: str | None = None
+    fire_at: int | None = None
     detail: str | None = None
 
 
-def timeline(task: Task, attempts: Iterable[Attempt], events: Iterable[Event]) -> list[TimelineEntry]:
-    """All that happened so far, oldest first."""
-    entries = [
-        TimelineEntry(task.created_at, "registered", detail=f"due at {task.due_at}" if not task.attempt else None)
-    ]
-    entries += [TimelineEntry(event.at, event.kind, detail=event.detail) for event in events]
-    for attempt in attempts:
-        entries += _of_attempt(attempt)
-    entries += _of_now(task)
-    # A stable sort: what shares a millisecond stays in the order in which it was put here.
-    return sorted(entries, key=lambda entry: entry.at)
+def timeline(task: Task, spec: TaskSpec, attempts: Iterable[Attempt], events: Iterable[Event]) -> list[TimelineEntry]:
+    """All that happened so far, oldest first; what shares a millisecond in the order of cause and effect."""
+    return _Telling(task, spec, list(attempts), list(events)).told()
 
 
-def _of_attempt(attempt: Attempt) -> Iterator[TimelineEntry]:
-    late = attempt.started_at - attempt.due_at
-    yield TimelineEntry(attempt.started_at, "attempt_started", attempt.number, detail=f"{late} ms after it was due")
-    yield TimelineEntry(
-        attempt.ended_at,
-        f"attempt_{attempt.outcome.value}",
-        attempt.number,
-        attempt.status_code or None,
-        attempt.error,
-    )
+class _Telling:
+    """Goes through attempts and events in the order of cause and effect, and keeps in mind for when the task waits."""
+
+    def __init__(self, task: Task, spec: TaskSpec, attempts: list[Attempt], events: list[Event]) -> None:
+        self._task = task
+        self._attempts = attempts
+        self._acts = _in_order(attempts, events)
+        self._entries: list[TimelineEntry] = []
+        self._due_at: int | None = None
+        self._waits_since = 0
+        self._counts = _Counts(task, self._acts, self._pruned)
+        own_retries = spec.handler is None or spec.handler.own_retries
+        self._retries_max = spec.config.retry_policy().retries_max if own_retries else None
+        self._repeats_max = spec.config.repeat_policy().repeats_max
+
+    @property
+    def _pruned(self) -> int:
+        """The number of the last attempt before the first one that is kept."""
+        if self._attempts:
+            return self._attempts[0].number - 1
+        return self._task.attempt - (self._task.state is State.RUNNING)
+
+    def told(self) -> list[TimelineEntry]:
+        self._begin()
+        for place, act in enumerate(self._acts):
+            if isinstance(act, Attempt):
+                self._tell_attempt(act, place)
+            else:
+                self._tell_event(act, place)
+        self._end()
+        return sorted(self._entries, key=lambda entry: entry.at)  # stable
+
+    def _tell(self, at: int, event: Happening, **more: Any) -> None:
+        self._entries.append(TimelineEntry(at, event.value, **more))
+
+    def _begin(self) -> None:
+        task = self._task
+        due_at = None if self._pruned else self._due_before(0)
+        why = None if task.schedule is None else f"made by schedule {task.schedule} for its fire time"
+        fire_at = None if task.schedule is None else task.fire_at
+        self._tell(
+            task.created_at, _H.REGISTERED, due_at=due_at, schedule_id=task.schedule, fire_at=fire_at, detail=why
+        )
+        if self._pruned:
+            which = "attempt 1 is" if self._pruned == 1 else f"attempts 1 to {self._pruned} are"
+            self._tell(task.created_at, _H.HISTORY_PRUNED, detail=f"{which} no longer kept")
+        else:
+            self._wait(task.created_at, due_at)
+
+    def _tell_attempt(self, attempt: Attempt, place: int) -> None:
+        number = attempt.number
+        self._promote(attempt.started_at)
+        happening = _OF_OUTCOME.get(attempt.outcome, _H.FAILED)
+        if happening is not _H.EXPIRED:  # then nothing began
+            late = attempt.started_at - attempt.due_at
+            self._tell(attempt.started_at, _H.STARTED, attempt=number, due_at=attempt.due_at, late=late)
+        status = attempt.status_code or None
+        outcome = attempt.outcome.value if happening is _H.FAILED else None
+        self._tell(
+            attempt.ended_at, happening, attempt=number, status_code=status, outcome=outcome, detail=attempt.error
+        )
+        if happening is _H.DROPPED:
+            return
+        if self._ended_with(place):
+            if happening is _H.SUCCEEDED:
+                self._tell(attempt.ended_at, _H.COMPLETED)
+            else:
+                last = place == len(self._acts) - 1
+                self._tell(attempt.ended_at, _H.GIVEN_UP, detail=self._task.error if last else attempt.error)
+            return
+        due_at = self._due_before(place + 1)
+        count = self._counts.of(place)
+        if happening is _H.SUCCEEDED:
+            self._tell(attempt.ended_at, _H.REPEATED, due_at=due_at, number=count, of=self._repeats_max)
+        elif happening is _H.FAILED:
+            self._tell(attempt.ended_at, _H.RETRY_PLANNED, due_at=due_at, number=count, of=self._retries_max)
+        self._wait(attempt.ended_at, due_at)
+
+    def _tell_event(self, event: Event, place: int) -> None:
+        happening = _OF_KIND.get(event.kind)
+        if happening is None:
+            return
+        facts = event.facts
+        moved = facts is not None and facts.due_at is not None
+        again = happening in _WAITS_AGAIN or (happening is _H.EDITED and moved)
+        if happening is not _H.EXECUTED or moved:  # else it was due already, and goes on to wait for its turn
+            self._promote(event.at)
+        due_at = self._due_before(place + 1) if again else None
+        shown = due_at if happening in (_H.RESUMED, _H.EDITED) else None
+        fields = facts.fields if facts is not None and facts.fields else None
+        self._tell(event.at, happening, due_at=shown, fields=fields, detail=event.detail)
+        if happening is _H.EXPIRED:
+            self._tell(event.at, _H.GIVEN_UP, detail=event.detail)
+        if again and (happening is not _H.EXECUTED or moved):
+            self._wait(event.at, due_at)
+
+    def _end(self) -> None:
+        task = self._task
+        if task.state is State.RUNNING and (not self._attempts or self._attempts[-1].number < task.attempt):
+            late = task.execution_at - task.due_at
+            self._promote(task.execution_at)
+            self._tell(task.execution_at, _H.STARTED, attempt=task.attempt, due_at=task.due_at, late=late)
+        elif task.state is State.AVAILABLE:
+            self._promote(limits.DAY_MS * 10**9)
+
+    def _wait(self, since: int, due_at: int | None) -> None:
+        self._waits_since, self._due_at = since, due_at
+
+    def _promote(self, at: int) -> None:
+        """Tells that the task's time had come by then, if it had to wait for it; the wait is over in any case."""
+        due_at, self._due_at = self._due_at, None
+        if due_at is not None and self._waits_since + limits.PROMOTE_AHEAD_MS < due_at <= at:
+            self._tell(due_at, _H.PROMOTED)
+
+    def _due_before(self, place: int) -> int | None:
+        """For when the task waits before this act: what the acts that follow say, or else the task itself."""
+        for act in self._acts[place:]:
+            if isinstance(act, Attempt):
+                return act.due_at
+            if act.facts is not None and act.facts.due_at is not None:
+                return act.facts.due_at
+            if _OF_KIND.get(act.kind) in (_H.PAUSED, _H.RESUMED, _H.RESTARTED, _H.REVOKED, _H.EXPIRED):
+                return None
+        waits = self._task.state in PENDING or self._task.state is State.RUNNING
+        return self._task.due_at if waits else None
+
+    def _ended_with(self, place: int) -> bool:
+        """Whether the task was final after this attempt."""
+        if place + 1 < len(self._acts):
+            following = self._acts[place + 1]
+            return isinstance(following, Event) and following.kind == EventKind.RESTART
+        return self._task.state in (State.COMPLETED, State.FAILED)
 
 
-def _of_now(task: Task) -> Iterator[TimelineEntry]:
-    if task.state is State.RUNNING:
-        yield TimelineEntry(task.execution_at, "attempt_started", task.attempt)
-    elif task.state in (State.COMPLETED, State.FAILED):
-        yield TimelineEntry(task.ended_at, task.state.value, detail=task.error)
+class _Counts:
+    """Which retry and which repeat followed each attempt. Repeats are counted from the last one back, which the task
+    knows the number of; retries from the last success or restart on, or back from the last one where the beginning
+    is no longer kept.
+    """
+
+    def __init__(self, task: Task, acts: "Sequence[Attempt | Event]", pruned: int) -> None:
+        self._numbers: dict[int, int | None] = {}
+        successes: list[int] = []
+        run: list[int] = []
+        whole = not pruned
+        for place, act in enumerate(acts):
+            if isinstance(act, Attempt) and act.outcome is OutcomeKind.SUCCESS:
+                successes.append(place)
+            elif isinstance(act, Attempt) and act.outcome not in _OF_OUTCOME:
+                run.append(place)
+                continue
+            elif isinstance(act, Attempt) or act.kind != EventKind.RESTART:
+                continue
+            self._number(run, 1 if whole else None)
+            run, whole = [], True
+        self._number(run, 1 if whole else task.failures - len(run) + 1)
+        repeats = [place for place in successes if not _is_last(task, acts, place)]
+        self._number(repeats, task.repeats - len(repeats) + 1)
+
+    def of(self, place: int) -> int | None:
+        return self._numbers.get(place)
+
+    def _number(self, places: list[int], first: int | None) -> None:
+        for offset, place in enumerate(places):
+            self._numbers[place] = None if first is None else first + offset
+
+
+def _is_last(task: Task, acts: "Sequence[Attempt | Event]", place: int) -> bool:
+    """Whether the task was completed with this success."""
+    if place + 1 < len(acts):
+        following = acts[place + 1]
+        return isinstance(following, Event) and following.kind == EventKind.RESTART
+    return task.state is State.COMPLETED
+
+
+def _in_order(attempts: list[Attempt], events: list[Event]) -> "list[Attempt | Event]":
+    """Each event after the attempt that was the last when it happened. Clocks of machines differ a little; this tells
+    cause and effect apart all the same.
+    """
+    keyed: list[tuple[int, int, int, Attempt | Event]] = [(attempt.number, 0, 0, attempt) for attempt in attempts]
+    for place, event in enumerate(events):
+        if event.facts is not None:
+            after = event.facts.attempt
+        else:
+            after = max((attempt.number for attempt in attempts if attempt.ended_at <= event.at), default=0)
+        keyed.append((after, 1, place, event))
+    return [act for *_, act in sorted(keyed, key=lambda each: each[:3])]

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 import msgspec
 
-from tasks_server.domain.attempt import OutcomeKind
+from tasks_server.domain.attempt import Event, EventFacts, OutcomeKind
 from tasks_server.domain.lane import LaneFacts, LaneLimits
-from tasks_server.domain.task import State, Task, urgency
+from tasks_server.domain.task import PENDING, State, Task, urgency
 
 _ENCODE: Final = msgspec.json.Encoder().encode
 
@@ -91,3 +91,19 @@ def changed_columns(ref: int, lane: int, task: Task) -> dict[str, Any]:
         "expire_at": task.expire_at,
         "target": task.target,
     }
+
+
+_FACTS: Final = msgspec.json.Decoder(EventFacts)
+
+
+def event_row(ref: int, event: Event, before: Task, after: Task) -> tuple[int, int, str, str | None, str]:
+    """What is stored of an event that made `after` of the task `before`, given with its handle."""
+    moved = before.state in PENDING and (after.state not in PENDING or after.due_at != before.due_at)
+    fields = event.facts.fields if event.facts else []
+    facts = EventFacts(before.attempt, before.due_at if moved else None, fields)
+    return ref, event.at, event.kind, event.detail, _ENCODE(facts).decode()
+
+
+def event_of(row: Sequence[Any]) -> Event:
+    """An event from the columns at, kind, detail, facts."""
+    return Event(row[0], row[1], row[2], _FACTS.decode(row[3]) if row[3] else None)

@@ -88,6 +88,14 @@ class TimelineEntry(Result, frozen=True):
     event: str
     attempt: int | None = None
     status_code: int | None = None
+    outcome: str | None = None
+    due_at: int | None = None
+    late: int | None = None
+    number: int | None = None
+    of: int | None = None
+    fields: list[str] | None = None
+    schedule_id: str | None = None
+    fire_at: int | None = None
     detail: str | None = None
 
 

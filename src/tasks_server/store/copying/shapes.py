@@ -126,7 +126,10 @@ _ATTEMPT: Final = {
 ATTEMPT: Final = Shape("attempt", 2, _ATTEMPT, ("error",))
 LOST: Final = Shape("lost", 2, _ATTEMPT, table="attempt")
 EVENT: Final = Shape(
-    "event", 1, {"seq": "int8", "task": "int8", "at": "int8", "kind": "text", "detail": "text"}, ("detail",)
+    "event",
+    1,
+    {"seq": "int8", "task": "int8", "at": "int8", "kind": "text", "detail": "text", "facts": "text"},
+    ("detail",),
 )
 IDEMPOTENCY: Final = Shape(
     "idempotency",

@@ -35,7 +35,7 @@ from tasks_server.store.postgres.signing import lock_owner
 from tasks_server.store.postgres.statements import sql
 from tasks_server.store.postgres.steering import count, erase
 from tasks_server.store.postgres.submitting import owner_room
-from tasks_server.store.rows import TASK_COLUMNS, changed_columns, task_of
+from tasks_server.store.rows import TASK_COLUMNS, changed_columns, event_row, task_of
 from tasks_server.store.sealing import Sealer
 
 _LAST: Final = 2**63 - 1
@@ -165,7 +165,7 @@ class Bulks:
             changes.leave(owner, found.lane, found.task.state)
             changes.enter(owner, found.lane, deed.task.state)
             changed.append(changed_columns(found.ref, found.lane, deed.task))
-            events.append((found.ref, deed.event.at, deed.event.kind, deed.event.detail))
+            events.append(event_row(found.ref, deed.event, found.task, deed.task))
             if deed.attempt is not None:
                 attempts.append(attempt_row(found.ref, owner, found.task.id, deed.attempt, self._sealer))
         if changed:

@@ -10,7 +10,7 @@ from tasks_server.store.ports import TaskPage, TaskQuery
 from tasks_server.store.postgres.link import Connection
 from tasks_server.store.postgres.rows import load_task, storable
 from tasks_server.store.postgres.statements import sql
-from tasks_server.store.rows import TASK_COLUMNS, task_of
+from tasks_server.store.rows import TASK_COLUMNS, event_of, task_of
 from tasks_server.store.sealing import Sealer, spec_context
 
 _UNFINISHED: Final = PENDING | {State.RUNNING}
@@ -62,7 +62,7 @@ class Listings:
     @staticmethod
     def events(connection: Connection, items: Sequence[tuple[str | None, str]]) -> Sequence[list[Event]]:
         """Each item is an owner and a task."""
-        return [[Event(*row) for row in connection.execute(sql("events_list"), _names(*item))] for item in items]
+        return [[event_of(row) for row in connection.execute(sql("events_list"), _names(*item))] for item in items]
 
     @staticmethod
     def tasks(connection: Connection, items: Sequence[TaskQuery]) -> Sequence[TaskPage]:

@@ -16,7 +16,7 @@ from tasks_server.store.postgres.link import Conflicted, Connection
 from tasks_server.store.postgres.rows import attempt_row, day_of, load_task, metadata_for, pack, storable
 from tasks_server.store.postgres.statements import sql
 from tasks_server.store.postgres.submitting import Lanes, owner_room
-from tasks_server.store.rows import Loaded, changed_columns
+from tasks_server.store.rows import Loaded, changed_columns, event_row
 from tasks_server.store.sealing import Sealer, spec_context
 
 
@@ -99,7 +99,7 @@ class Steerings:
             self._days.ensure(connection, [day_of(change.attempt.ended_at)])
             connection.execute(sql("attempt_insert"), {"rows": pack([row])})
         if change.event is not None:
-            write_event(connection, loaded.ref, change.event)
+            write_event(connection, loaded.ref, change.event, before, task)
 
 
 def _hold_queues(connection: Connection, items: Sequence[tuple[str | None, str, Decide]]) -> set[int]:
@@ -117,11 +117,9 @@ def erase(connection: Connection, refs: Sequence[int], changes: Changes) -> None
     count(connection, changes)
 
 
-def write_event(connection: Connection, ref: int, event: Event) -> None:
+def write_event(connection: Connection, ref: int, event: Event, before: Task, after: Task) -> None:
     """Adds to the task's timeline."""
-    detail = None if event.detail is None else storable(event.detail)
-    row = {"task": ref, "at": event.at, "kind": event.kind, "detail": detail}
-    connection.execute(sql("event_insert"), row)
+    connection.execute(sql("events_insert"), {"rows": pack([event_row(ref, event, before, after)])})
 
 
 def count(connection: Connection, changes: Changes) -> None:

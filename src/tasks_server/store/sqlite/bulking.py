@@ -23,7 +23,7 @@ from tasks_server.store.bulks import (
     walk_of,
     window_of,
 )
-from tasks_server.store.rows import changed_columns, task_of
+from tasks_server.store.rows import changed_columns, event_row, task_of
 from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite.rows import attempt_row, pack, single, unpack
 from tasks_server.store.sqlite.statements import sql
@@ -121,7 +121,7 @@ class Bulks:
             tally.leave(owner, found.lane, found.task.state)
             tally.enter(owner, found.lane, deed.task.state)
             changed.append(changed_columns(found.ref, found.lane, deed.task))
-            events.append((found.ref, deed.event.at, deed.event.kind, deed.event.detail))
+            events.append(event_row(found.ref, deed.event, found.task, deed.task))
             if deed.attempt is not None:
                 attempts.append(attempt_row(found.ref, owner, found.task.id, deed.attempt, self._sealer))
         if changed:

@@ -9,7 +9,7 @@ from tasks_server.domain.attempt import Attempt, Event, OutcomeKind
 from tasks_server.domain.task import PENDING, State, Task
 from tasks_server.store.filtering import HANDLERS, TaskFilter
 from tasks_server.store.ports import TaskPage, TaskQuery
-from tasks_server.store.rows import task_of
+from tasks_server.store.rows import event_of, task_of
 from tasks_server.store.sealing import Sealer, spec_context
 from tasks_server.store.sqlite.rows import load_task
 from tasks_server.store.sqlite.statements import sql
@@ -62,7 +62,7 @@ class Listings:
     def events(connection: apsw.Connection, items: Sequence[tuple[str | None, str]]) -> Sequence[list[Event]]:
         """Each item is an owner and a task."""
         return [
-            [Event(*row) for row in connection.execute(sql("events_list"), {"owner": owner, "id": task_id})]
+            [event_of(row) for row in connection.execute(sql("events_list"), {"owner": owner, "id": task_id})]
             for owner, task_id in items
         ]
 

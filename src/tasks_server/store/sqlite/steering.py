@@ -10,7 +10,7 @@ from tasks_server.domain.errors import RequestError
 from tasks_server.domain.owner import owner_gone, queue_full
 from tasks_server.domain.task import Task
 from tasks_server.store.ports import Change, Decide
-from tasks_server.store.rows import Loaded, changed_columns, metadata_text
+from tasks_server.store.rows import Loaded, changed_columns, event_row, metadata_text
 from tasks_server.store.sealing import Sealer, spec_context
 from tasks_server.store.sqlite.rows import attempt_row, load_task, pack
 from tasks_server.store.sqlite.statements import sql
@@ -81,7 +81,7 @@ class Steerings:
             row = attempt_row(loaded.ref, loaded.owner, task.id, change.attempt, self._sealer)
             connection.execute(sql("attempt_insert"), {"rows": pack([row])})
         if change.event is not None:
-            write_event(connection, loaded.ref, change.event)
+            write_event(connection, loaded.ref, change.event, before, task)
 
 
 def erase(connection: apsw.Connection, refs: Sequence[int], tally: Tally) -> None:
@@ -95,10 +95,9 @@ def erase(connection: apsw.Connection, refs: Sequence[int], tally: Tally) -> Non
     tally.write(connection)
 
 
-def write_event(connection: apsw.Connection, ref: int, event: Event) -> None:
+def write_event(connection: apsw.Connection, ref: int, event: Event, before: Task, after: Task) -> None:
     """Adds to the task's timeline."""
-    row = {"task": ref, "at": event.at, "kind": event.kind, "detail": event.detail}
-    connection.execute(sql("event_insert"), row)
+    connection.execute(sql("events_insert"), {"rows": pack([event_row(ref, event, before, after)])})
 
 
 def _replace_metadata(connection: apsw.Connection, loaded: Loaded, task: Task) -> None:

@@ -1,4 +1,4 @@
-SELECT e.at, e.kind, e.detail
+SELECT e.at, e.kind, e.detail, e.facts
 FROM request AS r
 JOIN owner AS o ON o.seq = r.owner
 JOIN event AS e ON e.task = r.task

@@ -1,4 +1,4 @@
-SELECT e.at, e.kind, e.detail
+SELECT e.at, e.kind, e.detail, e.facts
 FROM task AS t
 CROSS JOIN owner AS o ON o.seq = t.owner
 CROSS JOIN event AS e ON e.task = t.seq

@@ -1,2 +1,0 @@
-INSERT INTO event (task, at, kind, detail)
-VALUES (%(task)s::bigint, %(at)s::bigint, %(kind)s::text, %(detail)s::text)

@@ -1,1 +1,0 @@
-INSERT INTO event (task, at, kind, detail) VALUES (:task, :at, :kind, :detail)
