@@ -26,7 +26,7 @@ async def test_a_change_is_kept_and_answered(world: World, owner: Owner) -> None
     assert changed is not None
     assert (changed.state, changed.remaining_ms, changed.ended_at) == (State.PAUSED, 50_000, world.now)
     assert await world.read(task) == changed
-    assert await world.store.events(owner.id, task.id) == [Event(world.now, "pause")]
+    assert await world.store.events(owner.id, task.id) == [Event(world.now, "pause", None, EventFacts(0, task.due_at))]
 
 
 async def test_decide_sees_the_task_as_it_is_and_its_spec(world: World, owner: Owner) -> None:
@@ -123,7 +123,7 @@ async def test_an_edit_keeps_all_of_it(world: World, owner: Owner) -> None:
     def decide(before: Task, _: bytes) -> Change:
         edited = lifecycle.edit(before, config, True, world.now)
         edited.target, edited.metadata = "b.example:443", {"b": "3", "c": "4"}
-        return Change(edited, Event(world.now, "edit", "why"), spec=b"new spec")
+        return Change(edited, Event(world.now, "edit", "why", EventFacts(fields=["config"])), spec=b"new spec")
 
     changed = await world.store.change(owner.id, task.id, decide)
     found = await world.read(task)
@@ -131,7 +131,9 @@ async def test_an_edit_keeps_all_of_it(world: World, owner: Owner) -> None:
     assert (found.priority, found.lane, found.expire_at) == (4, "other", world.now + 90_000)
     assert (found.due_at, found.target, found.metadata) == (world.now + 70_000, "b.example:443", {"b": "3", "c": "4"})
     assert await world.store.spec(None, task.id) == b"new spec"
-    assert await world.store.events(None, task.id) == [Event(world.now, "edit", "why")]
+    assert await world.store.events(None, task.id) == [
+        Event(world.now, "edit", "why", EventFacts(0, task.due_at, ["config"]))
+    ]
     for pair, there in ((("a", "1"), False), (("b", "2"), False), (("b", "3"), True), (("c", "4"), True)):
         assert bool((await world.store.tasks(TaskQuery(owner.id, metadata=(pair,)))).tasks) is there
     await world.check_counters()
