@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from tasks_server.domain import lifecycle
-from tasks_server.domain.attempt import Attempt, Event, OutcomeKind
+from tasks_server.domain.attempt import Attempt, Event, EventFacts, OutcomeKind
 from tasks_server.domain.errors import Refused
 from tasks_server.domain.owner import Owner
 from tasks_server.domain.request import TaskConfig

@@ -13,7 +13,7 @@ from tasks_server.service.ground import Ground
 from tasks_server.service.tasks import BY_OPERATOR, TaskService
 from tasks_server.service.timeline import Happening, TimelineEntry
 
-from .world import FAILURE, INTERRUPTED, LEASE_MS, SUCCESS, World, sample_spec
+from .world import FAILURE, INTERRUPTED, LEASE_MS, SUCCESS, World, nothing, sample_spec
 
 OWNERS: Final = {"detail": "by its owner"}
 TRY_TWICE: Final = TaskConfig(retry=2, retry_interval=1_000, retry_exponential=False)
@@ -165,7 +165,7 @@ async def test_paused_when_it_was_due_already(world: World, owner: Owner) -> Non
     it = story(world, owner)
     await it.submit(delay=500)
     it.after(600)
-    await world.look(lambda groups: [])  # it is promoted, and not taken
+    await world.look(nothing)  # it is promoted, and not taken
     assert await it.told() == [(0, "registered"), (500, "promoted")]
     await it.service.pause(owner.id, it.id, by=BY_OPERATOR)
     assert await it.told() == [(0, "registered"), (500, "promoted"), (600, "paused")]
