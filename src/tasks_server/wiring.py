@@ -91,6 +91,9 @@ class ApiPlan(msgspec.Struct, frozen=True):
     docs: bool
     body_max_bytes: int
     batch_max_bytes: int
+    tasks_max_bytes: int
+    retry_base_ms: int
+    default_owner: str | None
     throttle_requests_max: int | None
     throttle_window_ms: int
 
@@ -180,6 +183,9 @@ def plan(settings: "Settings", where: "Places", keys: list[bytes], listen_fd: in
             docs=settings.swagger_ui,
             body_max_bytes=settings.max_size_body_request,
             batch_max_bytes=settings.max_size_body_batch,
+            tasks_max_bytes=settings.max_size_body_tasks,
+            retry_base_ms=settings.retry_base_delay_ms,
+            default_owner=settings.default_owner,
             throttle_requests_max=settings.max_throttle_request or None,
             throttle_window_ms=settings.max_throttle_time_window,
         ),
@@ -267,6 +273,9 @@ def build_api(plan: Plan, store: "Store", clock: Clock, told: Telemetry) -> Any:
         docs=chosen.docs,
         body_max_bytes=chosen.body_max_bytes,
         batch_max_bytes=chosen.batch_max_bytes,
+        tasks_max_bytes=chosen.tasks_max_bytes,
+        retry_base_ms=chosen.retry_base_ms,
+        default_owner=chosen.default_owner,
         throttle_requests_max=chosen.throttle_requests_max,
         throttle_window_ms=chosen.throttle_window_ms,
         egress=plan.egress.build(),

@@ -17,6 +17,8 @@ from tasks_server.api.exchange import Answer, ClientGone, Exchange, Receive, Sco
 from tasks_server.api.explain_routes import ExplainRoutes
 from tasks_server.api.lane_routes import LaneRoutes
 from tasks_server.api.log_routes import LogRoutes
+from tasks_server.api.monitor_routes import HEALTH, MonitorRoutes
+from tasks_server.api.named_routes import NamedRoutes
 from tasks_server.api.openapi import openapi
 from tasks_server.api.owner_routes import OwnerRoutes
 from tasks_server.api.problems import MethodNotAllowed, problem
@@ -35,6 +37,8 @@ from tasks_server.service.explain import ExplainService
 from tasks_server.service.ground import Ground
 from tasks_server.service.journal import JournalService
 from tasks_server.service.lanes import LaneService
+from tasks_server.service.monitoring import MonitorService
+from tasks_server.service.named import NamedService
 from tasks_server.service.owners import OwnerService
 from tasks_server.service.schedules import ScheduleService
 from tasks_server.service.tasks import TaskService
@@ -43,6 +47,8 @@ from tasks_server.telemetry import RequestServed, Telemetry, Unexpected
 
 _TEXT: Final = b"text/plain; charset=utf-8"
 _STATUS_PATH: Final = "/status"
+_UNCOUNTED: Final = (_STATUS_PATH, HEALTH)
+"""Paths that no throttle counts: those who watch the server ask for them."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,10 @@ class ApiConfig:
     docs: bool = True
     body_max_bytes: int = limits.BODY_REQUEST_MAX_BYTES
     batch_max_bytes: int = 8 * 1024 * 1024
+    tasks_max_bytes: int = limits.BODY_TASKS_MAX_BYTES
+    retry_base_ms: int = limits.HANDLER_RETRY_BASE_MS
+    default_owner: str | None = None
+    """For whom requests without credentials act where that is offered; None: for nobody."""
     throttle_requests_max: int | None = None
     throttle_window_ms: int = limits.MINUTE_MS
     egress: Egress = OPEN
@@ -76,7 +86,7 @@ def create_app(
     owners = OwnerService(store, clock, random, config.retention_ms)
     ground = Ground(store, clock, config.zone, random, config.egress, config.abilities)
     tasks = TaskService(ground)
-    authenticator = Authenticator(owners, clock, config.admin_key)
+    authenticator = Authenticator(owners, clock, config.admin_key, config.default_owner)
     owner_routes = OwnerRoutes(
         owners,
         authenticator,
@@ -89,6 +99,7 @@ def create_app(
     schedule_routes = ScheduleRoutes(schedules, body_max_bytes=config.body_max_bytes)
     bulks = BulkService(ground)
     bulk_routes = BulkRoutes(bulks, body_max_bytes=config.body_max_bytes)
+    named = NamedService(ground, tasks, schedules, config.retry_base_ms)
     throttle = None
     if config.throttle_requests_max is not None:
         throttle = Throttle(config.throttle_requests_max, config.throttle_window_ms, clock)
@@ -98,6 +109,8 @@ def create_app(
         *signing_routes.table(),
         *task_routes.table(),
         *schedule_routes.table(),
+        *NamedRoutes(named, tasks, clock, body_max_bytes=config.tasks_max_bytes).table(),
+        *MonitorRoutes(MonitorService(ground)).table(),
         *ExplainRoutes(ExplainService(ground)).table(),
         *LogRoutes(JournalService(ground)).table(),
         *bulk_routes.table(),
@@ -206,18 +219,19 @@ class App:
         access = route.access
         if access in ("owner", "admin"):
             caller = self._authenticator.remembered(exchange.headers)
-            exchange.caller = caller or await self._identify(exchange)
+            exchange.caller = caller or await self._identify(route, exchange)
             if access == "admin" and not exchange.caller.admin:
                 raise Forbidden("this takes the admin key", code="admin_required")
             if self._throttle is not None and not exchange.caller.admin:
                 return self._throttle.count(exchange.caller.scope or "")
-        elif self._throttle is not None and route.path != _STATUS_PATH:
+        elif self._throttle is not None and route.path not in _UNCOUNTED:
             return self._throttle.count(exchange.address())
         return ()
 
-    async def _identify(self, exchange: Exchange) -> Caller:
+    async def _identify(self, route: Route, exchange: Exchange) -> Caller:
         try:
-            return await self._authenticator.caller(exchange.headers)
+            guest = await self._authenticator.guest(exchange.headers) if route.guests else None
+            return guest or await self._authenticator.caller(exchange.headers)
         except (Unauthorized, Forbidden):
             if self._throttle is not None:  # who guesses keys is counted by address
                 self._throttle.count(exchange.address())

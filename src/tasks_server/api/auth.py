@@ -19,6 +19,7 @@ _REMEMBERED_MAX: Final = 10_000
 _BEARER: Final = b"bearer "
 _KEY: Final = re.compile(rb"[A-Za-z0-9]{%d}" % limits.KEY_LENGTH)
 _NO_HEADER: Final = b""
+_LOOPBACK: Final = re.compile(rb"(127\.\d{1,3}\.\d{1,3}\.\d{1,3}|localhost|\[::1\])(:\d{1,5})?", re.IGNORECASE)
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -48,12 +49,16 @@ class _Remembered(msgspec.Struct, frozen=True):
 class Authenticator:
     """Finds out who asks. Keys found good are remembered by their digest for `REMEMBERED_SECONDS`."""
 
-    def __init__(self, owners: OwnerService, clock: Clock, admin_key: str | None) -> None:
+    def __init__(
+        self, owners: OwnerService, clock: Clock, admin_key: str | None, default_owner: str | None = None
+    ) -> None:
         self._owners = owners
         self._clock = clock
         self._admin_key = admin_key.encode() if admin_key else None
         self._remembered: dict[bytes, _Remembered] = {}
         self._forgotten = 0
+        self._default_owner = default_owner
+        self._guest: _Remembered | None = None
 
     def remembered(self, headers: Mapping[bytes, bytes]) -> Caller | None:
         """The caller, when its key was found good a moment ago; None: ask `caller`."""
@@ -82,6 +87,21 @@ class Authenticator:
             self._remember(digest, caller, owner)
         return caller
 
+    async def guest(self, headers: Mapping[bytes, bytes]) -> Caller | None:
+        """The default owner, for a request without any credentials that was sent to this machine by its own name;
+        None: there is none, or the request is another. Makes the owner when it is not there.
+        """
+        if self._default_owner is None or b"authorization" in headers or b"x-tasks-owner-id" in headers:
+            return None
+        if not _LOOPBACK.fullmatch(headers.get(b"host", b"")):  # a page from elsewhere whose name leads here
+            raise Forbidden("requests without a key are served at 127.0.0.1, [::1] and localhost only")
+        guest = self._guest
+        if guest is None or guest.until < self._clock.monotonic():
+            owner = await self._owners.ensured(self._default_owner)
+            guest = _Remembered(Caller(owner), owner.id.encode(), self._clock.monotonic() + REMEMBERED_SECONDS)
+            self._guest = guest
+        return guest.caller
+
     def is_admin(self, headers: Mapping[bytes, bytes]) -> bool:
         """Whether the request carries the admin key."""
         authorization = headers.get(b"authorization", _NO_HEADER)
@@ -101,6 +121,7 @@ class Authenticator:
     def forget(self, owner_id: str) -> None:
         """Asks the store anew about every key of this owner: one was removed, or the owner itself."""
         self._forgotten += 1
+        self._guest = None
         name = owner_id.encode()
         self._remembered = {digest: known for digest, known in self._remembered.items() if known.owner_id != name}
 

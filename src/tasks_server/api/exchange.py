@@ -26,6 +26,7 @@ _EVERY_ANSWER: Final = (
 _NO_STORE: Final = (b"cache-control", b"no-store")
 _QUERY_FIELDS_MAX: Final = 64
 _PRETTY: Final = "pretty"
+_NO_CONTENT: Final = 204
 
 
 class ClientGone(Exception):
@@ -158,14 +159,11 @@ def wants_pretty(scope: Scope) -> bool:
 async def send_answer(send: Send, scope: Scope, answer: Answer, request_id: bytes, extra: Headers = ()) -> None:
     """Sends an answer with the headers that every answer has. To HEAD goes all but the body."""
     body, content_type = answer.body, answer.content_type
-    if scope["query_string"] and content_type.endswith(b"json") and wants_pretty(scope):
+    if body and scope["query_string"] and content_type.endswith(b"json") and wants_pretty(scope):
         body = msgspec.json.format(body, indent=2) + b"\n"
-    headers = [
-        *_EVERY_ANSWER,
-        (b"x-request-id", request_id),
-        (b"content-type", content_type),
-        (b"content-length", b"%d" % len(body)),
-    ]
+    headers = [*_EVERY_ANSWER, (b"x-request-id", request_id)]
+    if answer.status != _NO_CONTENT:
+        headers += ((b"content-type", content_type), (b"content-length", b"%d" % len(body)))
     if answer.headers:
         headers += answer.headers
     if extra:

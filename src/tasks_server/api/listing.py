@@ -4,13 +4,14 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
+from datetime import tzinfo
 from typing import Final, get_args
 from urllib.parse import urlencode
 
 import msgspec
 
 from tasks_server.api.wire import WIRE_STATES
-from tasks_server.domain import ids, limits, shapes
+from tasks_server.domain import dates, ids, limits, shapes
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.reading import MetadataValue
 from tasks_server.domain.request import Key
@@ -30,6 +31,7 @@ STATES: Final = tuple(dict.fromkeys(WIRE_STATES.values()))
 assert set(ORDERS.values()) == set(get_args(Order))
 
 _DIGITS: Final = re.compile(r"[0-9]{1,12}")
+_MILLIS: Final = re.compile(r"[0-9]{1,15}")
 _INT64_MAX: Final = 2**63 - 1
 
 
@@ -47,7 +49,7 @@ def read_query(owner: str | None, query: Mapping[str, str]) -> TaskQuery:
     faults: list[Fault] = []
     order = _choice(query, "order", tuple(ORDERS), faults) or "createdAt"
     descending = _choice(query, "sort", SORTS, faults) == "desc"
-    cursor = _read_cursor(query, ORDERS.get(order, "created"), descending, faults)
+    cursor = read_cursor(query, ORDERS.get(order, "created"), descending, faults)
     asked = TaskQuery(
         owner,
         order=ORDERS.get(order, "created"),
@@ -102,7 +104,7 @@ def read_id_cursor(text: str | None, faults: list[Fault]) -> str:
     return last
 
 
-def _read_cursor(
+def read_cursor(
     query: Mapping[str, str], order: Order, descending: bool, faults: list[Fault]
 ) -> tuple[int, int] | None:
     if "cursor" not in query:
@@ -138,6 +140,14 @@ def read_number(query: Mapping[str, str], name: str, bounds: tuple[int, int], de
         faults.append(Fault(f"query.{name}", f"must be {allowed}", value[:100], allowed))
         return default
     return number
+
+
+def read_instant(text: str, zone: tzinfo) -> int:
+    """An instant of a query: milliseconds by their digits, or a date. Raises `ValueError` saying what is wrong."""
+    at = int(text) if _MILLIS.fullmatch(text) else dates.instant(text, zone)
+    if not 0 <= at <= dates.DATE_MAX_MS:
+        raise ValueError("must lie between the years 1970 and 9999")
+    return at
 
 
 def _states(query: Mapping[str, str], faults: list[Fault]) -> frozenset[State] | None:

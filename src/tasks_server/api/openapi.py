@@ -108,6 +108,8 @@ def _operation(route: Route) -> dict[str, Any]:
 
 
 def _tag(path: str) -> str:
+    if path.startswith("/tasks"):
+        return "Handlers"
     tags = {"owners": "Owners", "queues": "Tasks", "schedules": "Schedules", "lanes": "Lanes", "logs": "Log"}
     return tags.get(path.split("/")[2] if path.startswith("/v1/") else "", "Server")
 
@@ -148,7 +150,9 @@ def _responses(route: Route) -> dict[str, Any]:
 
 def _success(success: Success) -> dict[str, Any]:
     response: dict[str, Any] = {"description": success.description}
-    if success.body is None:
+    if success.status == HTTPStatus.NO_CONTENT:
+        pass
+    elif success.body is None:
         response["content"] = {"text/plain": {"schema": {"type": "string"}}}
     else:
         response["content"] = {"application/json": {"schema": _schema(success.body)}}

@@ -56,6 +56,7 @@ CODES: Final[Mapping[str, Code]] = {
     "path_not_found": Code(404, "Path not found", "Nothing is served at this path."),
     "method_not_allowed": Code(405, "Method not allowed", "The path exists; `Allow` lists its methods."),
     "owner_name_taken": Code(409, "Name taken", "Another owner has this name."),
+    "task_not_pending": Code(409, "Task not pending", "`/tasks` changes and deletes only what has not begun."),
     "schedule_name_taken": Code(409, "Schedule name taken", "Another schedule of the owner has this name."),
     "idempotency_key_reused": Code(409, "Idempotency key reused", "The key was used for another request within 24 h."),
     "body_too_large": Code(413, "Body too large", "The body is over its limit."),

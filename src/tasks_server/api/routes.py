@@ -51,5 +51,7 @@ class Route(msgspec.Struct, frozen=True):
     """Whether the header Idempotency-Key means something here."""
     hot: bool = False
     """Looked up before the router."""
+    guests: bool = False
+    """Whether a request without credentials acts for the default owner, where the operator has named one."""
     hidden: bool = False
     """Not in the OpenAPI document."""

@@ -18,7 +18,7 @@ from tasks_server.service.timeline import TimelineEntry
 
 _BODY: Final = ("malformed_json", "content_type_invalid", "invalid_request", "body_too_large")
 _MERGE_PATCH: Final = b"application/merge-patch+json"
-_REPLAYED: Final = (b"idempotency-replayed", b"true")
+REPLAYED: Final = (b"idempotency-replayed", b"true")
 
 _LIST_QUERY: Final = (
     QueryParameter("limit", {"type": "integer", "minimum": 1, "maximum": limits.PAGE_SIZE_MAX}, "Tasks of a page"),
@@ -134,7 +134,7 @@ class TaskRoutes:
         idempotency = None
         key = exchange.headers.get(b"idempotency-key")
         if key is not None:
-            idempotency = Idempotency(_idempotency_key(key), hashlib.sha256(body).digest())
+            idempotency = Idempotency(idempotency_key(key), hashlib.sha256(body).digest())
         try:
             draft = wire.read_draft(
                 body, self._clock.now(), self._tasks.zone, self._tasks.egress, self._tasks.abilities
@@ -144,11 +144,11 @@ class TaskRoutes:
             known = await self._tasks.replay(owner, idempotency) if idempotency else None
             if known is None:
                 raise
-            return Answer(200, encode(wire.task_view(known)), headers=(_REPLAYED,))
+            return Answer(200, encode(wire.task_view(known)), headers=(REPLAYED,))
         task = await self._tasks.submit(owner, draft, idempotency)
         if isinstance(task, NewTask):
             return Answer(201, encode(wire.new_task_view(task)))
-        return Answer(200, encode(wire.task_view(task)), headers=(_REPLAYED,))
+        return Answer(200, encode(wire.task_view(task)), headers=(REPLAYED,))
 
     async def register_batch(self, exchange: Exchange) -> Answer:
         owner = exchange.caller.owner_id()
@@ -227,7 +227,7 @@ def _detail(task: Task) -> Answer:
     return Answer(200, encode(wire.task_view(task)))
 
 
-def _idempotency_key(value: bytes) -> str:
+def idempotency_key(value: bytes) -> str:
     key = value.decode("latin-1").strip()
     if not (1 <= len(key) <= limits.IDEMPOTENCY_KEY_LENGTH_MAX and key.isascii() and key.isprintable()):
         allowed = f"1 to {limits.IDEMPOTENCY_KEY_LENGTH_MAX} printable ASCII characters"

@@ -19,6 +19,7 @@ from tasks_server.cli.options import (
     HandlersOnly,
     next_command,
 )
+from tasks_server.domain.errors import SettingsError
 from tasks_server.settings import Resolved, Settings, resolve
 from tasks_server.settings.places import Places, cipher_keys, places, prepare
 from tasks_server.settings.table import CONFIG_ENV
@@ -93,6 +94,12 @@ def _orders(
     url, loopback, listen_fd = "", False, -1
     if listener is not None:
         url, loopback = serving.url_of(listener), serving.is_loopback(listener)
+        if settings.default_owner is not None and not loopback:
+            raise SettingsError(
+                f"DEFAULT_OWNER is {settings.default_owner}: whoever reaches the server would act for that owner, "
+                "without a key. It goes with a server that listens on loopback only: set HOST to 127.0.0.1, or take "
+                "DEFAULT_OWNER out and send keys"
+            )
         listen_fd = listener.detach()
     plan = wiring.plan(settings, where, keys, listen_fd, loopback)
     apis = ["api"] * settings.api_workers if settings.role != "engine" else []

@@ -24,7 +24,7 @@ CONFIG_FIELDS: Final = (
     *("execution_delay", "execute_at", "execute_immediately"),
     *("retry", "retry_interval", "retry_exponential", "retry_backoff", "retry_max_interval", "retry_jitter"),
     *("retry_at", "repeat", "repeat_interval", "repeat_exponential", "repeat_at"),
-    *("timeout", "timeout_at", "expire_at", "priority", "lane"),
+    *("timeout", "timeout_at", "expire_at", "priority", "lane", "trace_response_data"),
 )
 """Of the configuration, what a handler has a use for; all else is about HTTP."""
 _FIELDS: Final = {field.name: field for field in msgspec.structs.fields(TaskConfig)}
@@ -111,17 +111,19 @@ def read(
     return HandlerCall(body.name, body.payload, retries, timeout), config, metadata
 
 
+def keep_own(before: HandlerCall, after: HandlerCall, changed: frozenset[str]) -> None:
+    """What a patch does not name stays as it was: the task's own, or the handler's. `changed`: names of the
+    configuration that it does name.
+    """
+    if not changed.intersection(_RETRYING):
+        after.own_retries = before.own_retries
+    if not changed.intersection(_TIMING_OUT):
+        after.own_timeout = before.own_timeout
+
+
 def as_asked(call: HandlerCall, config: TaskConfig) -> dict[str, Any]:
-    """A stored task as somebody would ask for it: what it says itself stands there, be it the default or not."""
-    asked: dict[str, Any] = {
-        "handler": {"name": call.name, "payload": call.payload},
-        "config": msgspec.to_builtins(config),
-    }
-    if call.own_retries and config.retry_at is None:
-        asked["config"]["retry"] = config.retry
-    if call.own_timeout and config.timeout_at is None:
-        asked["config"]["timeout"] = config.timeout
-    return asked
+    """A stored task as somebody would ask for it."""
+    return {"handler": {"name": call.name, "payload": call.payload}, "config": msgspec.to_builtins(config)}
 
 
 def shown_config(call: HandlerCall, config: dict[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,8 @@ RETRY_MAX = INT31_MAX
 RETRY_INTERVAL_DEFAULT_MS = 1
 RETRY_INTERVAL_CAP_MS = DAY_MS
 HANDLER_RETRY_BASE_MS = 1_000
+NAMED_RETRIES_DEFAULT = 3
+"""Retries of a task that comes by `/tasks`."""
 """The first wait of retries that a handler is registered with, when nothing says how long it is."""
 RETRY_JITTER_EXPONENTIAL = 0.2
 REPEAT_MAX = INT31_MAX
@@ -78,6 +80,7 @@ OFFSET_MAX = 1_000_000
 # Bodies
 BODY_REQUEST_MAX_BYTES = 32_768
 BODY_RESPONSE_MAX_BYTES = 32_768
+BODY_TASKS_MAX_BYTES = 262_144
 BATCH_TASKS_MAX = 1_000
 ERROR_LENGTH_MAX = 500
 

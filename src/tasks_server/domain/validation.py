@@ -103,7 +103,7 @@ def judge_handler(registration: HandlerRegistration, now: int) -> Draft:
         rules.judge_names("metadata", registration.metadata, faults)
     if faults:
         raise InvalidRequest(faults)
-    return _handler_draft(call, config, registration.metadata, now)
+    return handler_draft(call, config, registration.metadata, now)
 
 
 def read(
@@ -136,7 +136,7 @@ def revise(
     before = as_asked(spec.request, spec.handler, spec.config)
     if task.metadata:
         before["metadata"] = task.metadata
-    named = _named(patch)
+    named = named_config(patch)
     rescheduled = bool(named & RESCHEDULING)
 
     def moment(config: TaskConfig) -> rules.Moment:
@@ -144,7 +144,11 @@ def revise(
             return rules.Moment(now, lifecycle.due_at(config, now))
         return rules.Moment(now, task.due_at, named)
 
-    return Edit(_read(merge(before, patch), now, zone, "", moment, egress, abilities), rescheduled)
+    draft = _read(merge(before, patch), now, zone, "", moment, egress, abilities)
+    if spec.handler is not None and draft.handler is not None:
+        handler_reading.keep_own(spec.handler, draft.handler, named)
+        draft = handler_draft(draft.handler, draft.config, draft.metadata, now)
+    return Edit(draft, rescheduled)
 
 
 def as_asked(request: HttpRequest | None, handler: HandlerCall | None, config: TaskConfig) -> dict[str, Any]:
@@ -155,7 +159,7 @@ def as_asked(request: HttpRequest | None, handler: HandlerCall | None, config: T
     return asked
 
 
-def _named(patch: dict[str, Any]) -> frozenset[str]:
+def named_config(patch: dict[str, Any]) -> frozenset[str]:
     """The configuration's fields that a patch changes; all of them when it removes or replaces the whole."""
     if "config" not in patch:
         return frozenset()
@@ -174,9 +178,10 @@ def _draft(
     return Draft(request, config, metadata, target, spec, now)
 
 
-def _handler_draft(
+def handler_draft(
     call: HandlerCall, config: TaskConfig, metadata: dict[str, str] | None, now: int, prefix: str = ""
 ) -> Draft:
+    """The draft of a handler that was judged. Raises `InvalidRequest` when its payload cannot be stored."""
     try:
         spec = encode_spec(TaskSpec(None, config, handler=call, metadata=metadata))
     except OverflowError:
@@ -199,7 +204,7 @@ def _read(
     prefix = f"{path}." if path else ""
     if "handler" in raw:
         call, config, metadata = handler_reading.read(raw, zone, path, moment)
-        return _handler_draft(call, config, metadata, now, prefix)
+        return handler_draft(call, config, metadata, now, prefix)
     registration, target = _read_registration(raw, zone, path, moment, egress, abilities)
     request, config = registration.http_request, registration.config or _DEFAULT_CONFIG
     return _draft(request, config, registration.metadata, target, now, is_special(request, config))

@@ -61,6 +61,16 @@ class OwnerService:
             raise NotFound("there is no owner of this name that this key may see", code=OWNER_NOT_FOUND)
         return owner
 
+    async def ensured(self, name: str) -> Owner:
+        """The owner of this name, made when it is not there. Its key is told to nobody."""
+        owner = await self._store.owner_by_name(name)
+        if owner is None:
+            try:
+                owner, _ = await self.register(name)
+            except Conflict:  # another was faster
+                owner = await self.by_name(name)
+        return owner
+
     async def by_id(self, owner_id: str) -> Owner | None:
         return await self._store.owner(owner_id)
 

@@ -11,10 +11,12 @@ import msgspec
 from tasks_server.domain import ids, limits, schedule
 from tasks_server.domain.errors import Conflict, Corrupt, Fault, Forbidden, InvalidRequest, NotFound, Refused
 from tasks_server.domain.firing import Template, decode_template, encode_template, task_now
+from tasks_server.domain.handler_reading import keep_own
 from tasks_server.domain.schedule import Rule, Schedule
 from tasks_server.domain.schedule_reading import TIMING, ScheduleDraft, merged, read_schedule
 from tasks_server.domain.signing import header_faults
 from tasks_server.domain.task import NewTask
+from tasks_server.domain.validation import named_config
 from tasks_server.service.ground import Ground
 from tasks_server.service.tasks import TaskService
 from tasks_server.store.scheduling import DecideSchedule, ScheduleChange, ScheduleRefusal
@@ -45,10 +47,14 @@ class ScheduleService:
 
     # Making and changing. Each raises `InvalidRequest` with every fault, `Conflict` when the name is taken.
 
-    async def create(self, owner: str, raw: object) -> Shown:
-        """A new schedule, stored durably. Raises `Refused` when the owner has as many as it may have."""
+    async def create(self, owner: str, raw: object, *, own_retries: bool | None = None) -> Shown:
+        """A new schedule, stored durably. Raises `Refused` when the owner has as many as it may have. `own_retries`:
+        whether those of its tasks' handlers are their own, whatever `raw` names.
+        """
         now = self._clock.now()
         draft = await self._read(owner, raw, now)
+        if own_retries is not None and draft.template.handler is not None:
+            draft.template.handler.own_retries = own_retries
 
         def decide(found: Schedule | None, _: bytes) -> ScheduleChange:
             if found is not None:
@@ -149,7 +155,11 @@ class ScheduleService:
         self, found: Schedule, template: Template, patch: object, named: frozenset[str], now: int
     ) -> ScheduleDraft:
         whole = merged(ScheduleDraft(found.name, found.rule, template, ()), patch)
-        return read_schedule(whole, now, self.zone, self._egress, self._abilities, changed=named)
+        after = read_schedule(whole, now, self.zone, self._egress, self._abilities, changed=named)
+        task = patch.get("task", {}) if isinstance(patch, dict) else {}
+        if template.handler is not None and after.template.handler is not None and isinstance(task, dict):
+            keep_own(template.handler, after.template.handler, named_config(task))
+        return after
 
     async def _refuse_if_signed(self, owner: str, draft: ScheduleDraft) -> None:
         faults = header_faults(draft.headers, _HEADERS)

@@ -19,6 +19,7 @@ from tasks_server.service.ground import Ground
 from tasks_server.service.timeline import TimelineEntry, timeline
 from tasks_server.store.ports import (
     Change,
+    Decide,
     Duplicate,
     InsertAnswer,
     Inserted,
@@ -195,6 +196,14 @@ class TaskService:
         edited = _found(await self._store.change(owner, _known(task_id), decide))
         self._hint(edited, now)
         return await self.task(owner, task_id)
+
+    async def change(self, owner: str | None, task_id: str, decide: Decide) -> Task:
+        """The task as `decide` leaves it, alone with it; for changes that go other ways than `edit`. Raises `NotFound`,
+        and what `decide` raises.
+        """
+        task = _found(await self._store.change(owner, _known(task_id), decide))
+        self._hint(task, self._clock.now())
+        return task
 
     async def delete(self, owner: str | None, task_id: str) -> None:
         """Removes it with its history, in any state; a call in flight is dropped."""

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tasks_server.domain import egress, limits
+from tasks_server.domain.owner import name_fault
 from tasks_server.store.postgres import address
 
 ENV_PREFIX: Final = "TASKS_SERVER_"
@@ -124,6 +125,12 @@ class Settings(BaseSettings):
         "Who may register owners over the API: everybody (`open`), only the admin key (`closed`), or everybody as "
         "long as the server listens on loopback (`auto`).",
     )
+    default_owner: str | None = _setting(
+        None,
+        "Name of the owner for whom requests to `/tasks` and `/monitor` without a key act; it is made when it is not "
+        "there. Only while the server listens on loopback. Default: there is none, every request needs a key.",
+        short=True,
+    )
     max_throttle_request: int = _setting(
         0, "Requests an owner may send in each time window. 0: no limit.", short=True, ge=0, le=limits.INT31_MAX
     )
@@ -142,6 +149,13 @@ class Settings(BaseSettings):
     )
     max_size_body_batch: int = _setting(
         8 * MIB, "Largest body of a request that brings many tasks.", unit="bytes", ge=1_024, le=1_024 * MIB
+    )
+    max_size_body_tasks: int = _setting(
+        limits.BODY_TASKS_MAX_BYTES,
+        "Largest body of a request to `/tasks`.",
+        unit="bytes",
+        ge=1_024,
+        le=64 * MIB,
     )
     max_size_data_response: int = _setting(
         limits.BODY_RESPONSE_MAX_BYTES,
@@ -188,6 +202,15 @@ class Settings(BaseSettings):
         "Runs after which a process for handlers is replaced, against leaks of memory. 0: never.",
         ge=0,
         le=limits.INT31_MAX,
+    )
+
+    retry_base_delay_ms: int = _setting(
+        limits.HANDLER_RETRY_BASE_MS,
+        "Wait before the first retry of a task that came by `/tasks`; it doubles with each further one.",
+        short=True,
+        unit="ms",
+        ge=1,
+        le=limits.DAY_MS,
     )
 
     # What tasks may call
@@ -242,6 +265,13 @@ class Settings(BaseSettings):
     def handler_modules(self) -> list[str]:
         """The names in `handlers`, each once."""
         return _parts(self.handlers)
+
+    @field_validator("default_owner")
+    @classmethod
+    def _usable_as_a_name(cls, value: str | None) -> str | None:
+        if value is not None and (fault := name_fault(value)):
+            raise ValueError(fault)
+        return value
 
     @field_validator("egress_allow", "egress_deny")
     @classmethod
@@ -302,7 +332,6 @@ PLANNED: Final[dict[str, bool]] = {
     "API_PORT": False,
     "WORKER_PORT": False,
     "WORKER_ID": False,
-    "RETRY_BASE_DELAY_MS": False,
     "CONNECTIVITY_HOSTNAME": False,
     "CONNECTIVITY_CHECK_INTERVAL": False,
     "CLUSTER_MODE": False,

@@ -1,0 +1,163 @@
+"""JSON of `/tasks` and `/monitor`: snake_case, instants as ISO 8601."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from tasks_server.api import wire
+from tasks_server.domain import dates, lifecycle, masking
+from tasks_server.domain.attempt import OutcomeKind
+from tasks_server.domain.errors import InvalidRequest
+from tasks_server.domain.named_reading import RECURRING, Manner, NamedTask, RecurringTask, judge_named, read_named
+from tasks_server.domain.named_reading import read_recurring as _read_recurring
+from tasks_server.domain.task import State, Task
+from tasks_server.domain.validation import Draft
+from tasks_server.service.monitoring import Health
+from tasks_server.service.named import Detail, Entry
+
+STATUSES: Final[dict[State, str]] = {
+    State.SCHEDULED: "pending",
+    State.AVAILABLE: "pending",
+    State.RUNNING: "processing",
+    State.RETRYABLE: "failed",
+    State.PAUSED: "paused",
+    State.COMPLETED: "completed",
+    State.FAILED: "failed",
+    State.REVOKED: "cancelled",
+}
+"""What `/tasks` calls each state. One that failed and waits for a retry has `next_retry_at`."""
+STATUS_NAMES: Final = tuple(dict.fromkeys(STATUSES.values()))
+_NAMED: Final = msgspec.json.Decoder(NamedTask)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class CreatedView(msgspec.Struct):
+    """The id of the task, or of the schedule that makes tasks."""
+
+    id: str
+
+
+class NamedEntryView(msgspec.Struct):
+    """A task in a list. `retry_count` counts the retries that were made or are planned."""
+
+    id: str
+    task_name: str
+    payload: Any
+    status: str
+    priority: int
+    scheduled_at: str
+    created_at: str
+    max_retries: int
+    retry_count: int
+    last_error: str | None
+    next_retry_at: str | None
+
+
+class NamedDetailView(NamedEntryView):
+    """A task. `locked_by` is the process that runs it, `result` what its last attempt gave when that succeeded."""
+
+    updated_at: str
+    locked_by: str | None
+    locked_at: str | None
+    result: Any
+
+
+class HealthView(msgspec.Struct):
+    """`ok` or `unavailable`, and what was looked at."""
+
+    status: str
+    checks: dict[str, dict[str, Any]]
+
+
+class StatsView(msgspec.Struct):
+    """How many tasks have which status, those that send requests included; of finished ones, those that are kept."""
+
+    pending: int
+    processing: int
+    completed: int
+    failed: int
+    paused: int
+    cancelled: int
+    total: int
+
+
+def read_task(body: bytes, now: int, manner: Manner) -> Draft | RecurringTask:
+    """What a body asks for. Raises `InvalidRequest` with every fault."""
+    try:
+        named = _NAMED.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raw = wire.read_json(body)
+        if isinstance(raw, dict) and raw.get("type") == RECURRING:
+            return _read_recurring(raw)
+        return read_named(raw, now, manner)
+    return judge_named(named, now, manner)
+
+
+def iso(at: int) -> str:
+    """An instant as ISO 8601, in UTC.
+
+    >>> iso(1_700_000_000_007)
+    '2023-11-14T22:13:20.007Z'
+    """
+    moment = _EPOCH + timedelta(milliseconds=min(at, dates.DATE_MAX_MS))
+    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def entry_view(entry: Entry) -> NamedEntryView:
+    return NamedEntryView(**_fields(entry))
+
+
+def detail_view(detail: Detail) -> NamedDetailView:
+    task = detail.task
+    running = task.state is State.RUNNING
+    return NamedDetailView(
+        **_fields(detail),
+        updated_at=iso(detail.updated_at),
+        locked_by=detail.holder,
+        locked_at=iso(task.execution_at) if running else None,
+        result=_result(task),
+    )
+
+
+def health_view(health: Health) -> HealthView:
+    return HealthView("ok" if health.ok else "unavailable", health.checks)
+
+
+def stats_view(counts: dict[State, int]) -> StatsView:
+    by_status = dict.fromkeys(STATUS_NAMES, 0)
+    for state, count in counts.items():
+        by_status[STATUSES[state]] += count
+    return StatsView(**by_status, total=sum(counts.values()))
+
+
+def _fields(entry: Entry) -> dict[str, Any]:
+    task, spec = entry.task, entry.spec
+    assert spec.handler is not None  # tasks that send requests are not shown here
+    shown = masking.shown_handler(spec.handler)
+    first_due = task.due_at if task.attempt == 0 else task.fire_at or lifecycle.due_at(spec.config, task.created_at)
+    ended = task.state in (State.FAILED, State.REVOKED)
+    waits_again = task.failures > 0 and task.state in (State.RETRYABLE, State.AVAILABLE)
+    return {
+        "id": task.id,
+        "task_name": shown["name"],
+        "payload": shown["payload"],
+        "status": STATUSES[task.state],
+        "priority": task.priority,
+        "scheduled_at": iso(first_due),
+        "created_at": iso(task.created_at),
+        "max_retries": entry.retries_max,
+        "retry_count": max(0, task.failures - ended),
+        "last_error": task.error,
+        "next_retry_at": iso(task.due_at) if waits_again else None,
+    }
+
+
+def _result(task: Task) -> Any:
+    """What the last attempt gave, if it succeeded: the JSON that it is, or else the text."""
+    if task.outcome is not OutcomeKind.SUCCESS or not task.response:
+        return None
+    try:
+        return wire.read_json(task.response)
+    except InvalidRequest:
+        return task.response.decode("utf-8", "replace")

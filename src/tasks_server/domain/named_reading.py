@@ -1,0 +1,194 @@
+"""A task in the words of `/tasks`: a handler by its name, when, how urgent, how often to try again. From what was sent
+to a draft, or to all the faults of it at once.
+"""
+
+from collections.abc import Iterable
+from datetime import tzinfo
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from tasks_server.domain import dates, handler_reading, limits, rules, shapes
+from tasks_server.domain.errors import Fault, InvalidRequest
+from tasks_server.domain.reading import Metadata, whole
+from tasks_server.domain.request import HandlerCall, Key, TaskConfig
+from tasks_server.domain.validation import Draft, handler_draft
+
+RECURRING: Final = "recurring"
+Retries = Annotated[int, Meta(ge=0, le=limits.RETRY_MAX)]
+TimeoutMs = Annotated[int, Meta(ge=limits.TIMEOUT_MIN_MS, le=limits.TIMEOUT_MAX_MS)]
+Priority = Annotated[int, Meta(ge=0, le=limits.PRIORITY_MAX)]
+Text = Annotated[str, Meta(min_length=1, max_length=limits.NAME_LENGTH_MAX)]
+
+
+class _Named(msgspec.Struct, kw_only=True):
+    """What a task runs, and how. Unless `max_retries` and `timeout_ms` are given, what the handler is registered with
+    counts, and then the defaults.
+    """
+
+    task_name: Key
+    payload: Any = None
+    priority: Priority = 0
+    max_retries: Retries | UnsetType = UNSET
+    timeout_ms: TimeoutMs | UnsetType = UNSET
+    lane: Key = "default"
+    metadata: Metadata | None = None
+
+
+class NamedTask(_Named, kw_only=True, forbid_unknown_fields=True):
+    """A task that runs a handler once. `scheduled_at`: when it is due; a date that is past means now."""
+
+    scheduled_at: Text | None = None
+    type: Literal["one_time"] = "one_time"
+
+
+class RecurringTask(_Named, kw_only=True, forbid_unknown_fields=True):
+    """A handler that runs again and again, by cron in `timezone`. Unless it is given, the schedule gets a name."""
+
+    type: Literal["recurring"]
+    schedule: Annotated[str, Meta(min_length=1, max_length=limits.CRON_LENGTH_MAX)]
+    timezone: Text | None = None
+    name: Key | None = None
+
+
+class Rescheduling(msgspec.Struct, forbid_unknown_fields=True):
+    """When a pending task is due instead. A date that is past means now."""
+
+    scheduled_at: Text
+
+
+class Manner(msgspec.Struct, frozen=True):
+    """What holds for all tasks in these words: the zone of dates that name none, the wait before the first retry."""
+
+    zone: tzinfo
+    retry_base_ms: int = limits.HANDLER_RETRY_BASE_MS
+
+
+def judge_named(body: NamedTask, now: int, manner: Manner) -> Draft:
+    """The draft of a task whose types fit. Raises `InvalidRequest` with every rule that it breaks."""
+    faults: list[Fault] = []
+    at = _judge(body, now, manner, faults)
+    if faults:
+        raise InvalidRequest(faults)
+    config = TaskConfig(execution_delay=0, execute_at=at if at > now else None, **config_of(body, manner))
+    own_retries, own_timeout = body.max_retries is not UNSET, body.timeout_ms is not UNSET
+    call = HandlerCall(body.task_name, body.payload, own_retries, own_timeout)
+    try:
+        return handler_draft(call, config, body.metadata, now)
+    except InvalidRequest as error:
+        raise InvalidRequest(in_these_words(error.faults)) from None
+
+
+def read_named(raw: object, now: int, manner: Manner) -> Draft:
+    """The same of any JSON value."""
+    value, faults = _object(raw, NamedTask)
+    if "schedule" in value:
+        faults = [fault for fault in faults if fault.field not in ("schedule", "type")]
+        faults.append(Fault("type", "must be recurring for a task with a schedule", value.get("type"), RECURRING))
+    spoiled = {fault.field.split(".", 1)[0] for fault in faults}
+    known = shapes.fields_of(NamedTask)
+    fitting = {name: item for name, item in value.items() if name in known and name not in spoiled}
+    body = msgspec.convert({"task_name": "unknown"} | fitting, NamedTask)
+    if faults:
+        _judge(body, now, manner, faults)
+        raise InvalidRequest(faults)
+    return judge_named(body, now, manner)
+
+
+def read_recurring(raw: object) -> RecurringTask:
+    """A recurring task whose types fit; the rules are those of schedules. Raises `InvalidRequest` with every fault."""
+    value, faults = _object(raw, RecurringTask)
+    for fault in [fault for fault in faults if fault.field == "scheduled_at"]:
+        text = "belongs to a task that runs once; the schedule says when"
+        faults[faults.index(fault)] = Fault("scheduled_at", text)
+    if faults:
+        raise InvalidRequest(faults)
+    return msgspec.convert(value, RecurringTask)
+
+
+def read_rescheduling(raw: object, now: int, zone: tzinfo) -> int:
+    """The instant of a `Rescheduling`, now or later. Raises `InvalidRequest` with every fault."""
+    value, faults = _object(raw, Rescheduling)
+    at = now
+    if isinstance(text := value.get("scheduled_at"), str) and not faults:
+        at = _instant(text, now, zone, faults)
+    if faults:
+        raise InvalidRequest(faults)
+    return at
+
+
+def config_of(body: NamedTask | RecurringTask, manner: Manner) -> dict[str, Any]:
+    """How often to try, how long, how urgent, in which lane: fields of a `TaskConfig`."""
+    config: dict[str, Any] = {
+        "retry": limits.NAMED_RETRIES_DEFAULT if body.max_retries is UNSET else body.max_retries,
+        "retry_interval": manner.retry_base_ms,
+        "retry_backoff": "exponential",
+        "priority": body.priority,
+        "lane": body.lane,
+    }
+    if body.timeout_ms is not UNSET:
+        config["timeout"] = body.timeout_ms
+    return config
+
+
+_WORDS: Final = {
+    "handler.name": "task_name",
+    "handler.payload": "payload",
+    "config.lane": "lane",
+    "config.priority": "priority",
+    "config.retry": "max_retries",
+    "config.timeout": "timeout_ms",
+    "task": "",
+    "cron": "schedule",
+}
+"""Fields of `/v1`, and what `/tasks` calls them."""
+
+
+def in_these_words(faults: Iterable[Fault]) -> list[Fault]:
+    """Faults by the names that the fields have here.
+
+    >>> [fault.field for fault in in_these_words([Fault("task.handler.payload", ""), Fault("cron", "")])]
+    ['payload', 'schedule']
+    """
+    told = []
+    for fault in faults:
+        field = fault.field.removeprefix("task.")
+        for theirs, ours in _WORDS.items():
+            if field == theirs or field.startswith(f"{theirs}."):
+                field = ours + field[len(theirs) :]
+                break
+        told.append(msgspec.structs.replace(fault, field=field))
+    return told
+
+
+def _judge(body: NamedTask, now: int, manner: Manner, faults: list[Fault]) -> int:
+    """Adds the faults of the rules that types cannot say. When the task is due."""
+    broken: list[Fault] = []
+    handler_reading.judge_call(body.task_name, body.payload, broken)
+    if body.lane.endswith("\n"):
+        broken.append(Fault("lane", "has a line break in it"))
+    if body.metadata is not None:
+        rules.judge_names("metadata", body.metadata, broken)
+    at = now if body.scheduled_at is None else _instant(body.scheduled_at, now, manner.zone, broken)
+    if broken:
+        faults += in_these_words(broken)
+    return at
+
+
+def _instant(text: str, now: int, zone: tzinfo, faults: list[Fault]) -> int:
+    """The instant that a text means, but now when it is past."""
+    try:
+        at = dates.instant(text, zone)
+    except ValueError as error:
+        faults.append(Fault("scheduled_at", str(error), shapes.shown(text), "ISO 8601, such as 2030-01-31T12:00:00Z"))
+        return now
+    return max(now, at)
+
+
+def _object(raw: object, wanted: type[msgspec.Struct]) -> tuple[dict[str, Any], list[Fault]]:
+    """The fields of an object, numbers without a fraction as integers, and what is wrong with them."""
+    if not isinstance(raw, dict):
+        raise InvalidRequest([Fault("body", "must be a JSON object", shapes.shown(raw), "an object")])
+    value = {name: whole(item) if name != "payload" else item for name, item in raw.items()}
+    return value, list(shapes.struct_faults(wanted, value, ""))

@@ -1,0 +1,162 @@
+"""Tasks that run handlers, as `/tasks` shows and steers them. `owner` None: the operator, who may act for any."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from tasks_server.domain import ids, lifecycle, limits
+from tasks_server.domain.attempt import Attempt, Event
+from tasks_server.domain.engines import Engine
+from tasks_server.domain.errors import Conflict, InvalidRequest, NotFound
+from tasks_server.domain.lifecycle import EventKind
+from tasks_server.domain.named_reading import Manner, RecurringTask, config_of, in_these_words
+from tasks_server.domain.request import TaskConfig, TaskSpec, decode_spec, encode_spec
+from tasks_server.domain.task import State, Task
+from tasks_server.service.ground import Ground
+from tasks_server.service.schedules import ScheduleService
+from tasks_server.service.tasks import TaskService
+from tasks_server.store.ports import Change, TaskQuery
+
+_T = TypeVar("_T")
+NOT_BEGUN: Final = frozenset({State.SCHEDULED, State.AVAILABLE})
+"""What `/tasks` calls pending."""
+_NAME_STEM_MAX: Final = limits.NAME_LENGTH_MAX - 13
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A task with what it runs, and how many retries hold for it."""
+
+    task: Task
+    spec: TaskSpec
+    retries_max: int
+
+
+class Detail(Entry, frozen=True):
+    """The same with what more is known of it. `holder`: the process that runs it, as `host:pid`."""
+
+    updated_at: int
+    holder: str | None
+
+
+class NamedService:
+    """What `/tasks` does. Tasks that send requests are not there for it."""
+
+    def __init__(self, ground: Ground, tasks: TaskService, schedules: ScheduleService, retry_base_ms: int) -> None:
+        self._store = ground.store
+        self._clock = ground.clock
+        self._random = ground.random
+        self._tasks = tasks
+        self._schedules = schedules
+        self.manner = Manner(ground.zone, retry_base_ms)
+
+    async def recurring(self, owner: str, body: RecurringTask) -> str:
+        """The id of a new schedule. Raises as `ScheduleService.create` does, in the words of `/tasks`."""
+        defaults = msgspec.structs.asdict(TaskConfig())
+        config = {name: value for name, value in config_of(body, self.manner).items() if value != defaults[name]}
+        own = body.max_retries is not msgspec.UNSET
+        task: dict[str, Any] = {
+            "handler": {"name": body.task_name, "payload": body.payload},
+            "config": msgspec.to_builtins(TaskConfig(**config)),
+            "metadata": body.metadata,
+        }
+        raw: dict[str, Any] = {"name": body.name or self._name(body.task_name), "cron": body.schedule, "task": task}
+        if body.timezone is not None:
+            raw["timezone"] = body.timezone
+        try:
+            made = await self._schedules.create(owner, raw, own_retries=own)
+        except InvalidRequest as error:
+            raise InvalidRequest(in_these_words(error.faults)) from None
+        return made.schedule.id
+
+    async def show(self, owner: str | None, task_id: str) -> Detail:
+        """Raises `NotFound`."""
+        task = await self._tasks.task(owner, task_id)
+        spec = _handlers(await self._tasks.spec(owner, task_id))
+        attempts, events = await asyncio.gather(
+            self._store.attempts(owner, task_id), self._store.events(owner, task_id)
+        )
+        engines = await self._store.engines()
+        holder = None if task.held_by is None else await self._holder(task.held_by)
+        return Detail(task, spec, self._retries_max(spec, engines), _updated_at(task, attempts, events), holder)
+
+    async def page(self, query: TaskQuery) -> tuple[list[Entry], tuple[int, int] | None]:
+        """One page of tasks, and where the next one begins (None: this is the last)."""
+        page = await self._store.tasks(query)
+        specs = await asyncio.gather(*(self._store.spec(query.owner, task.id) for task in page.tasks))
+        engines = await self._store.engines() if page.tasks else []
+        entries = []
+        for task, stored in zip(page.tasks, specs, strict=True):
+            if stored is not None:  # else it was deleted meanwhile
+                spec = decode_spec(stored)
+                entries.append(Entry(task, spec, self._retries_max(spec, engines)))
+        return entries, page.next
+
+    async def remove(self, owner: str | None, task_id: str) -> None:
+        """Removes a task that has not begun. Raises `NotFound`, `Conflict`."""
+        now = self._clock.now()
+
+        def decide(task: Task, spec: bytes) -> Change:
+            _pending(task, spec, "be deleted")
+            return Change(lifecycle.revoke(task, now), Event(now, EventKind.REVOKE.value))
+
+        await self._tasks.change(owner, task_id, decide)  # nobody can begin it from here on
+        await self._tasks.delete(owner, task_id)
+
+    async def reschedule(self, owner: str | None, task_id: str, at: int) -> Detail:
+        """Puts a task that has not begun on another time. Raises `NotFound`, `Conflict`."""
+        now = self._clock.now()
+
+        def decide(task: Task, stored: bytes) -> Change:
+            spec = _pending(task, stored, "be put on another time")
+            config = msgspec.structs.replace(spec.config, execute_at=at, execution_delay=0)
+            edited = lifecycle.edit(task, config, True, now)
+            blob = encode_spec(msgspec.structs.replace(spec, config=config))
+            return Change(edited, Event(now, EventKind.EDIT.value), spec=blob)
+
+        await self._tasks.change(owner, task_id, decide)
+        return await self.show(owner, task_id)
+
+    def _name(self, task_name: str) -> str:
+        """A name for a schedule that was given none."""
+        tail = ids.task_id(self._clock.now(), self._random(ids.TASK_ID_RANDOM_BYTES))[-12:].lower()
+        return f"{task_name[:_NAME_STEM_MAX]}-{tail}"
+
+    def _retries_max(self, spec: TaskSpec, engines: Iterable[Engine]) -> int:
+        """What the task says itself; else what its handler is registered with, as far as an engine tells."""
+        if spec.handler is not None and not spec.handler.own_retries:
+            now = self._clock.now()
+            told = (known for engine in engines if engine.alive(now) for known in engine.facts.repertoire.handlers)
+            for known in told:
+                if known.name == spec.handler.name and known.retries_max is not None:
+                    return known.retries_max
+        return spec.config.retry_policy().retries_max
+
+    async def _holder(self, number: int) -> str:
+        for node in await self._store.nodes():
+            if node.number == number:
+                return f"{node.host}:{node.pid}" if node.pid is not None else f"{node.host}#{number}"
+        return f"#{number}"
+
+
+def _updated_at(task: Task, attempts: Iterable[Attempt], events: Iterable[Event]) -> int:
+    """The last instant at which something happened to a task."""
+    began = task.execution_at if task.state is State.RUNNING else 0
+    past = [attempt.ended_at for attempt in attempts] + [event.at for event in events]
+    return max(task.created_at, task.ended_at, began, *past)
+
+
+def _handlers(spec: TaskSpec) -> TaskSpec:
+    """The spec of a task that runs a handler. Raises `NotFound` for another."""
+    if spec.handler is None:
+        raise NotFound("there is no task of this id that runs a handler; /v1/queues shows those that send requests")
+    return spec
+
+
+def _pending(task: Task, stored: bytes, what: str) -> TaskSpec:
+    """The spec of a task that has not begun. Raises `NotFound`, `Conflict`."""
+    spec = _handlers(decode_spec(stored))
+    if task.state not in NOT_BEGUN:
+        raise Conflict(f"only a pending task can {what}; this one is {task.state.value}", code="task_not_pending")
+    return spec

@@ -1,0 +1,154 @@
+"""`/monitor`, and the default owner: for whom requests without a key act, on loopback."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from tasks_server.api.app import ApiConfig
+from tasks_server.clock import ManualClock
+from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tasks_server.domain.errors import Unavailable
+from tasks_server.service import monitoring
+
+from .conftest import ADMIN_KEY, Api, claimed, task, worked
+from .test_named import FAILED, made, told
+
+
+async def health(api: Api) -> tuple[int, dict[str, str]]:
+    """The status of the answer, and that of each check."""
+    answer = await api.client().get("/monitor/health")
+    checks = {name: check["status"] for name, check in answer.json()["checks"].items()}
+    assert answer.json()["status"] == ("ok" if answer.status_code == 200 else "unavailable")
+    assert ("retry-after" in answer.headers) == (answer.status_code != 200)
+    return answer.status_code, checks
+
+
+async def test_a_server_is_well_when_its_parts_are(api: Api, clock: ManualClock) -> None:
+    assert await health(api) == (200, {"store": "ok", "engine": "unknown", "clock": "ok"})
+    api.store._join()
+    await api.store.report(told(api))
+    assert await health(api) == (200, {"store": "ok", "engine": "ok", "clock": "ok"})
+    clock.advance(16_000)
+    assert await health(api) == (503, {"store": "ok", "engine": "unavailable", "clock": "ok"})
+    await api.store.report(told(api))
+    assert (await health(api))[0] == 200
+
+
+async def test_an_engine_that_is_started_again_is_waited_for(api: Api, clock: ManualClock) -> None:
+    api.store._join()
+    await api.store.report(told(api))
+    api.store._nodes.number = 5  # the process that told is gone
+    clock.advance(1_000)
+    assert await health(api) == (200, {"store": "ok", "engine": "starting", "clock": "ok"})
+    clock.advance(15_000)
+    assert await health(api) == (503, {"store": "ok", "engine": "unavailable", "clock": "ok"})
+
+
+async def test_a_store_in_trouble_is_told(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away() -> None:
+        raise Unavailable("away")
+
+    async def stuck() -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(monitoring, "STORE_SECONDS", 0.01)
+    for trouble, code in ((away, "store_unavailable"), (stuck, "store_slow")):
+        monkeypatch.setattr(api.store, "engines", trouble)
+        assert await health(api) == (503, {"store": "unavailable", "engine": "unknown", "clock": "ok"})
+        answer = await api.client().get("/monitor/health")
+        assert answer.json()["checks"]["store"]["code"] == code
+
+
+async def test_counts_by_status(
+    api: Api, client: httpx.AsyncClient, admin: httpx.AsyncClient, clock: ManualClock
+) -> None:
+    await made(client)
+    await worked(api.store, clock, Outcome(OutcomeKind.SUCCESS, 200))
+    await made(client, max_retries=0)
+    await made(client)
+    await worked(api.store, clock, FAILED)
+    await made(client)
+    await claimed(api.store, clock)
+    paused = await made(client)
+    await client.patch(f"/v1/queues/{paused}/pause")
+    revoked = (await client.post("/v1/queues/register", json=task())).json()["id"]
+    await client.patch(f"/v1/queues/{revoked}/revoke")
+    await made(client, scheduled_at="2030-01-01")
+    await made(client)
+    expected = {
+        "pending": 2, "processing": 1, "completed": 1, "failed": 2, "paused": 1, "cancelled": 1, "total": 8,
+    }  # fmt: skip
+    assert (await client.get("/monitor/stats")).json() == expected
+    other, _ = await api.owner("other-shop")
+    await made(other)
+    assert (await client.get("/monitor/stats")).json() == expected
+    assert (await admin.get("/monitor/stats")).json() == expected | {"pending": 3, "total": 9}
+
+
+# The default owner
+
+
+class TestDefaultOwner:
+    @pytest.fixture
+    def config(self) -> ApiConfig:
+        return ApiConfig(admin_key=ADMIN_KEY, default_owner="local-user")
+
+    @pytest.fixture
+    def guest(self, api: Api) -> httpx.AsyncClient:
+        client = api.client()
+        client.base_url = httpx.URL("http://127.0.0.1:9420")
+        return client
+
+    async def test_requests_without_a_key_act_for_it(self, api: Api, guest: httpx.AsyncClient) -> None:
+        task_id = await made(guest)
+        assert (await guest.get(f"/tasks/{task_id}")).status_code == 200
+        assert [entry["id"] for entry in (await guest.get("/tasks")).json()] == [task_id]
+        assert (await guest.get("/monitor/stats")).json()["total"] == 1
+        assert (await guest.patch(f"/tasks/{task_id}", json={"scheduled_at": "2030-01-01"})).status_code == 200
+        assert (await guest.delete(f"/tasks/{task_id}")).status_code == 204
+        (owner,) = await api.store.owners()
+        assert owner.name == "local-user"
+
+    async def test_an_owner_that_is_there_is_taken(self, api: Api, guest: httpx.AsyncClient) -> None:
+        admin = api.client(ADMIN_KEY)
+        answer = await admin.post("/v1/owners/register", json={"name": "local-user"})
+        task_id = await made(guest)
+        own = api.client(answer.json()["key"])
+        assert (await own.get(f"/tasks/{task_id}")).status_code == 200
+        await own.delete(f"/tasks/{task_id}")
+        assert (await own.delete("/v1/owners/local-user")).status_code == 200
+        await made(guest)
+        assert [owner.name for owner in await api.store.owners()] == ["local-user"], "it was made again"
+
+    @pytest.mark.parametrize("path", ["/v1/queues", "/v1/schedules", "/v1/owners/local-user"])
+    async def test_all_else_needs_a_key(self, guest: httpx.AsyncClient, path: str) -> None:
+        answer = await guest.get(path)
+        assert (answer.status_code, answer.json()["code"]) == (403, "credentials_missing")
+
+    async def test_credentials_count_where_they_are_given(self, guest: httpx.AsyncClient) -> None:
+        for headers, status in (
+            ({"Authorization": f"Bearer {'x' * 64}"}, 401),
+            ({"Authorization": ""}, 403),
+            ({"X-Tasks-Owner-Id": "0" * 26}, 403),
+        ):
+            assert (await guest.get("/tasks", headers=headers)).status_code == status
+
+    @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "127.0.0.1:80@evil.example", ""])
+    async def test_a_page_whose_name_leads_here_gets_nothing(self, guest: httpx.AsyncClient, host: str) -> None:
+        answer = await guest.get("/tasks", headers={"Host": host})
+        assert answer.status_code == 403
+        for own in ("localhost", "LOCALHOST:9420", "[::1]:9420", "127.0.0.2"):
+            assert (await guest.get("/tasks", headers={"Host": own})).status_code == 200
+
+
+async def test_without_a_default_owner_every_request_needs_a_key(api: Api) -> None:
+    client = api.client()
+    client.base_url = httpx.URL("http://127.0.0.1:9420")
+    for answer in (
+        await client.get("/tasks"),
+        await client.post("/tasks", json={}),
+        await client.get("/monitor/stats"),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (403, "credentials_missing")
+    assert await api.store.owners() == []
