@@ -78,8 +78,6 @@ class NamedRoutes:
             "A page of tasks, the newest first",
             {"Link": 'The next page, as rel="next"; not there on the last one'},
         )
-        shown = Success(200, NamedDetailView, "The task")
-        one, pending = f"{PATH}/{{id}}", ["task_not_found", "task_not_pending"]
         return [
             Route(
                 "POST",
@@ -105,29 +103,36 @@ class NamedRoutes:
                 query=QUERY,
                 guests=True,
             ),
-            Route(
-                "GET", one, self.show, "Show the run of a handler", "owner", [shown], ["task_not_found"], guests=True
-            ),
+            *self._table_of_one(),
+        ]
+
+    def _table_of_one(self) -> list[Route]:
+        path, here, pending = f"{PATH}/{{id}}", ["task_not_found"], ["task_not_found", "task_not_pending"]
+        shown, gone = Success(200, NamedDetailView, "The task"), Success(204, None, "It is removed")
+        only = "Only while it is pending."
+        return [
+            Route("GET", path, self.show, "Show the run of a handler", "owner", [shown], here, guests=True),
             Route(
                 "PATCH",
-                one,
+                path,
                 self.reschedule,
                 "Put the run of a handler on another time",
                 "owner",
                 [shown],
                 [*_BODY, *pending],
                 body=Rescheduling,
+                description=only,
                 guests=True,
             ),
             Route(
                 "DELETE",
-                one,
+                path,
                 self.delete,
                 "Delete the run of a handler",
                 "owner",
-                [Success(204, None, "It is removed")],
+                [gone],
                 pending,
-                description="Only while it is pending.",
+                description=only,
                 guests=True,
             ),
         ]

@@ -95,6 +95,7 @@ def _orders(
     if listener is not None:
         url, loopback = serving.url_of(listener), serving.is_loopback(listener)
         if settings.default_owner is not None and not loopback:
+            listener.close()
             raise SettingsError(
                 f"DEFAULT_OWNER is {settings.default_owner}: whoever reaches the server would act for that owner, "
                 "without a key. It goes with a server that listens on loopback only: set HOST to 127.0.0.1, or take "
