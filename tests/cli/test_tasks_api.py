@@ -58,9 +58,9 @@ def _by_hand(words: list[str]) -> tuple[int, Any]:
 
 def test_the_printed_requests_work(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     begin, *commands = printed()
-    setting, program = re.match(r"(\w+=\S+) (tasks-server serve)\n", begin).groups()  # type: ignore[union-attr]
-    assert program == "tasks-server serve"
-    monkeypatch.setenv(*setting.split("=", 1))
+    setting = re.fullmatch(r"(\w+)=(\S+) tasks-server serve\n", begin)
+    assert setting
+    monkeypatch.setenv(setting[1], setting[2])
     server = serve()
     run, show, later, patch, delete, recurring, listed, health, stats = commands
 
