@@ -1,6 +1,7 @@
 """`tasks-server task explain`, and what real engines that come and go are told to be."""
 
 import signal
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -54,3 +55,28 @@ def test_engines_that_come_die_and_stop(serve: Serve) -> None:
     until(lambda: explained(later)["engines"]["alive"] == 1, "the next engine tells of itself")
     assert second.stop(signal.SIGTERM) == 0
     assert "when the last one was stopped" in str(explained(later)["gates"])
+
+
+@pytest.mark.process
+def test_a_handler_that_no_engine_knows_until_a_worker_comes(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "from tasks_server import handlers\n\n@handlers.register('send-mail')\ndef send(payload): return payload\n"
+    (tmp_path / "mail_tasks.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    server = serve()
+    registered = httpx.post(f"{server.url}/v1/owners/register", json={"name": "first-shop"}).json()
+    headers = {"Authorization": f"Bearer {registered['key']}"}
+    asked = {"handler": {"name": "send-mail", "payload": 7}}
+    made = httpx.post(f"{server.url}/v1/queues/register", json=asked, headers=headers).json()
+
+    def explained() -> dict[str, Any]:
+        told: dict[str, Any] = httpx.get(f"{server.url}/v1/queues/{made['id']}/explain", headers=headers).json()
+        return told
+
+    until(lambda: explained()["engines"]["alive"] == 1, "the engine tells of itself")
+    told = explained()
+    assert told["summary"] == "No engine that is running knows the handler send-mail (1 running)."
+    assert [gate["gate"] for gate in told["gates"] if gate["closed"]] == ["handler"]
+    serve("--role", "engine", "--handlers", "mail_tasks", "--handlers-only")
+    until(lambda: explained()["state"] == "SUCCESS", "the worker runs it")

@@ -83,6 +83,19 @@ async def test_more_urgent_tasks_of_its_owner_go_before_it(world: World, owner: 
     assert (await standing(world, task)).ahead == Ahead()
 
 
+async def test_in_a_lane_with_limits_earlier_tasks_to_any_target_go_before_it(world: World, owner: Owner) -> None:
+    await world.submit_many(owner, 2, target="b.example:80")
+    await world.submit(owner, target="c.example:80", priority=1)
+    world.clock.advance(1)
+    task = await world.submit(owner, priority=0)
+    await world.submit(owner, target="b.example:80")
+    more_urgent = {"c.example:80": 1}
+    assert (await standing(world, task)).ahead == Ahead(more_urgent)
+    for limits in ({"concurrent_max": 1}, {"concurrent_max": None, "rate": 1.0}):
+        await set_lane(world, owner, **limits)
+        assert (await standing(world, task)).ahead == Ahead(more_urgent, alongside={"b.example:80": 2})
+
+
 async def test_those_that_hold_the_places_of_a_lane_are_named(world: World, owner: Owner) -> None:
     await world.submit(owner, lane="another")
     running = await world.submit_many(owner, 3)

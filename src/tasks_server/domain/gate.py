@@ -76,7 +76,7 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "ahead": Kind(
         "More tasks of its owner go before it than there is room for: more urgent ones, of any lane; of its own lane "
-        "those to the same target that were due earlier.",
+        "those to the same target that were due earlier, in a lane with limits those to any target.",
         "Wait, or raise its priority, or run it now: that puts it first.",
     ),
     "behind": Kind(

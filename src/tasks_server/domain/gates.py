@@ -77,9 +77,15 @@ def _ahead(situation: Situation, loads: Sequence[Load]) -> Iterator[Gate]:
     room = sum(load.room(situation.task.target) for load in loads)
     allowed = gates_lane.allowed(situation).count
     room = room if allowed is None else min(room, allowed)
-    urgent, elsewhere = (_reachable(loads, counts) for counts in (ahead.urgent, ahead.elsewhere))
-    count = urgent + elsewhere + ahead.earlier
-    facts = {"urgent": urgent, "urgentInOtherLanes": elsewhere, "earlier": ahead.earlier, "more": ahead.more}
+    by_target = (ahead.urgent, ahead.elsewhere, ahead.alongside)
+    urgent, elsewhere, alongside = (_reachable(loads, counts) for counts in by_target)
+    count = urgent + elsewhere + ahead.earlier + alongside
+    facts = {
+        "urgent": urgent,
+        "urgentInOtherLanes": elsewhere,
+        "earlier": ahead.earlier + alongside,
+        "more": ahead.more,
+    }
     if not count:
         yield Gate("ahead", False, "no task of its owner goes first", None, facts | {"room": room})
         return
@@ -87,6 +93,7 @@ def _ahead(situation: Situation, loads: Sequence[Load]) -> Iterator[Gate]:
         (urgent, "more urgent in its lane"),
         (elsewhere, "more urgent in other lanes"),
         (ahead.earlier, "due earlier to the same target"),
+        (alongside, "due earlier to other targets"),
     )
     which = ", ".join(f"{some} {kind}" for some, kind in kinds if some)
     go = "tasks of its owner go" if count > 1 else "task of its owner goes"

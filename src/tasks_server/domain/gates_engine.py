@@ -45,15 +45,15 @@ def _engine(situation: Situation, alive: int) -> Gate:
 
 def _takes(situation: Situation, takers: int, loads: Sequence[Load]) -> Gate:
     target, alive = situation.task.target, len(loads)
-    running = f"{_many(alive, 'engine')} running"
     facts: dict[str, object] = {"alive": alive, "takers": takers}
+    name, does = "http", "sends HTTP requests"
     if target.startswith(HANDLER_MARK):
-        name = target.removeprefix(HANDLER_MARK)
-        facts |= {"handler": name, "engines": [situation.named(load.engine.number) for load in loads]}
-        text = f"{takers} of them know the handler {name}" if takers else f"none of them knows the handler {name}"
-        return Gate("handler", not takers, f"{running}, {text}", None, facts)
-    text = f"{takers} of them send HTTP requests" if takers else "none of them sends HTTP requests"
-    return Gate("http", not takers, f"{running}, {text}", None, facts)
+        handler = target.removeprefix(HANDLER_MARK)
+        facts |= {"handler": handler, "engines": [situation.named(load.engine.number) for load in loads]}
+        name, does = "handler", f"knows the handler {handler}"
+    if takers:
+        return Gate(name, False, f"{takers} of {alive} engines take such tasks", None, facts)
+    return Gate(name, True, f"no engine that is running {does} ({alive} running)", None, facts)
 
 
 def _database(takers: Sequence[Load]) -> Gate:

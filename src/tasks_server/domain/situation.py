@@ -41,13 +41,14 @@ class Lease(msgspec.Struct, frozen=True):
 
 class Ahead(msgspec.Struct, frozen=True):
     """The tasks of its owner that go before one, counted up to `AHEAD_COUNTED_MAX` each: more urgent ones of its lane,
-    by target; more urgent ones of other lanes without limits, by target; of its lane, those as urgent and with the same
-    target that were due before it.
+    by target; more urgent ones of other lanes without limits, by target; of its lane, those as urgent that were due
+    before it: with the same target and, in a lane with limits, with other ones, by target.
     """
 
     urgent: Mapping[str, int] = {}
     elsewhere: Mapping[str, int] = {}
     earlier: int = 0
+    alongside: Mapping[str, int] = {}
 
     @property
     def more(self) -> bool:

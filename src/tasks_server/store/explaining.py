@@ -63,8 +63,9 @@ def place(ref: int, owner: int, lane: int, task: Task) -> dict[str, Any]:
 
 
 def ahead_of(urgent: Iterable[Sequence[Any]], earlier: int) -> Ahead:
-    """What goes before a task, from rows of whether it is in another lane, target and count."""
-    counts: tuple[dict[str, int], dict[str, int]] = ({}, {})
-    for elsewhere, target, count in urgent:
-        counts[elsewhere][target] = count
-    return Ahead(*counts, earlier)
+    """What goes before a task, from rows of kind, target and count: see `explain_urgent`."""
+    counts: tuple[dict[str, int], ...] = ({}, {}, {})
+    for kind, target, count in urgent:
+        counts[kind][target] = count
+    here, elsewhere, alongside = counts
+    return Ahead(here, elsewhere, earlier, alongside)

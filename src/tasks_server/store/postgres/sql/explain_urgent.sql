@@ -1,5 +1,6 @@
 -- How many of its owner's tasks are more urgent than a task, by target: those of its lane (0), and those of other lanes
--- that have no limits (1), walked from head to head.
+-- that have no limits (1), walked from head to head. And if its lane has limits, so that its few places go to those who
+-- wait longest: those as urgent with other targets that were due before it (2).
 WITH RECURSIVE line AS (
     (SELECT lane FROM task WHERE state = 'available' AND owner = %(owner)s ORDER BY lane LIMIT 1)
     UNION ALL
@@ -27,3 +28,12 @@ SELECT 1, target, count(*) FROM (
     LIMIT %(count_max)s
 ) AS elsewhere
 GROUP BY target
+UNION ALL
+SELECT 2, t.target, count(*) FROM lane AS l CROSS JOIN LATERAL (
+    SELECT target, due_at, seq FROM task
+    WHERE state = 'available' AND owner = %(owner)s AND lane = l.seq AND urgency = %(urgency)s::smallint
+    ORDER BY target LIMIT %(count_max)s
+) AS t
+WHERE l.seq = %(lane)s AND (l.concurrent_max IS NOT NULL OR l.rate IS NOT NULL)
+    AND t.target <> %(target)s AND (t.due_at, t.seq) < (%(due_at)s, %(seq)s)
+GROUP BY t.target

@@ -1,5 +1,6 @@
 -- How many of its owner's tasks are more urgent than a task, by target: those of its lane (0), and those of other lanes
--- that have no limits (1), walked from head to head.
+-- that have no limits (1), walked from head to head. And if its lane has limits, so that its few places go to those who
+-- wait longest: those as urgent with other targets that were due before it (2).
 WITH RECURSIVE line (lane) AS (
     SELECT (
         SELECT lane FROM task INDEXED BY task_available
@@ -25,4 +26,14 @@ SELECT 1, target, count(*) FROM (
         AND t.lane = l.seq AND t.urgency < :urgency
     WHERE l.seq <> :lane AND l.paused_at IS NULL AND l.concurrent_max IS NULL AND l.rate IS NULL LIMIT :count_max
 )
+GROUP BY target
+UNION ALL
+SELECT 2, target, count(*) FROM (
+    SELECT target, due_at, seq FROM task INDEXED BY task_available
+    WHERE state = 'available' AND owner = :owner AND lane = :lane AND urgency = :urgency
+    LIMIT CASE
+        WHEN (SELECT concurrent_max IS NULL AND rate IS NULL FROM lane WHERE seq = :lane) THEN 0 ELSE :count_max
+    END
+)
+WHERE target <> :target AND (due_at < :due_at OR due_at = :due_at AND seq < :seq)
 GROUP BY target
