@@ -197,6 +197,38 @@ async def test_the_life_of_a_lane(client: AsyncClient) -> None:
         await client.lanes.get("empty")
 
 
+async def test_handlers_run_by_name(client: AsyncClient, clock: ManualClock) -> None:
+    at = datetime.fromtimestamp(clock.now() / 1_000 + 60, UTC)
+    made = await client.handler_tasks.create(
+        "send-email", {"to": 7}, scheduled_at=at, priority=3, idempotency_key="mail-7"
+    )
+    again = await client.handler_tasks.create(
+        "send-email", {"to": 7}, scheduled_at=at, priority=3, idempotency_key="mail-7"
+    )
+    assert made == again
+    shown = await client.handler_tasks.get(made.id)
+    assert (shown.task_name, shown.payload, shown.status) == ("send-email", {"to": 7}, "pending")
+    assert shown.scheduled_at == at
+    clock.advance(1)
+    second = await client.handler_tasks.create("other", scheduled_at=at)
+    listed = [task.id async for task in client.handler_tasks.list(page_size=1, status=["pending", "paused"])]
+    assert listed == [second.id, made.id]
+    assert [task.id async for task in client.handler_tasks.list(task_name="other", scheduled_after=at)] == [second.id]
+    later = at + timedelta(hours=1)
+    assert (await client.handler_tasks.reschedule(made.id, later)).scheduled_at == later
+    await client.handler_tasks.delete(made.id)
+    with pytest.raises(NotFound):
+        await client.handler_tasks.get(made.id)
+    await client.tasks.pause(second.id)
+    with pytest.raises(Conflict):
+        await client.handler_tasks.delete(second.id)
+    recurring = await client.handler_tasks.create_recurring("send-email", "@daily", name="mails", max_retries=1)
+    assert (await client.schedules.get("mails")).id == recurring.id
+    stats = await client.monitor.stats()
+    assert (stats.paused, stats.total) == (1, 1)
+    assert (await client.monitor.health()).status == "ok"
+
+
 async def test_the_life_of_an_owner(door: Door) -> None:
     async with door.client(ADMIN_KEY) as admin:
         owner = await admin.owners.register("big-shop", tasks_in_queue_limit=5)

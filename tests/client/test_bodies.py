@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks_server.client.bodies import millis, schedule_body, schedule_patch, task_body, task_patch
-from tasks_server.client.calls import tasks
+from tasks_server.client.bodies import iso, millis, schedule_body, schedule_patch, task_body, task_patch
+from tasks_server.client.calls import handler_tasks, tasks
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 AT = datetime(2030, 1, 31, 12, 0, 0, 500, tzinfo=timezone(timedelta(hours=1)))
@@ -124,6 +124,13 @@ def test_a_datetime_without_a_zone_is_no_instant() -> None:
 def test_instants_are_exact_and_never_early(at: datetime) -> None:
     since = millis(at) * timedelta(milliseconds=1) - (at - EPOCH)
     assert timedelta(0) <= since < timedelta(milliseconds=1)
+
+
+def test_instants_of_handlers_are_text() -> None:
+    assert iso(AT) == "2030-01-31T11:00:00.001+00:00"
+    assert iso("tomorrow") == "tomorrow"
+    with pytest.raises(TypeError, match="unknown: dely"):
+        handler_tasks.create("send-email", dely=5)  # type: ignore[call-arg]  # no such option
 
 
 def test_data_is_whatever_has_a_form_in_json() -> None:

@@ -34,6 +34,10 @@ def register_batch(client: Any) -> Any:
     return client.tasks.register_batch([{"url": "https://target.test/"}])
 
 
+def run(client: Any) -> Any:
+    return client.handler_tasks.create("send-email")
+
+
 def show(client: Any) -> Any:
     return client.tasks.get("T" * 24)
 
@@ -45,7 +49,7 @@ DOUBTFUL = [httpx.Response(502), problem(503, "store_outcome_unknown"), httpx.Re
 
 
 @pytest.mark.parametrize("outcome", [*NEVER_SENT, *PERHAPS_SENT, *PASSING, *DOUBTFUL], ids=str)
-@pytest.mark.parametrize(("asked", "answer"), [(register, TASK), (show, DETAIL)])
+@pytest.mark.parametrize(("asked", "answer"), [(register, TASK), (run, TASK), (show, DETAIL)])
 def test_what_passes_is_asked_again(ask: Ask, outcome: Any, asked: Callable[[Any], Any], answer: Any) -> None:
     script = Script([outcome, json(200, answer)])
     assert ask(script, asked).id == "T" * 24
@@ -77,24 +81,26 @@ def test_a_batch_is_sent_again_where_it_was_not_done(ask: Ask, outcome: Any) -> 
     assert "idempotency-key" not in script.requests[0].headers
 
 
+NOT_TWICE: dict[str, Callable[[Any], Any]] = {
+    "batch": register_batch,
+    "pause": lambda client: client.tasks.pause("T" * 24),
+    "execute": lambda client: client.tasks.execute("T" * 24),
+    "retry": lambda client: client.tasks.retry("T" * 24),
+    "edit": lambda client: client.tasks.edit("T" * 24, retry=1),
+    "run": lambda client: client.schedules.run("daily"),
+    "create": lambda client: client.schedules.create("daily", every="1d", task={"url": "https://target.test/"}),
+    "recurring": lambda client: client.handler_tasks.create_recurring("send-email", "@daily"),
+    "reschedule": lambda client: client.handler_tasks.reschedule("T" * 24, "2030-01-01"),
+    "bulk": lambda client: client.bulk.create("retry", all=True),
+    "purge": lambda client: client.lanes.purge("mails"),
+    "owner": lambda client: client.owners.register("small-shop"),
+    "no_owner": lambda client: client.owners.delete("small-shop"),
+    "key": lambda client: client.owners.add_key("small-shop"),
+}
+
+
 @pytest.mark.parametrize("outcome", [*PERHAPS_SENT, *DOUBTFUL], ids=str)
-@pytest.mark.parametrize(
-    "asked",
-    [
-        register_batch,
-        lambda client: client.tasks.pause("T" * 24),
-        lambda client: client.tasks.execute("T" * 24),
-        lambda client: client.tasks.retry("T" * 24),
-        lambda client: client.tasks.edit("T" * 24, retry=1),
-        lambda client: client.schedules.run("daily"),
-        lambda client: client.schedules.create("daily", every="1d", task={"url": "https://target.test/"}),
-        lambda client: client.bulk.create("retry", all=True),
-        lambda client: client.owners.register("small-shop"),
-        lambda client: client.owners.delete("small-shop"),
-        lambda client: client.owners.add_key("small-shop"),
-    ],
-    ids=["batch", "pause", "execute", "retry", "edit", "run", "create", "bulk", "owner", "no_owner", "key"],
-)
+@pytest.mark.parametrize("asked", NOT_TWICE.values(), ids=NOT_TWICE)
 def test_what_may_have_been_done_is_not_done_twice(ask: Ask, outcome: Any, asked: Callable[[Any], Any]) -> None:
     script = Script([outcome])
     with pytest.raises(TasksError) as told:
@@ -228,6 +234,13 @@ def test_an_answer_that_is_none_of_the_api(ask: Ask, answer: httpx.Response) -> 
     with pytest.raises(TasksError, match="answer_unreadable") as told:
         ask(script, show)
     assert told.value.status == 200
+
+
+def test_a_server_that_is_not_well_says_so_at_once(ask: Ask) -> None:
+    script = Script([json(503, {"status": "unavailable", "checks": {"engines": {"alive": 0}}})])
+    health = ask(script, lambda client: client.monitor.health())
+    assert (health.status, health.checks) == ("unavailable", {"engines": {"alive": 0}})
+    assert script.slept == []
 
 
 def test_a_redirect_is_no_success(ask: Ask) -> None:

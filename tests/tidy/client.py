@@ -21,12 +21,10 @@ COMPOSED = {
     "bulk.wait": "`GET /v1/bulk/{id}` until it has ended",
 }
 """Methods that are made of others."""
-SECOND = {"bulk.dry_run"}
+SECOND = {"bulk.dry_run", "handler_tasks.create_recurring"}
 """Methods that ask for a route which another one asks for, too."""
 NOT_A_METHOD = {"GET /openapi.json": "for those who write clients"}
 """Routes that no method asks for, and why."""
-COMING = ("/tasks", "/monitor")
-"""Paths that the client does not know yet, and what is below them. Empty is where this list wants to be."""
 EXTRAS: dict[str, dict[str, Any]] = {"tasks.register": {"url": "https://target.test/"}}
 """What a method takes beside the parameters that it requires by name."""
 SAMPLES: dict[str, Any] = {
@@ -89,7 +87,9 @@ def taken(name: str) -> set[str]:
         else:
             found.add(parameter.name)
     in_path = re.findall(r"{(\w+)}", requests()[name].route.path)
-    return {camel(each) for each in found} - {"pageSize", *in_path}
+    if requests()[name].route.path.startswith("/v1/"):
+        found = {camel(each) for each in found}
+    return found - {"pageSize", "page_size", "idempotency_key", *in_path}
 
 
 def routes() -> dict[str, Any]:

@@ -33,6 +33,14 @@ def millis(value: Any) -> Any:
     return -(-value // _MILLISECOND) if isinstance(value, timedelta) else value
 
 
+def iso(value: datetime | str | None) -> str | None:
+    """A datetime as ISO 8601 in UTC, in whole milliseconds as of `millis`; any other value as it is."""
+    if not isinstance(value, datetime):
+        return value
+    at: datetime = _EPOCH + millis(value) * _MILLISECOND
+    return at.isoformat(timespec="milliseconds")
+
+
 def task_body(fields: TaskFields) -> dict[str, Any]:
     """A task as it is registered. Raises `TypeError` for fields that are unknown or do not go together."""
     body = task_patch(fields)
@@ -45,7 +53,7 @@ def task_body(fields: TaskFields) -> dict[str, Any]:
 
 def task_patch(fields: TaskFields) -> dict[str, Any]:
     """A change of a task: what is named, and no more. Raises `TypeError` as `task_body`."""
-    _check_names(fields, TaskFields)
+    check_names(fields, TaskFields)
     body: dict[str, Any] = {}
     request = {name: fields[name] for name in _REQUEST if name in fields}
     if "http_request" in fields:
@@ -106,7 +114,7 @@ def _seconds(value: Any) -> Any:
 
 def settings_body(fields: Mapping[str, Any], wanted: Any) -> dict[str, Any]:
     """Fields of a typed dictionary under the names that the API has for them. Raises `TypeError` for unknown ones."""
-    _check_names(fields, wanted)
+    check_names(fields, wanted)
     return {camel(name): millis(value) for name, value in fields.items()}
 
 
@@ -116,7 +124,8 @@ def camel(name: str) -> str:
     return first + "".join(other.capitalize() for other in others)
 
 
-def _check_names(fields: Iterable[str], wanted: Any) -> None:
+def check_names(fields: Iterable[str], wanted: Any) -> None:
+    """Raises `TypeError` for names that a typed dictionary does not have."""
     unknown = [name for name in fields if name not in wanted.__annotations__]
     if unknown:
         raise TypeError(f"unknown: {', '.join(unknown)}; there are {', '.join(wanted.__annotations__)}")

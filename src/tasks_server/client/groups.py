@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import wraps
 from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 
-from tasks_server.client.calls import bulk, lanes, logs, monitor, owners, schedules, tasks
+from tasks_server.client.calls import bulk, handler_tasks, lanes, logs, monitor, owners, schedules, tasks
 from tasks_server.client.protocol import Core, Procedure, Request, Script
 
 P = ParamSpec("P")
@@ -182,10 +182,23 @@ class Lanes(Group[K]):
     purge = Method(lanes.purge)
 
 
+class HandlerTasks(Group[K]):
+    """Handlers run by their names: `/tasks`."""
+
+    create = Method(handler_tasks.create)
+    create_recurring = Method(handler_tasks.create_recurring)
+    get = Method(handler_tasks.get)
+    list = Pages(handler_tasks.list_)
+    reschedule = Method(handler_tasks.reschedule)
+    delete = Method(handler_tasks.delete)
+
+
 class Monitor(Group[K]):
     """Whether the server is well."""
 
     status = Method(monitor.status)
+    health = Method(monitor.health)
+    stats = Method(monitor.stats)
 
 
 class Groups(Generic[K]):
@@ -197,6 +210,7 @@ class Groups(Generic[K]):
     logs: Logs[K]
     bulk: Bulk[K]
     lanes: Lanes[K]
+    handler_tasks: HandlerTasks[K]
     monitor: Monitor[K]
 
     def _make_groups(self, player: K) -> None:
@@ -206,4 +220,5 @@ class Groups(Generic[K]):
         self.logs = Logs(player)
         self.bulk = Bulk(player)
         self.lanes = Lanes(player)
+        self.handler_tasks = HandlerTasks(player)
         self.monitor = Monitor(player)

@@ -185,6 +185,16 @@ class ScheduleFields(TypedDict, total=False):
     task: TaskFields
 
 
+class HandlerOptions(TypedDict, total=False):
+    """How `/tasks` runs a handler; what is not given is as the handler is registered."""
+
+    priority: int
+    max_retries: int
+    timeout_ms: int
+    lane: str
+    metadata: Mapping[str, str]
+
+
 class LaneFields(TypedDict, total=False):
     """The settings of a lane; None: no such limit."""
 

@@ -75,13 +75,15 @@ class Rest:
 @dataclass(frozen=True)
 class Route(Generic[T]):
     """One method of one path of the API, and the type of its answer. `harmless_twice`: whether asking twice does the
-    same as asking once, and is answered the same; by default where HTTP says so.
+    same as asking once, and is answered the same; by default where HTTP says so. `answers`: statuses that are answers
+    here, and errors elsewhere.
     """
 
     method: str
     path: str
     answer: type[T]
     harmless_twice: bool | None = None
+    answers: tuple[int, ...] = ()
 
     def request(
         self, *names: str, query: Mapping[str, object] | None = None, body: object = msgspec.UNSET
@@ -189,7 +191,7 @@ class Core:
         for number in itertools.count():
             reply = yield request
             assert reply is not None, "a request gets a reply"
-            if isinstance(reply, Answer) and reply.status < 300:
+            if isinstance(reply, Answer) and (reply.status < 300 or reply.status in request.route.answers):
                 return reply
             if doubt and isinstance(reply, Answer) and request.route.method == "DELETE" and reply.status == 404:
                 return reply  # gone since the try whose answer was lost

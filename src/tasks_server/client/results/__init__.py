@@ -2,8 +2,10 @@
 
 from tasks_server.client.results.base import Result
 from tasks_server.client.results.bulk import Bulk, BulkSight
+from tasks_server.client.results.handler_tasks import Created, HandlerTask, ListedHandlerTask
 from tasks_server.client.results.lanes import Lane, LaneTasks
 from tasks_server.client.results.logs import LogEntry
+from tasks_server.client.results.monitor import Health, Stats
 from tasks_server.client.results.owners import IssuedKey, Owner, OwnerKey, RegisteredOwner, Signing, SigningSecret
 from tasks_server.client.results.schedules import FireTime, ListedSchedule, MissedRuns, Preview, Schedule
 from tasks_server.client.results.tasks import (
@@ -27,14 +29,18 @@ __all__ = [
     "Batch",
     "Bulk",
     "BulkSight",
+    "Created",
     "Engines",
     "Explanation",
     "FINAL",
     "FireTime",
     "Gate",
+    "HandlerTask",
+    "Health",
     "IssuedKey",
     "Lane",
     "LaneTasks",
+    "ListedHandlerTask",
     "ListedSchedule",
     "ListedTask",
     "LogEntry",
@@ -50,6 +56,7 @@ __all__ = [
     "SigningSecret",
     "Spec",
     "State",
+    "Stats",
     "Task",
     "TaskDetail",
     "TimelineEntry",

@@ -1,0 +1,39 @@
+"""Answers of `/tasks`: instants are ISO 8601 there, and become datetimes."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+
+class Created(msgspec.Struct, frozen=True):
+    """The id of the task, or of the schedule that makes tasks."""
+
+    id: str
+
+
+class ListedHandlerTask(msgspec.Struct, frozen=True):
+    """A task that runs a handler, in a list. `retry_count` counts the retries that were made or are planned."""
+
+    id: str
+    task_name: str
+    payload: Any
+    status: str
+    priority: int
+    scheduled_at: datetime
+    created_at: datetime
+    max_retries: int
+    retry_count: int
+    last_error: str | None
+    next_retry_at: datetime | None
+
+
+class HandlerTask(ListedHandlerTask, frozen=True):
+    """A task that runs a handler. `locked_by` is the process that runs it, `result` what its last attempt gave when
+    that succeeded.
+    """
+
+    updated_at: datetime
+    locked_by: str | None
+    locked_at: datetime | None
+    result: Any
