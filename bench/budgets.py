@@ -58,6 +58,7 @@ _IN_AND_OUT: Final = "in_and_out_per_second"
 _SNAPSHOT: Final = "old_snapshot_postgres"
 _SCALING: Final = "scaling_postgres"
 _TIMES_10K: Final = "times 10 thousand"
+_WITHOUT: Final = "times one without"
 _IDLE_GROWTH: Final = "more memory with one million scheduled tasks"
 
 BUDGETS: Final = [
@@ -81,6 +82,8 @@ BUDGETS: Final = [
     Budget("claim, 10 million waiting", "claim_backlog", "ratios.waiting_10m", "under", 1.2, "times 10 thousand"),
     Budget("claim, full target", "claim_backlog", "ratios.full_target", "under", 1.2, "times 10 thousand"),
     Budget("claim, full owner", "claim_backlog", "ratios.full_owner", "under", 1.2, "times 10 thousand"),
+    Budget("claim, paused lane", "claim_backlog", "ratios.paused_lane", "under", 1.2, "times 10 thousand"),
+    Budget("claim from a lane with limits", "claim_backlog", "ratios.limited_lane", "under", None, _WITHOUT),
     Budget("claim, 10 000 owners with due tasks", "claim_backlog", "ratios.owners_10k", "under", None, "times one"),
     Budget("idle", "idle", "fresh.cpu_percent", "under", 1, "% of a core"),
     Budget("idle memory, all processes", "idle", "fresh.pss_bytes", "under", 150, "MB", 1e6),
@@ -96,6 +99,7 @@ BUDGETS: Final = [
     Budget("the same, to the same target", "fairness", "owners.same_target.late_ms.max", "under", 100, "ms"),
     Budget("task beside 200 to a slow target", "fairness", "slow_target.during.late_ms.max", "under", None, "ms"),
     Budget("the same before they are due", "fairness", "slow_target.before.late_ms.max", "under", None, "ms"),
+    Budget("a lane of 50 a second, 4 engines", "lane_rate", "off_percent", "at most", 2, "% off"),
     Budget("PostgreSQL: whole path, one a request", "whole_path_postgres", _IN_AND_OUT, "at least", 3_000, _PER_SECOND),
     Budget("whole path, batches of 100", "whole_path_batch_postgres", _IN_AND_OUT, "at least", 5_000, _PER_SECOND),
     Budget("drain of tasks due at one instant", "drain_postgres", "final_per_second", "at least", 6_000, _PER_SECOND),
@@ -103,6 +107,7 @@ BUDGETS: Final = [
     Budget("lateness p50 at 300 tasks/s", "lateness_postgres", "late_ms.p50", "at most", None, "ms"),
     Budget("lateness p99 at 300 tasks/s", "lateness_postgres", "late_ms.p99", "under", 25, "ms"),
     Budget("early deliveries", "lateness_postgres", "early", "at most", 0, "tasks"),
+    Budget("a lane of 50 a second, 4 engines", "lane_rate_postgres", "off_percent", "at most", 2, "% off"),
     Budget("register p99, 64 connections", "register_postgres", "single.latency_ms.p99", "under", None, "ms"),
     Budget("register, 64 connections", "register_postgres", "single.per_second", "at least", None, _PER_SECOND),
     Budget("batch register", "register_postgres", "batch.per_second", "at least", None, _PER_SECOND),
@@ -110,6 +115,8 @@ BUDGETS: Final = [
     Budget("claim, 10 million waiting", "claim_backlog_postgres", "ratios.waiting_10m", "under", 1.2, _TIMES_10K),
     Budget("claim, full target", "claim_backlog_postgres", "ratios.full_target", "under", 1.2, _TIMES_10K),
     Budget("claim, full owner", "claim_backlog_postgres", "ratios.full_owner", "under", 1.2, _TIMES_10K),
+    Budget("claim, paused lane", "claim_backlog_postgres", "ratios.paused_lane", "under", 1.2, _TIMES_10K),
+    Budget("claim from a lane with limits", "claim_backlog_postgres", "ratios.limited_lane", "under", None, _WITHOUT),
     Budget("claim, 10 000 owners", "claim_backlog_postgres", "ratios.owners_10k", "under", None, "times one"),
     Budget(
         "claim and settle, nothing to do", "claim_settle_postgres", "per_second_max", "at least", 10_000, _PER_SECOND

@@ -1,4 +1,5 @@
-"""The time of a claim against what else is in the database: waiting rows, due tasks that may not run, many owners.
+"""The time of a claim against what else is in the database: waiting rows, due tasks that may not run, many owners; and
+from a lane with limits.
 
 The store works in this process as in an engine (its own thread, commits without fsync), one database a case. Claims
 go around the cases in turn, so that whatever else the machine does meets all of them alike; the ratios of the medians
@@ -21,6 +22,7 @@ from bench.report import Report, say, spread
 from bench.rows import Filler, Filling, PostgresFiller
 from tasks_server.clock import SystemClock
 from tasks_server.domain import ids, limits
+from tasks_server.domain.lane import LaneFacts, LaneLimits
 from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec, encode_spec
 from tasks_server.domain.signing import SigningSecret
@@ -58,9 +60,18 @@ class Case:
         self.times_ms: list[float] = []
         self.claimed = 0
 
-    async def fill(self, waiting: int = 0, full_target: int = 0, full_owner: int = 0, owners: int = 1) -> None:
-        """Makes the case: waiting rows; due tasks to a target, or of an owner, at its limit; or tasks spread over
-        owners. What can be claimed is written first, as on a server that the rest came to later.
+    async def fill(
+        self,
+        waiting: int = 0,
+        full_target: int = 0,
+        full_owner: int = 0,
+        paused_lane: int = 0,
+        limited: int = 0,
+        owners: int = 1,
+    ) -> None:
+        """Makes the case: waiting rows; due tasks to a target, or of an owner, at its limit, or in a paused lane; tasks
+        to claim in a lane where so many may run and as many start a second; or tasks spread over owners. What can be
+        claimed is written first, as on a server that the rest came to later.
         """
         await self.store.open()
         now = _CLOCK.now()
@@ -75,7 +86,7 @@ class Case:
             else:  # a batch has one owner
                 tasks = [_task(made[(start + index) % owners], now) for index in range(count)]
                 await asyncio.gather(*(self.store.insert(task) for task in tasks))
-        await self._owner(_BUSY)
+        busy_id = await self._owner(_BUSY)
         await self.store.close()
         with self._filler() as filler:
             busy = filler.owner(_BUSY)
@@ -86,9 +97,18 @@ class Case:
                 self._excluded = frozenset((_FULL,))
             if full_owner:
                 filler.add(full_owner, "available", owner=_BUSY, now=now, target="busy.example:80")
+            if paused_lane:
+                filler.add(paused_lane, "available", owner=_BUSY, now=now, target="busy.example:80")
         await self.store.open()
+        if paused_lane:
+            await self._set_lane(busy_id, LaneLimits(paused_at=now, paused_by="owner"))
+        if limited:
+            await self._set_lane(made[0], LaneLimits(concurrent_max=limited, rate=limited, burst=limited))
         if full_owner:
             self._held = Held(_CLAIM, {busy: _CLAIM}, {})
+
+    async def _set_lane(self, owner: str, chosen: LaneLimits) -> None:
+        await self.store.change_lane(owner, "default", lambda _: LaneFacts(chosen), limits.LANES_MAX)
 
     def _filler(self) -> Filling:
         return PostgresFiller(self._place) if isinstance(self._place, Postgres) else Filler(self._place)
@@ -181,12 +201,14 @@ def _cases(arguments: argparse.Namespace) -> dict[str, dict[str, int]]:
         "waiting_10m": {"waiting": 10_000_000},
         "full_target": {"waiting": 10_000, "full_target": 1_000_000},
         "full_owner": {"waiting": 10_000, "full_owner": 1_000_000},
+        "paused_lane": {"waiting": 10_000, "paused_lane": 1_000_000},
+        "limited_lane": {"waiting": 10_000, "limited": 100_000},
         "owners_10k": {"waiting": 10_000, "owners": 10_000},
     }
     if arguments.quick:
         del cases["waiting_10m"], cases["owners_10k"]
         for parts in cases.values():
-            parts.update({name: 100_000 for name in ("full_target", "full_owner") if name in parts})
+            parts.update({name: 100_000 for name in ("full_target", "full_owner", "paused_lane") if name in parts})
     return cases
 
 
