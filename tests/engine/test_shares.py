@@ -96,3 +96,39 @@ def test_owners_share_a_target_that_both_want() -> None:
     groups = [Group(1, 1, 9, "t:80"), Group(2, 2, 9, "t:80")]
     quotas = share(groups, Slots.of(1_024, 256), Held(0, {}, {}))
     assert [(quota.group.owner, quota.count) for quota in quotas] == [(1, 128), (2, 128)]
+
+
+@given(GROUPS, SLOTS, HELD_OWNERS, st.dictionaries(st.integers(1, 3), st.integers(0, 30)), st.booleans())
+def test_no_lane_gets_more_than_its_room(
+    groups: list[Group], slots: Slots, owners: dict[int, int], rooms: dict[int, int], ageing: bool
+) -> None:
+    own = [group for group in groups if group.owner == 1]  # a lane has one owner
+    aged = {1: 7} if ageing else {}
+    quotas = share(own, slots, held_of(owners), aged, rooms)
+    for lane, room in rooms.items():
+        assert sum(quota.count for quota in quotas if quota.group.lane == lane) <= room
+    plain = share(own, slots, held_of(owners), aged)
+    if all(sum(quota.count for quota in plain if quota.group.lane == lane) <= room for lane, room in rooms.items()):
+        assert sum(quota.count for quota in quotas) >= sum(quota.count for quota in plain) or ageing
+
+
+def test_what_the_lanes_of_one_owner_leave_is_for_the_others() -> None:
+    groups = [Group(1, 1, 9, "a:80"), Group(2, 2, 9, "b:80")]
+    quotas = share(groups, Slots.of(100, 100), Held(0, {}, {}), lanes={1: 3})
+    assert [quota.count for quota in quotas] == [3, 90]
+
+
+def test_a_lane_shares_its_room_among_targets_in_the_order_that_they_come() -> None:
+    groups = [Group(1, 1, 9, target) for target in ("c:80", "a:80", "b:80")]
+    quotas = share(groups, Slots.of(100, 100), Held(0, {}, {}), lanes={1: 2})
+    assert [(quota.group.target, quota.count) for quota in quotas] == [("c:80", 1), ("a:80", 1)]
+
+
+def test_of_a_lane_with_few_places_the_less_urgent_get_their_part_and_no_more() -> None:
+    groups = [Group(1, 1, 0, "a:80"), Group(1, 1, 9, "a:80"), Group(1, 2, 0, "b:80")]
+    urgencies = []
+    for had in range(40):
+        quotas = share(groups, Slots.of(100, 100), Held(0, {}, {}), {1: had}, {1: 1})
+        (one,) = (quota for quota in quotas if quota.group.lane == 1)
+        urgencies.append(one.group.urgency)
+    assert urgencies.count(9) == 4

@@ -16,6 +16,7 @@ from tasks_server.store.postgres.changes import OWNER_LOCK
 from tests.postgres.databases import Databases
 from tests.store.adapters import ADAPTERS, Adapter
 from tests.store.bulks import Desk
+from tests.store.lanes import set_lane
 from tests.store.world import World, up_to
 
 from .conftest import Pair
@@ -126,6 +127,46 @@ async def test_two_promotions_in_the_midst_of_it_promote_different_tasks(
     stopping.let_go()
     assert (await looks[0]).promoted == 10
     await two.check_counters()
+
+
+async def test_of_two_claims_from_a_lane_with_one_place_one_gets_it(
+    pair: Pair, owner: Owner, stopping: Stranger
+) -> None:
+    one, two = pair
+    await set_lane(one, owner, concurrent_max=1)
+    made = await one.submit_many(owner, 3)
+    free = await one.submit(owner, lane="free")
+    stopping.hold(f"SELECT pg_advisory_xact_lock({MIDST})")
+    first = asyncio.ensure_future(one.claim(up_to(1), lines_max=1))
+    await stopping.until_wait(1)
+    # What the first has in hand is not waited for; other lanes are taken from meanwhile.
+    second = asyncio.ensure_future(two.look(up_to(1)))
+    await stopping.until_wait(2)
+    stopping.let_go()
+    assert [claim.id for claim in await first] == made[:1]
+    looked = await second
+    assert [claim.id for claim in looked.claims] == [free.id]
+    assert looked.lanes_again_at is not None
+    assert looked.lanes_again_at > two.now
+    assert await two.claim() == []
+    await one.settle(await first)
+    assert [claim.id for claim in await two.claim()] == made[1:2]
+    await two.check_counters()
+
+
+async def test_a_lane_is_not_changed_while_it_is_taken_from(pair: Pair, owner: Owner, stopping: Stranger) -> None:
+    one, two = pair
+    await set_lane(one, owner, rate=1, burst=5)
+    await one.submit_many(owner, 9)
+    stopping.hold(f"SELECT pg_advisory_xact_lock({MIDST})")
+    first = asyncio.ensure_future(one.claim(up_to(3)))
+    await stopping.until_wait(1)
+    changing = asyncio.ensure_future(set_lane(two, owner, rate=2, burst=5))
+    await stopping.until_wait(2)
+    stopping.let_go()
+    assert len(await first) == 3
+    await changing
+    assert len(await two.claim()) == 2  # what was taken under the old rate is missing under the new one
 
 
 async def test_a_claim_goes_around_what_a_stranger_holds(pair: Pair, owner: Owner, stranger: Stranger) -> None:

@@ -11,6 +11,7 @@ from tasks_server.domain.owner import Owner
 from tasks_server.domain.request import TaskConfig
 from tasks_server.domain.task import State
 from tasks_server.store.ports import Claim, Duplicate, Hints, Inserted, QueueFull, TaskQuery
+from tests.store.lanes import set_lane
 from tests.store.test_random_walks import LIMIT, Walk
 from tests.store.world import FAILURE, LEASE_MS, World, up_to
 
@@ -28,6 +29,37 @@ async def test_claims_never_overlap(pair: Pair, owner: Owner) -> None:
     assert first
     assert second
     assert not first & second
+
+
+async def test_the_places_of_a_lane_are_the_same_for_both(pair: Pair, owner: Owner) -> None:
+    await set_lane(pair[0], owner, concurrent_max=5)
+    made = await pair[0].submit_many(owner, 40)
+    done: set[str] = set()
+    for _ in range(100):
+        looks = await asyncio.gather(*(world.claim(up_to(3)) for _ in range(3) for world in pair))
+        claims = [claim for claims in looks for claim in claims]
+        lane = await pair[1].store.lane(owner.id, "default")
+        assert lane is not None
+        assert lane.facts.running <= 5
+        await asyncio.gather(*(world.settle(claims[side::2]) for side, world in enumerate(pair)))
+        done |= {claim.id for claim in claims}
+        pair[0].clock.advance(5)
+        if len(done) == len(made):
+            break
+    assert sorted(done) == sorted(made)
+    await pair[0].check_counters()
+
+
+async def test_the_rate_of_a_lane_is_the_same_for_both(pair: Pair, owner: Owner) -> None:
+    await set_lane(pair[0], owner, rate=20, burst=4)
+    await pair[0].submit_many(owner, 100)
+    started = 0
+    for step in range(20):
+        looks = await asyncio.gather(*(world.claim(up_to(3)) for _ in range(2) for world in pair))
+        looks.append(await pair[step % 2].claim(up_to(10)))  # of those at once, each may have left it to the other
+        started += sum(len(claims) for claims in looks)
+        assert started == 4 + step
+        pair[0].clock.advance(50)
 
 
 async def test_what_one_submits_the_other_claims_and_the_first_sees_settled(pair: Pair, owner: Owner) -> None:
@@ -255,6 +287,7 @@ async def test_a_random_walk_over_both(pair: Pair, seed: int) -> None:
     one, two = pair
     walk = Walk(one, [await one.owner(limit=LIMIT) for _ in range(2)], seed)
     steps = [walk.submit, walk.claim, walk.claim, walk.settle, walk.steer, walk.advance, walk.extend, walk.rescue]
+    steps.append(walk.limit_lane)
     stores, draw = [one.store, two.store], random.Random(seed)
     for _ in range(150):
         one.store = draw.choice(stores)

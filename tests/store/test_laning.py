@@ -12,7 +12,7 @@ from tasks_server.domain.owner import Owner
 from tasks_server.domain.request import TaskConfig
 from tasks_server.domain.task import State
 from tasks_server.store.laning import LaneRefusal
-from tasks_server.store.ports import Claim, Group, Quota
+from tasks_server.store.ports import Claim, Group, Hints, Quota
 
 from .lanes import delete_lane, pause_lane, resume_lane, set_lane, under
 from .world import FAILURE, INTERRUPTED, LEASE_MS, World, nothing, up_to
@@ -285,6 +285,14 @@ async def test_a_paused_lane_is_passed_over_and_goes_on(world: World, owner: Own
     assert (look.claims, look.lanes_again_at, look.more, look.resume_after) == ([], None, False, None)
     await resume_lane(world, owner, "still")
     assert sorted(claim.id for claim in await world.claim()) == sorted(waiting)
+
+
+async def test_a_lane_that_goes_on_is_a_hint(world: World, owner: Owner) -> None:
+    await pause_lane(world, owner)
+    await world.submit(owner)
+    await world.listening()
+    await resume_lane(world, owner)
+    assert await world.store.wait(60) == Hints(world.now)
 
 
 async def test_tasks_are_promoted_in_a_paused_lane_and_expire(world: World, owner: Owner) -> None:

@@ -31,7 +31,19 @@ from tests.postgres.databases import Databases
 from .adapters import MASTER
 from .world import LEASE_MS, SUCCESS, up_to
 
-COUNTED: Final = ("promote", "groups_find", "groups_new", "heads_find", "task_last", "claim", "settle", "counters_fold")
+COUNTED: Final = (
+    "lanes_lock",
+    "lanes_running",
+    "buckets_write",
+    "promote",
+    "groups_find",
+    "groups_new",
+    "heads_find",
+    "task_last",
+    "claim",
+    "settle",
+    "counters_fold",
+)
 DEAD: Final = 12_000
 ROUNDS: Final = 40
 EACH: Final = 10
@@ -110,7 +122,8 @@ class Engine:
         self.connection: Any = Counted(self.real, self.clock)
         self._nodes = Nodes(link, self.clock, "engine")
         self._settlements = Settlements(self._nodes, Days(), SEALER)
-        self._claims = Claims(lambda _: 1, Folded(self.clock), SEALER, self.clock)
+        self.folded = Folded(self.clock)
+        self._claims = Claims(lambda _: 1, self.folded, SEALER, self.clock)
 
     def submit(self, state: str) -> None:
         self.real.execute(SUBMIT, {"state": state, "due": self.clock.now(), "count": EACH})
@@ -146,7 +159,7 @@ def begin(databases: Databases) -> Iterator[Begin]:
     engines: list[Engine] = []
     with psycopg.connect(url, autocommit=True) as connection:
         schema.upgrade(connection)
-        for table in ("task", "counter_change"):
+        for table in ("task", "counter_change", "lane_bucket"):
             connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)".encode())
     with psycopg.connect(url, autocommit=True) as snapshot:
         snapshot.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
@@ -182,6 +195,34 @@ def test_claims_touch_no_more_pages_however_many_dead_rows_there_are(begin: Begi
     # Seeing everything may take a twentieth of the time for each index that is walked; and the indexes are deeper.
     assert max(after, later) < 1.6 * before
     assert just_started.connection.pages.total() > 20 * before
+
+
+def test_a_lane_with_limits_costs_the_same_however_often_was_taken_from_it(begin: Begin) -> None:
+    engine = begin()
+    engine.real.execute(
+        "INSERT INTO lane (seq, owner, name, concurrent_max, rate, burst) VALUES (1, 1, 'default', 1000, 1e5, 100000)"
+    )
+
+    def rounds() -> dict[str, float]:
+        """The pages that a round touches for the lane's limits."""
+        for _ in range(2):  # what is folded for long is not walked over
+            engine.folded.fold(engine.connection, [None])
+            engine.clock.passed_seconds += 61
+        engine.rounds("available")
+        return {
+            name: engine.connection.pages[name] / ROUNDS for name in ("lanes_running", "buckets_write", "lanes_lock")
+        }
+
+    before = rounds()
+    assert all(pages > 0 for pages in before.values())
+    # As that many takes leave them: buckets that were full earlier, and changes of the counters that were folded.
+    engine.real.execute(f"INSERT INTO lane_bucket SELECT 1, i FROM generate_series(1, {DEAD}) AS i")
+    engine.real.execute(f"DELETE FROM lane_bucket WHERE full_at <= {DEAD}")
+    engine.real.execute(
+        f"INSERT INTO counter_change (owner, lane, state, n) SELECT 1, 1, 'paused', 0 FROM generate_series(1, {DEAD})"
+    )
+    after = rounds()
+    assert all(after[name] < 2 * before[name] for name in before), (before, after)
 
 
 def test_the_fold_does_not_walk_over_what_it_has_folded(begin: Begin) -> None:

@@ -3,18 +3,21 @@ twice, and a final state has not changed by itself. A seed that failed fails aga
 """
 
 import random
+from collections import Counter
 
 import msgspec
 import pytest
 
 from tasks_server.domain import lifecycle
 from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tasks_server.domain.lane import LaneLimits, burst_of
 from tasks_server.domain.lifecycle import IllegalTransition
 from tasks_server.domain.owner import Owner
 from tasks_server.domain.request import TaskConfig
 from tasks_server.domain.task import FINAL, State, Task
 from tasks_server.store.ports import Claim, Inserted, QueueFull, TaskQuery
 
+from .lanes import set_lane
 from .world import LEASE_MS, World, up_to
 
 CONFIG = TaskConfig(retry=2, retry_interval=5_000, repeat=1, repeat_interval=4_000)
@@ -35,6 +38,9 @@ class Walk:
         self.past: list[Claim] = []
         self.states: dict[str, State] = {}
         self.touched: set[str] = set()
+        self.lanes: dict[tuple[str, str], LaneLimits] = {}
+        self.lane_of: dict[str, tuple[str, str]] = {}
+        self.starts: list[tuple[int, tuple[str, str]]] = []
 
     async def submit(self) -> None:
         owner = self.draw.choice(self.owners)
@@ -58,13 +64,43 @@ class Walk:
         else:
             assert answer == Inserted()
             self.tasks |= {task.id: owner.id for task in tasks}
+            self.lane_of |= {task.id: (owner.id, task.lane) for task in tasks}
             self.touched |= {task.id for task in tasks}
 
     async def claim(self) -> None:
+        before = Counter(self.lane_of[task_id] for task_id in self.live)
         for claim in await self.world.claim(up_to(self.draw.randint(0, 3)), horizon=self.world.now + 20):
             assert claim.id not in self.live, "two leases of one task"
             self.live[claim.id] = claim
             self.until[claim.id] = self.world.now + LEASE_MS
+            self.starts.append((self.world.now, self.lane_of[claim.id]))
+        self.check_lanes(before)
+
+    def check_lanes(self, before: Counter[tuple[str, str]]) -> None:
+        """No lane has started more than it may, given how many ran before."""
+        running = Counter(self.lane_of[task_id] for task_id in self.live)
+        for lane, chosen in self.lanes.items():
+            if running[lane] > before[lane]:
+                assert chosen.paused_at is None, "a paused lane was claimed from"
+                assert chosen.concurrent_max is None or running[lane] <= chosen.concurrent_max
+            if chosen.rate is not None:
+                times = [at for at, started in self.starts if started == lane]
+                for index, at in enumerate(times):
+                    allowed = burst_of(chosen) + chosen.rate * (times[-1] - at) / 1_000
+                    assert len(times) - index <= allowed + 0.001, "more starts than the rate allows"
+
+    async def limit_lane(self) -> None:
+        """Other limits for a lane, from which on its starts are counted; or none."""
+        owner, name = self.draw.choice(self.owners), self.draw.choice(["default", "second"])
+        chosen = LaneLimits(
+            concurrent_max=self.draw.choice([None, None, 1, 3]),
+            rate=self.draw.choice([None, None, 0.5, 20]),
+            burst=self.draw.choice([None, 2]),
+            paused_at=self.draw.choice([None, None, None, self.world.now]),
+        )
+        await set_lane(self.world, owner, name, **{part: getattr(chosen, part) for part in chosen.__struct_fields__})
+        self.lanes[owner.id, name] = chosen
+        self.starts = [start for start in self.starts if start[1] != (owner.id, name)]
 
     async def settle(self) -> None:
         """Reports of claims that hold and of some that do not."""
@@ -171,7 +207,7 @@ class Walk:
 async def test_a_random_walk(world: World, seed: int) -> None:
     walk = Walk(world, [await world.owner(limit=LIMIT) for _ in range(2)], seed)
     steps = [walk.submit] * 4 + [walk.claim] * 4 + [walk.settle] * 3 + [walk.steer] * 3 + [walk.advance] * 3
-    steps += [walk.extend, walk.delete, walk.rescue, walk.expire, walk.prune]
+    steps += [walk.extend, walk.delete, walk.rescue, walk.expire, walk.prune, walk.limit_lane]
     for _ in range(250 if world.adapter.near else 80):
         await walk.draw.choice(steps)()
         await walk.check()
