@@ -1,11 +1,15 @@
 """Lists of tasks: pages, orders, filters."""
 
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
 
+from tasks_server.clock import ManualClock
 from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tasks_server.store.sqlite.store import SqliteStore
 
 from .conftest import Api, task, worked
 from .test_tasks import registered
@@ -125,3 +129,37 @@ async def test_the_tasks_of_a_schedule(client: httpx.AsyncClient, api: Api) -> N
     answer = await client.get("/v1/queues?schedule=nightly")
     assert [fault["field"] for fault in answer.json()["errors"]] == ["query.schedule"]
     assert await walked((await api.owner("other-shop"))[0], f"/v1/queues?schedule={schedule}") == [[]]
+
+
+async def test_failures_by_status_and_by_when_they_ended(
+    client: httpx.AsyncClient, store: SqliteStore, clock: ManualClock
+) -> None:
+    made: list[str] = []
+    ends: list[int] = []
+    for status in (503, 404, 500):
+        made.append((await client.post("/v1/queues/register", json=task())).json()["id"])
+        clock.advance(1_000)
+        await worked(store, clock, Outcome(OutcomeKind.HTTP_ERROR, status_code=status, error="no"))
+        ends.append(clock.now())
+    waiting = (await client.post("/v1/queues/register", json=task(executionDelay=60_000))).json()["id"]
+    iso = datetime.fromtimestamp(ends[1] / 1_000, UTC).isoformat()
+
+    async def listed(query: str) -> list[str]:
+        answer = await client.get(f"/v1/queues?{query}")
+        assert answer.status_code == 200, answer.text
+        return [entry["id"] for entry in answer.json()]
+
+    assert await listed("statusCode=503") == made[:1]
+    assert await listed("statusCode=5XX&state=ERROR&order=estimateEndAt&sort=desc") == [made[2], made[0]]
+    assert await listed("statusCode=2xx") == []
+    assert await listed(f"endedSince={ends[1]}") == made[1:]
+    assert await listed(f"endedUntil={ends[1]}&order=estimateEndAt") == made[:1]
+    assert await listed(f"endedSince={quote(iso)}&endedUntil={ends[2]}&limit=1") == [made[1]]
+    assert waiting in await listed("")
+    first = await client.get("/v1/queues?statusCode=5xx&order=estimateEndAt&limit=1")
+    second = await client.get(first.links["next"]["url"])
+    assert [entry["id"] for entry in (*first.json(), *second.json())] == [made[0], made[2]]
+    refusal = await client.get("/v1/queues?statusCode=7xx&endedSince=soon&endedUntil=999999999999999")
+    assert refusal.status_code == 400
+    fields = [fault["field"] for fault in refusal.json()["errors"]]
+    assert fields == ["query.statusCode", "query.endedSince", "query.endedUntil"]

@@ -140,6 +140,41 @@ async def test_counts_by_state_are_those_of_the_tasks(world: World, owner: Owner
     assert await world.store.counts(None) == everyones
 
 
+# How and when they ended
+
+
+async def test_by_the_last_status_and_by_the_end_in_every_order(world: World, owner: Owner, other: Owner) -> None:
+    made = []
+    for _ in range(4):
+        made.append((await world.submit(owner)).id)
+        await world.settle(await world.claim(), FAILURE)
+        await world.submit(other)
+        await world.settle(await world.claim())
+        world.clock.advance(1_000)
+    await world.submit(owner, delay=60_000)
+    ends = [(await world.read(task)).ended_at for task in made]
+    cases = [
+        (TaskFilter(statuses=(500, 599)), made),
+        (TaskFilter(statuses=(503, 503), ended_from=ends[1]), made[1:]),
+        (TaskFilter(ended_from=ends[1], ended_until=ends[3]), made[1:3]),
+        (TaskFilter(ended_from=1), made),
+        (TaskFilter(statuses=(200, 299)), []),
+    ]
+    for order in ORDERS:
+        for wanted, found in cases:
+            pages = []
+            query = TaskQuery(owner.id, order=order, limit=2, filter=wanted)
+            while True:
+                page = await world.store.tasks(query)
+                pages += [task.id for task in page.tasks]
+                if page.next is None:
+                    break
+                query = msgspec.structs.replace(query, after=page.next)
+            assert pages == found, (order, wanted)
+    everyones = await world.store.tasks(TaskQuery(None, limit=100, filter=TaskFilter(statuses=(200, 299))))
+    assert [task.owner for task in everyones.tasks] == [other.id] * 4
+
+
 # Who holds a task
 
 

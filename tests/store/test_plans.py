@@ -143,6 +143,20 @@ def test_an_owners_lists_walk_an_index_in_its_order(
         assert not any("TEMP B-TREE" in step for step in steps), steps
 
 
+@pytest.mark.parametrize("after", [None, (1, 1)], ids=["first", "later"])
+@pytest.mark.parametrize("order", ORDERS)
+def test_lists_of_what_ended_in_a_time_walk_an_index_in_their_order(
+    connection: apsw.Connection, order: Order, after: tuple[int, int] | None
+) -> None:
+    wanted = TaskFilter(ended_from=1, ended_until=9, statuses=(500, 599))
+    for text, _ in listing_sql(TaskQuery("owner", order, after=after, states=frozenset({State.FAILED}), filter=wanted)):
+        steps = plan(connection, text)
+        assert scans(steps) == set(), steps
+        assert not any("TEMP B-TREE" in step for step in steps), steps
+        if order == "ended" and after is None:
+            assert any("(owner=? AND ended_at>? AND ended_at<?)" in step for step in steps), steps
+
+
 @pytest.mark.parametrize("state", [State.PAUSED, State.FAILED, State.REVOKED])
 def test_the_few_that_stopped_are_found_through_their_index(connection: apsw.Connection, state: State) -> None:
     for after in (None, (1, 1)):

@@ -7,10 +7,12 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from tasks_server.api.listing import status_range
 from tasks_server.api.wire import WIRE_STATES
 from tasks_server.domain import dates, ids, limits, masking, reading, shapes
 from tasks_server.domain.bulk import Action, Bulk, BulkFilter
 from tasks_server.domain.errors import Fault, InvalidRequest
+from tasks_server.domain.hosts import ascii_host
 from tasks_server.domain.reading import Metadata
 from tasks_server.domain.request import Key
 from tasks_server.domain.task import State
@@ -133,7 +135,10 @@ def _canonical(asked: dict[str, Any], zone: tzinfo, faults: list[Fault]) -> dict
     if isinstance(read.get("statusCode"), str):
         read["statusCode"] = read["statusCode"].lower()
     if isinstance(read.get("host"), str):
-        read["host"] = read["host"].lower()
+        try:
+            read["host"] = ascii_host(read["host"]).lower()
+        except ValueError as error:
+            faults.append(Fault("filter.host", str(error), shapes.shown(read["host"])))
     return read
 
 
@@ -165,7 +170,7 @@ def _filter_of(body: BulkFilterBody) -> BulkFilter:
         host=body.host,
         handler=body.handler,
         schedule=body.schedule,
-        status=_status_range(body.status_code),
+        status=None if body.status_code is None else status_range(str(body.status_code)),
         error=body.error_contains,
         metadata=body.metadata,
         created_since=body.created_since,
@@ -174,13 +179,6 @@ def _filter_of(body: BulkFilterBody) -> BulkFilter:
         ended_until=body.ended_until,
         ids=None if body.ids is None else tuple(dict.fromkeys(body.ids)),
     )
-
-
-def _status_range(asked: int | str | None) -> tuple[int, int] | None:
-    if asked is None or isinstance(asked, int):
-        return None if asked is None else (asked, asked)
-    hundreds = int(asked[0]) * 100
-    return hundreds, hundreds + 99
 
 
 def bulk_view(bulk: Bulk) -> BulkView:

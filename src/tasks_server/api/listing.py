@@ -4,7 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from datetime import tzinfo
+from datetime import UTC, tzinfo
 from typing import Final, get_args
 from urllib.parse import urlencode
 
@@ -20,7 +20,19 @@ from tasks_server.store.filtering import TaskFilter
 from tasks_server.store.ports import Order, TaskQuery
 
 METADATA_PREFIX: Final = "metadata."
-NAMES: Final = ("limit", "offset", "order", "sort", "state", "lane", "schedule", "cursor")
+NAMES: Final = (
+    "limit",
+    "offset",
+    "order",
+    "sort",
+    "state",
+    "lane",
+    "schedule",
+    "statusCode",
+    "endedSince",
+    "endedUntil",
+    "cursor",
+)
 ORDERS: Final[dict[str, Order]] = {
     "createdAt": "created",
     "estimateEndAt": "ended",
@@ -32,6 +44,8 @@ assert set(ORDERS.values()) == set(get_args(Order))
 
 _DIGITS: Final = re.compile(r"[0-9]{1,12}")
 _MILLIS: Final = re.compile(r"[0-9]{1,15}")
+_STATUS: Final = re.compile(r"[0-9]{3}|[1-5]xx")
+STATUS_FORM: Final = "a status such as 404, or a class such as 5xx"
 _INT64_MAX: Final = 2**63 - 1
 
 
@@ -44,8 +58,8 @@ class _Cursor(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     seq: int
 
 
-def read_query(owner: str | None, query: Mapping[str, str]) -> TaskQuery:
-    """What is asked for. Raises `InvalidRequest` with every fault."""
+def read_query(owner: str | None, query: Mapping[str, str], zone: tzinfo = UTC) -> TaskQuery:
+    """What is asked for; dates without a zone count in `zone`. Raises `InvalidRequest` with every fault."""
     faults: list[Fault] = []
     order = _choice(query, "order", tuple(ORDERS), faults) or "createdAt"
     descending = _choice(query, "sort", SORTS, faults) == "desc"
@@ -60,7 +74,7 @@ def read_query(owner: str | None, query: Mapping[str, str]) -> TaskQuery:
         lane=query.get("lane"),
         metadata=_metadata(query, faults),
         after=cursor,
-        filter=TaskFilter(schedule=query.get("schedule")),
+        filter=_filter(query, zone, faults),
     )
     if "schedule" in query and not ids.is_task_id(query["schedule"]):
         faults.append(Fault("query.schedule", "must be the id of a schedule", query["schedule"][:100]))
@@ -74,6 +88,37 @@ def read_query(owner: str | None, query: Mapping[str, str]) -> TaskQuery:
     if faults:
         raise InvalidRequest(faults)
     return asked
+
+
+def _filter(query: Mapping[str, str], zone: tzinfo, faults: list[Fault]) -> TaskFilter:
+    """What the tasks have in common, beyond state, lane and metadata."""
+    statuses = query.get("statusCode")
+    if statuses is not None and not _STATUS.fullmatch(statuses.lower()):
+        faults.append(Fault("query.statusCode", f"must be {STATUS_FORM}", statuses[:100], STATUS_FORM))
+        statuses = None
+    instants: dict[str, int | None] = {}
+    for name in ("endedSince", "endedUntil"):
+        try:
+            instants[name] = read_instant(query[name], zone) if name in query else None
+        except ValueError as error:
+            faults.append(Fault(f"query.{name}", str(error), query[name][:100], dates.FORMS))
+    since, until = instants.get("endedSince"), instants.get("endedUntil")
+    return TaskFilter(
+        schedule=query.get("schedule"),
+        statuses=None if statuses is None else status_range(statuses),
+        ended_from=max(since or 0, 1) if since is not None or until is not None else None,
+        ended_until=until,
+    )
+
+
+def status_range(text: str) -> tuple[int, int]:
+    """The first and the last status that a status or a class of them stands for.
+
+    >>> status_range("404"), status_range("5XX")
+    ((404, 404), (500, 599))
+    """
+    lowered = text.lower()
+    return int(lowered.replace("x", "0")), int(lowered.replace("x", "9"))
 
 
 def next_link(path: str, query: Mapping[str, str], asked: TaskQuery, after: tuple[int, int]) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from tasks_server.api.exchange import Answer, Exchange
-from tasks_server.api.listing import read_number
+from tasks_server.api.listing import read_instant, read_number, status_range
 from tasks_server.api.routes import QueryParameter, Route, Success
 from tasks_server.api.wire import encode
 from tasks_server.domain import dates, ids, limits, shapes
@@ -35,7 +35,6 @@ STATES: Final[dict[str, frozenset[OutcomeKind]]] = {
 _STATE_OF: Final = {outcome: state for state, outcomes in STATES.items() for outcome in outcomes}
 _STATE_NAMES: Final = (*STATES, *(kind.value for kind in OutcomeKind))
 _STATUS: Final = re.compile(r"[0-9]{3}|[1-5]xx")
-_DIGITS: Final = re.compile(r"[0-9]{1,15}")
 _INT64_MAX: Final = 2**63 - 1
 _STATUS_FORM: Final = "statuses such as 404 and classes such as 5xx, with commas between them"
 _INSTANT: Final = f"An instant: {dates.FORMS}"
@@ -173,7 +172,10 @@ def read_query(owner: str | None, query: Mapping[str, str], zone: tzinfo) -> Log
     lane = query.get("lane")
     if lane is not None:
         faults += shapes.faults_of(Key, lane, "query.lane")
-    since, until = read("since", lambda text: _instant(text, zone)), read("until", lambda text: _instant(text, zone))
+    since, until = (
+        read("since", lambda text: read_instant(text, zone)),
+        read("until", lambda text: read_instant(text, zone)),
+    )
     asked = LogQuery(
         owner,
         limit=read_number(query, "limit", (1, limits.PAGE_SIZE_MAX), limits.PAGE_SIZE_DEFAULT, faults),
@@ -207,7 +209,7 @@ def _statuses(text: str) -> tuple[tuple[int, int], ...]:
     for part in text.lower().split(","):
         if not _STATUS.fullmatch(part):
             raise ValueError(f"must be {_STATUS_FORM}", _STATUS_FORM)
-        found.append((int(part.replace("x", "0")), int(part.replace("x", "9"))))
+        found.append(status_range(part))
     return tuple(found)
 
 
@@ -222,14 +224,6 @@ def _task(text: str) -> str:
     if not ids.is_task_id(text):
         raise ValueError("must be the id of a task", "24 characters of A-Z and 0-9")
     return text
-
-
-def _instant(text: str, zone: tzinfo) -> int:
-    """Milliseconds by their digits, or a date."""
-    at = int(text) if _DIGITS.fullmatch(text) else dates.instant(text, zone)
-    if not 0 <= at <= dates.DATE_MAX_MS:
-        raise ValueError("must lie between the years 1970 and 9999", dates.FORMS)
-    return at
 
 
 def _place(text: str) -> Place:

@@ -8,7 +8,7 @@ from tasks_server.api.exchange import Answer, Exchange
 from tasks_server.api.routes import QueryParameter, Route, Success
 from tasks_server.api.wire import DONE, encode
 from tasks_server.clock import Clock
-from tasks_server.domain import limits
+from tasks_server.domain import dates, limits
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.handler_reading import HandlerRegistration
 from tasks_server.domain.task import NewTask, Task
@@ -28,6 +28,11 @@ _LIST_QUERY: Final = (
     QueryParameter("state", {"enum": list(listing.STATES)}, "Only this state; several with commas between them"),
     QueryParameter("lane", {"type": "string", "minLength": 1, "maxLength": limits.NAME_LENGTH_MAX}, "Only this lane"),
     QueryParameter("schedule", {"type": "string", "pattern": "^[A-Z0-9]{24}$"}, "Only tasks that this schedule made"),
+    QueryParameter(
+        "statusCode", {"type": "string", "examples": ["404", "5xx"]}, f"Only this last status: {listing.STATUS_FORM}"
+    ),
+    QueryParameter("endedSince", {"type": "string"}, f"Only what ended then or later. An instant: {dates.FORMS}"),
+    QueryParameter("endedUntil", {"type": "string"}, f"Only what ended before. An instant: {dates.FORMS}"),
     QueryParameter("cursor", {"type": "string"}, "Where the page begins; from the Link header of the page before"),
 )
 
@@ -163,7 +168,7 @@ class TaskRoutes:
 
     async def list(self, exchange: Exchange) -> Answer:
         query = exchange.query(listing.NAMES, listing.METADATA_PREFIX)
-        asked = listing.read_query(exchange.caller.scope, query)
+        asked = listing.read_query(exchange.caller.scope, query, self._tasks.zone)
         page = await self._tasks.tasks(asked)
         body = encode([wire.listed_task_view(task) for task in page.tasks])
         if page.next is None:

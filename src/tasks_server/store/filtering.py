@@ -22,6 +22,11 @@ class TaskFilter(msgspec.Struct, frozen=True):
     created_until: int | None = None
     due_from: int | None = None
     due_until: int | None = None
+    ended_from: int | None = None
+    """Ended, or paused: as the order by the end takes it. What has neither ended nor is paused has 0."""
+    ended_until: int | None = None
+    statuses: tuple[int, int] | None = None
+    """The last status code, from the first to the second inclusive."""
 
     def comparisons(self) -> Iterator[tuple[str, str, int | str]]:
         """Column, operator and value of each condition on the task's own row."""
@@ -32,6 +37,10 @@ class TaskFilter(msgspec.Struct, frozen=True):
             ("created_at", "<", self.created_until),
             ("due_at", ">=", self.due_from),
             ("due_at", "<", self.due_until),
+            ("ended_at", ">=", self.ended_from),
+            ("ended_at", "<", self.ended_until),
+            ("status_code", ">=", self.statuses[0] if self.statuses else None),
+            ("status_code", "<=", self.statuses[1] if self.statuses else None),
         ):
             if value is not None:
                 yield column, operator, value

@@ -6,8 +6,8 @@ from typing import Final, Literal, Unpack
 from uuid import uuid4
 
 from tasks_server.client import results
-from tasks_server.client.bodies import task_body, task_patch
-from tasks_server.client.options import TaskFields
+from tasks_server.client.bodies import millis, task_body, task_patch
+from tasks_server.client.options import Instant, TaskFields
 from tasks_server.client.protocol import Request, Route
 from tasks_server.client.waiting import Waiting, seconds
 
@@ -54,14 +54,20 @@ def list_(
     state: results.State | Sequence[results.State] | None = None,
     lane: str | None = None,
     schedule: str | None = None,
+    status_code: int | str | None = None,
+    ended_since: Instant | None = None,
+    ended_until: Instant | None = None,
     metadata: Mapping[str, str] | None = None,
     order: Literal["createdAt", "estimateEndAt", "estimateExecutionAt"] | None = None,
     sort: Literal["asc", "desc"] | None = None,
     page_size: int = 100,
 ) -> Request[list[results.ListedTask]]:
-    """All tasks that fit, page after page as they are needed. `schedule`: the id of the one that made them."""
+    """All tasks that fit, page after page as they are needed. `schedule`: the id of the one that made them;
+    `status_code`: such as 404 or 5xx; `ended_since` is inside, `ended_until` is not.
+    """
     entries = {f"metadata.{key}": value for key, value in (metadata or {}).items()}
-    narrowed = {"state": state, "lane": lane, "schedule": schedule, **entries}
+    ended = {"endedSince": millis(ended_since), "endedUntil": millis(ended_until)}
+    narrowed = {"state": state, "lane": lane, "schedule": schedule, "statusCode": status_code, **ended, **entries}
     query = {"limit": page_size, "order": order, "sort": sort, **narrowed}
     return _LIST.request(query=query)
 

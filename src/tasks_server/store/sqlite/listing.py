@@ -7,7 +7,7 @@ import apsw
 
 from tasks_server.domain.attempt import Attempt, Event, OutcomeKind
 from tasks_server.domain.task import PENDING, State, Task
-from tasks_server.store.filtering import HANDLERS, TaskFilter
+from tasks_server.store.filtering import HANDLERS
 from tasks_server.store.ports import TaskPage, TaskQuery
 from tasks_server.store.rows import event_of, task_of
 from tasks_server.store.sealing import Sealer, spec_context
@@ -127,7 +127,7 @@ def _listing_sql(query: TaskQuery, ahead: list[str], values: list[Any]) -> tuple
     for name, value in query.metadata:
         conditions.append("t.seq IN (SELECT task FROM metadata WHERE owner = t.owner AND key = ? AND value = ?)")
         parameters.extend((name, value))
-    _narrow(query.filter, conditions, parameters, by_schedule)
+    _narrow(query, conditions, parameters, by_schedule)
     conditions += ahead
     parameters += values
     where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
@@ -142,12 +142,15 @@ def _listing_sql(query: TaskQuery, ahead: list[str], values: list[Any]) -> tuple
     ), parameters
 
 
-def _narrow(wanted: TaskFilter, conditions: list[str], parameters: list[Any], by_schedule: bool) -> None:
+def _narrow(query: TaskQuery, conditions: list[str], parameters: list[Any], by_schedule: bool) -> None:
     """Adds what the filter asks for. `by_schedule`: the statement walks over the runs of the schedule, as f."""
+    wanted = query.filter
     if wanted.handlers_only:
         conditions.append(HANDLERS)
     for column, operator, value in wanted.comparisons():
-        conditions.append(f"t.{column} {operator} ?")
+        # The index by the end is for the order by the end: in another one, all that it finds would be sorted.
+        away = "+" if column == "ended_at" and query.order != "ended" else ""
+        conditions.append(f"{away}t.{column} {operator} ?")
         parameters.append(value)
     if wanted.schedule is not None:
         run = "(SELECT r.schedule FROM schedule_run AS r WHERE r.task = t.seq)"
