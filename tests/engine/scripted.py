@@ -87,6 +87,8 @@ class ScriptedHandlers:
 
     def stop(self) -> None:
         self.stopped = True
+        for token in list(self.sent):
+            self.end(token, Outcome(OutcomeKind.INTERRUPTED, error="cut short"))
 
     def end(self, token: int, outcome: Outcome = OK) -> None:
         """Ends one run."""

@@ -195,7 +195,9 @@ async def test_a_stop_gives_runs_back_uncounted(open_shop: Callable[..., Any]) -
         shop.engine.stop(0)
         await running
     task = await shop.task(task_id)
-    assert (len(handlers.aborted), task.state, task.failures) == (1, State.AVAILABLE, 0)
+    assert (handlers.stopped, task.state, task.failures) == (True, State.AVAILABLE, 0)
+    [attempt] = await shop.store.attempts(shop.owner.id, task_id)
+    assert (attempt.outcome, attempt.error) == (OutcomeKind.INTERRUPTED, "cut short")
 
 
 async def test_a_name_that_was_lost_after_the_claim_is_given_back(open_shop: Callable[..., Any]) -> None:

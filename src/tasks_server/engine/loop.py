@@ -146,6 +146,8 @@ class Engine:
     async def _wind_down(self) -> None:
         with contextlib.suppress(TimeoutError):
             await _within(self._grace_seconds, self.executor.finished())
+        if self._handlers is not None:  # given back when it has ended here, so that it does not run twice at once
+            await asyncio.to_thread(self._handlers.stop)
         self.executor.interrupt()
         with contextlib.suppress(TimeoutError):
             await _within(_DRAIN_SECONDS, self.settler.drained())

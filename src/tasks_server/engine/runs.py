@@ -91,5 +91,7 @@ class Handlers(Protocol):
         ...
 
     def stop(self) -> None:
-        """Stops what still runs and ends every process and the thread. Returns when they have ended."""
+        """Stops what still runs, which ends as INTERRUPTED unless it is done by then, and ends every process and the
+        thread. Returns when they have ended.
+        """
         ...

@@ -172,13 +172,19 @@ def test_an_aborted_run_is_stopped_and_told_of_to_nobody(tmp_path: Path, isolati
 
 def test_a_stop_cancels_what_runs(tmp_path: Path) -> None:
     with working(tmp_path, SLOW) as driver:
-        tokens = [driver.send("sleepy")]
+        gone = [driver.send("sleepy")]
         driver.told("begun")
-        tokens += [driver.send("deaf"), driver.send("wait", "never")]
+        gone += [driver.send("deaf"), driver.send("wait", "never"), driver.send("pid", start_at=2**50)]
         driver.told("waits-never")
-        driver.pool.abort(tokens)
-    assert (tmp_path / "cleaned").exists()
-    assert driver.done == {}
+        done = driver.send("just-in-time")
+        aborted = driver.send("wait", "aborted")
+        driver.told("waits-aborted")
+        driver.pool.abort([aborted])
+        driver.pool.stop()
+        assert (tmp_path / "cleaned").exists(), "what runs ends before it is given back"
+        assert {outcome.kind for outcome in driver.wait(*gone)} == {OutcomeKind.INTERRUPTED}
+        assert driver.wait(done)[0].kind is OutcomeKind.SUCCESS
+        assert aborted not in driver.done
 
 
 CRASHING = """

@@ -26,6 +26,7 @@ _LOOK_SECONDS: Final = 1.0
 """While runs wait for their time, the clock is looked at this often at least: it may be set."""
 _NEVER: Final = float("inf")
 _FAULT: Final = Outcome(OutcomeKind.INTERRUPTED, error="given back: the thread for handlers died")
+_STOPPED: Final = Outcome(OutcomeKind.INTERRUPTED, error="cut short by a shutdown of the server")
 _NOBODY: Final = Outcome(OutcomeKind.INTERRUPTED, error="given back: no process is ready to run this handler")
 _OTHERS: Final = Outcome(
     OutcomeKind.INTERRUPTED, error="given back: its process had to be ended for another run that did not end"
@@ -37,6 +38,10 @@ _BLOCKED: Final = Outcome(
 )
 
 OnDone = Callable[[list[Done]], None]
+
+
+def _timed_out(run: Run) -> Outcome:
+    return Outcome(OutcomeKind.TIMEOUT, status_code=408, error=f"the handler did not end within {run.timeout_ms} ms")
 
 
 class HandlerPool(Handlers):
@@ -132,14 +137,16 @@ class HandlerPool(Handlers):
             raise
         finally:
             self._ended = True
-            self._give_up()
-            for runner in self._crew.runners:
-                runner.leave(0)
-            for runner in self._crew.runners:
-                runner.bury(PATIENCE_SECONDS)
-            self._selector.close()
-            self._bell_in.close()
-            self._bell_out.close()
+            try:
+                for runner in self._crew.runners:
+                    runner.leave(0)
+                for runner in self._crew.runners:
+                    runner.bury(PATIENCE_SECONDS)
+            finally:
+                self._give_up()  # now that nothing of it runs any more
+                self._selector.close()
+                self._bell_in.close()
+                self._bell_out.close()
 
     def _turn(self) -> None:
         self._take_in()
@@ -173,7 +180,7 @@ class HandlerPool(Handlers):
                 for token in item:
                     if (flight := self._flights.get(token)) is not None:
                         flight.aborted = True
-                        self._tell_to_stop(flight)
+                        self._tell_to_stop(flight, _STOPPED)
                 continue
             now = self._clock.now()
             for run in item:
@@ -244,44 +251,37 @@ class HandlerPool(Handlers):
         if now < self._look_at:
             return
         for flight in [flight for flight in self._flights.values() if flight.look_at <= now]:
-            if flight.stopped:
-                self._lose_patience(flight)
+            if flight.verdict is not None:
+                self._lose_patience(flight, flight.verdict)
             else:
-                self._tell_to_stop(flight)
+                self._tell_to_stop(flight, _timed_out(flight.run))
         self._look_at = min((flight.look_at for flight in self._flights.values()), default=_NEVER)
 
-    def _tell_to_stop(self, flight: Flight) -> None:
+    def _tell_to_stop(self, flight: Flight, verdict: Outcome) -> None:
         """Its time is over, or nobody wants it any more. In a process of its own, what cannot be told is ended."""
-        if flight.stopped:
+        if flight.verdict is not None:
             return
-        flight.stopped = True
+        flight.verdict = verdict
         flight.look_at = self._clock.monotonic() + PATIENCE_SECONDS
         self._look_at = min(self._look_at, flight.look_at)
         if self._crew.alone and not flight.coroutine:
-            self._end(flight, self._timed_out(flight))
+            self._end(flight, verdict)
             flight.runner.kill()
         else:
             flight.runner.post(Cancel(flight.run.token))
 
-    def _lose_patience(self, flight: Flight) -> None:
+    def _lose_patience(self, flight: Flight, verdict: Outcome) -> None:
         """It was told to stop and did not."""
         runner = flight.runner
         if runner.blocked and flight.coroutine:
             flight.look_at = _NEVER  # not its fault; it is given back when the runner has to go
             return
-        self._end(flight, self._timed_out(flight))
+        self._end(flight, verdict)
         if self._crew.alone:
             runner.kill()
         else:
             self._crew.retire(runner, f"the handler {flight.run.name} did not stop when it was told to")
             self._on_change()
-
-    def _timed_out(self, flight: Flight) -> Outcome:
-        return Outcome(
-            OutcomeKind.TIMEOUT,
-            status_code=408,
-            error=f"the handler did not end within {flight.run.timeout_ms} ms",
-        )
 
     def _end(self, flight: Flight, outcome: Outcome) -> None:
         del self._flights[flight.run.token]
@@ -331,8 +331,8 @@ class HandlerPool(Handlers):
     def _outcome(self, flight: Flight, ended: Ended) -> Outcome:
         if ended.how == "success":
             return Outcome(OutcomeKind.SUCCESS, ended.status_code, ended.error, ended.result)
-        if flight.stopped:
-            return self._timed_out(flight)
+        if flight.verdict is not None:
+            return flight.verdict
         return Outcome(
             OutcomeKind.HANDLER_ERROR,
             ended.status_code,
@@ -349,7 +349,7 @@ class HandlerPool(Handlers):
             OutcomeKind.CRASHED, status_code=500, error=f"the process in which the handler ran has ended: {how}"
         )
         for flight in list(runner.flights.values()):
-            self._end(flight, _OTHERS if by_us else self._timed_out(flight) if flight.stopped else crashed)
+            self._end(flight, _OTHERS if by_us else flight.verdict or crashed)
         if not self._prepared.is_set():
             self._fail(f"the process that imports the handlers has ended: {how}")
         self._on_change()
@@ -367,8 +367,7 @@ class HandlerPool(Handlers):
         self._take_in()
         end_at = self._clock.monotonic() + PATIENCE_SECONDS
         for flight in list(self._flights.values()):
-            flight.aborted = True
-            self._tell_to_stop(flight)
+            self._tell_to_stop(flight, _STOPPED)
         while self._flights and (left := end_at - self._clock.monotonic()) > 0:
             self._flush()
             for key, mask in self._selector.select(left):
@@ -384,9 +383,10 @@ class HandlerPool(Handlers):
             if not isinstance(item, frozenset):
                 self._held.update(run.token for run in item)
         now = self._clock.now()
-        left = [*self._held, *(token for token, flight in self._flights.items() if not flight.aborted)]
-        self._done += [Done(token, _FAULT, now, now) for token in left]
+        outcome = _STOPPED if self._stopping else _FAULT
+        self._done += [Done(token, outcome, now, now) for token in self._held]
+        for flight in list(self._flights.values()):
+            self._end(flight, flight.verdict or outcome)
         self._held.clear()
-        self._flights.clear()
         self._prepared.set()
         self._deliver()

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from tasks_server.domain.attempt import Outcome
 from tasks_server.engine.runs import Run
 from tasks_server.handlers.frames import Announced, Start, ToEngine, ToRunner, frame, to_engine
 
@@ -31,7 +32,7 @@ class Stage(Enum):
 class Flight:
     """A run in the hands of a runner. Times are seconds of the monotonic clock."""
 
-    __slots__ = ("aborted", "began_at", "coroutine", "look_at", "run", "runner", "stopped")
+    __slots__ = ("aborted", "began_at", "coroutine", "look_at", "run", "runner", "verdict")
 
     def __init__(self, run: Run, runner: "Runner", coroutine: bool, began_at: int, deadline: float) -> None:
         self.run = run
@@ -41,8 +42,8 @@ class Flight:
         """When it was handed over, ms since the epoch."""
         self.look_at = deadline
         """When to do something about it: its deadline or, once it was told to stop, the end of our patience."""
-        self.stopped = False
-        """Whether it was told to stop."""
+        self.verdict: Outcome | None = None
+        """How it ends now that it was told to stop, unless it is done with its work by then."""
         self.aborted = False
         """Whether nobody wants to know how it ends."""
 
