@@ -33,8 +33,9 @@ from tasks_server import handlers, Context, Retry, Permanent
 HERE = Path(__file__).parent
 
 def tell(name, text=""):
-    (HERE / f"{name}.part").write_text(str(text))
-    (HERE / f"{name}.part").rename(HERE / name)
+    part = HERE / f"{name}.{threading.get_ident()}.part"
+    part.write_text(str(text))
+    part.rename(HERE / name)
 
 """
 
