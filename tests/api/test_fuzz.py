@@ -33,6 +33,7 @@ from tasks_server.domain.reading import DATES, DURATIONS
 from tasks_server.domain.validation import read
 from tasks_server.service.bulks import BulkService
 from tasks_server.service.ground import Ground
+from tasks_server.service.lanes import LaneService
 from tasks_server.service.owners import OwnerService
 from tasks_server.service.schedules import ScheduleService
 from tasks_server.service.tasks import TaskService
@@ -69,6 +70,7 @@ class World:
         self.schedules: list[str] = []
         self.bulks: list[str] = []
         self.named: list[str] = []
+        self.lanes = [f"lane-{number}" for number in range(EXAMPLES)]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
@@ -110,6 +112,8 @@ class World:
         bulks = BulkService(Ground(store, clock))
         pieces = [bulks.create(owner.id, Action.RETRY, BulkFilter(lane="nowhere"), "owner") for _ in range(5)]
         self.bulks = [bulk.id for bulk in await asyncio.gather(*pieces)]
+        lanes = LaneService(Ground(store, clock))
+        await asyncio.gather(*(lanes.put(owner.id, name, {"maxConcurrent": 5}, "owner") for name in self.lanes))
 
     def aim(self, case: schemathesis.Case, seed: int) -> str | None:
         """Points most requests at what exists, so that they get past the door. The key to send."""
@@ -120,7 +124,8 @@ class World:
             known = {"schedules": self.schedules, "tasks": self.named, "bulk": self.bulks}.get(kind, self.ids)
             case.path_parameters["id"] = known[seed % len(known)]
         if "name" in case.path_parameters:
-            case.path_parameters["name"] = OWNER
+            of_lane = "/lanes/" in case.operation.path
+            case.path_parameters["name"] = self.lanes[seed % len(self.lanes)] if of_lane else OWNER
         if is_owner_id(case.headers.get("X-Tasks-Owner-Id", "")):
             case.headers["X-Tasks-Owner-Id"] = self.owner_id
         case.query.pop("cursor", None)
