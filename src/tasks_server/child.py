@@ -92,6 +92,7 @@ async def serve_api(plan: Plan, channel: Channel, told: Telemetry) -> None:
     store = wiring.build_store(plan.database, plan.cipher_keys, clock, key_file=plan.key_file, role="api")
     await store.open()
     try:
+        await wiring.prepare_api(plan, store, clock)
         server = HttpServer(wiring.build_api(plan, store, clock, told), plan.listen_fd)
         asked = asyncio.Event()
         _on_stop(asked.set)

@@ -285,6 +285,14 @@ def build_api(plan: Plan, store: "Store", clock: Clock, told: Telemetry) -> Any:
     return create_app(store, clock=clock, telemetry=told, config=config)
 
 
+async def prepare_api(plan: Plan, store: "Store", clock: Clock) -> None:
+    """Makes what the API wants to find in an open store: the default owner, if there is to be one."""
+    from tasks_server.service.owners import OwnerService
+
+    if plan.api.default_owner is not None:
+        await OwnerService(store, clock).ensured(plan.api.default_owner)
+
+
 def build_engine(plan: Plan, store: "Store", clock: Clock, told: Telemetry) -> "Engine":
     """The engine, over an open store with this clock."""
     from tasks_server.engine.http.client import HttpClient

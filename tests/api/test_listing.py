@@ -11,7 +11,7 @@ from tasks_server.clock import ManualClock
 from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.store.sqlite.store import SqliteStore
 
-from .conftest import Api, task, worked
+from .conftest import ADMIN_KEY, Api, task, worked
 from .test_tasks import registered
 
 
@@ -126,7 +126,10 @@ async def test_the_tasks_of_a_schedule(client: httpx.AsyncClient, api: Api) -> N
     assert await walked(client, f"/v1/queues?schedule={schedule}&limit=2") == [made[:2], made[2:]]
     assert await walked(client, f"/v1/queues?schedule={schedule}&sort=desc&order=estimateEndAt") == [made[::-1]]
     assert await walked(client, f"/v1/queues?schedule={'0' * 24}") == [[]]
-    answer = await client.get("/v1/queues?schedule=nightly")
+    assert await walked(client, "/v1/queues?schedule=nightly") == [made]
+    answer = await client.get("/v1/queues?schedule=weekly")
+    assert [fault["field"] for fault in answer.json()["errors"]] == ["query.schedule"]
+    answer = await api.client(ADMIN_KEY).get("/v1/queues?schedule=nightly")
     assert [fault["field"] for fault in answer.json()["errors"]] == ["query.schedule"]
     assert await walked((await api.owner("other-shop"))[0], f"/v1/queues?schedule={schedule}") == [[]]
 

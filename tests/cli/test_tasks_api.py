@@ -56,12 +56,13 @@ def _by_hand(words: list[str]) -> tuple[int, Any]:
     return answer.status_code, answer.json() if answer.content else None
 
 
-def test_the_printed_requests_work(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_printed_requests_work(serve: Serve, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     begin, *commands = printed()
     setting = re.fullmatch(r"(\w+)=(\S+) tasks-server serve\n", begin)
     assert setting
     monkeypatch.setenv(setting[1], setting[2])
     server = serve()
+    assert [owner["name"] for owner in cli("owner", "list", "--json").json()] == ["local-user"]
     run, show, later, patch, delete, recurring, listed, health, stats = commands
 
     def ask(command: str, task_id: str = "") -> tuple[int, Any]:

@@ -76,8 +76,6 @@ def read_query(owner: str | None, query: Mapping[str, str], zone: tzinfo = UTC) 
         after=cursor,
         filter=_filter(query, zone, faults),
     )
-    if "schedule" in query and not ids.is_task_id(query["schedule"]):
-        faults.append(Fault("query.schedule", "must be the id of a schedule", query["schedule"][:100]))
     if asked.lane is not None:
         faults += shapes.faults_of(Key, asked.lane, "query.lane")
     if owner is None and asked.order != "created":  # no index goes over all owners but that of arrival

@@ -27,7 +27,7 @@ _LIST_QUERY: Final = (
     QueryParameter("sort", {"enum": list(listing.SORTS)}, "Which way to sort"),
     QueryParameter("state", {"enum": list(listing.STATES)}, "Only this state; several with commas between them"),
     QueryParameter("lane", {"type": "string", "minLength": 1, "maxLength": limits.NAME_LENGTH_MAX}, "Only this lane"),
-    QueryParameter("schedule", {"type": "string", "pattern": "^[A-Z0-9]{24}$"}, "Only tasks that this schedule made"),
+    QueryParameter("schedule", {"type": "string"}, "Only tasks that this schedule made, by its id or its name"),
     QueryParameter(
         "statusCode", {"type": "string", "examples": ["404", "5xx"]}, f"Only this last status: {listing.STATUS_FORM}"
     ),

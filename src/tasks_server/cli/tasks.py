@@ -41,7 +41,8 @@ def list_(
         typer.Option("--state", "-s", help="Only those in this state (RUNNING) or phase (scheduled); repeatable."),
     ] = None,
     schedule: Annotated[
-        str | None, typer.Option("--schedule", metavar="ID", help="Only those that this schedule made.")
+        str | None,
+        typer.Option("--schedule", metavar="ID", help="Only those that this schedule made; with --owner, by its name."),
     ] = None,
     handlers: Annotated[bool, typer.Option("--handlers", help="Only those that run handlers.")] = False,
     limit: Annotated[

@@ -1,15 +1,10 @@
 """The execution log: what was tried, of all of an owner's tasks. `owner` None stands for the operator."""
 
-from typing import Final
-
 from msgspec.structs import replace
 
-from tasks_server.domain import ids
-from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.service.ground import Ground
+from tasks_server.service.schedule_names import schedule_id
 from tasks_server.store.journal import LogPage, LogQuery
-
-SCHEDULE_FIELD: Final = "query.schedule"
 
 
 class JournalService:
@@ -24,17 +19,6 @@ class JournalService:
         schedule has it.
         """
         key = query.schedule
-        if key is not None and not ids.is_task_id(key):
-            query = replace(query, schedule=await self._schedule_of(query.owner, key))
+        if key is not None:
+            query = replace(query, schedule=await schedule_id(self._store, query.owner, key))
         return await self._store.log(query)
-
-    async def _schedule_of(self, owner: str | None, name: str) -> str:
-        if owner is None:
-            raise InvalidRequest(
-                [Fault(SCHEDULE_FIELD, "must be an id: names are one of a kind within an owner", name)]
-            )
-        found = await self._store.schedule(owner, name)
-        if found is None:
-            text = "names no schedule; the tasks of one that was removed are found by its id"
-            raise InvalidRequest([Fault(SCHEDULE_FIELD, text, name)])
-        return found[0].id

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NoReturn, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from tasks_server.domain import ids, lifecycle, limits, validation
 from tasks_server.domain.attempt import Attempt, Event, EventFacts
@@ -16,6 +17,7 @@ from tasks_server.domain.signing import header_faults
 from tasks_server.domain.task import WAITING, NewTask, State, Task
 from tasks_server.domain.validation import Draft
 from tasks_server.service.ground import Ground
+from tasks_server.service.schedule_names import schedule_id
 from tasks_server.service.timeline import TimelineEntry, timeline
 from tasks_server.store.ports import (
     Change,
@@ -136,6 +138,10 @@ class TaskService:
         return _found(await self._store.task(owner, _known(task_id)))
 
     async def tasks(self, query: TaskQuery) -> TaskPage:
+        """One page of tasks. The filter may name a schedule by its name. Raises `InvalidRequest` when there is none."""
+        if query.filter.schedule is not None:
+            known = await schedule_id(self._store, query.owner, query.filter.schedule)
+            query = replace(query, filter=replace(query.filter, schedule=known))
         return await self._store.tasks(query)
 
     async def spec(self, owner: str | None, task_id: str) -> TaskSpec:
