@@ -264,7 +264,7 @@ class Executor:
             outcome.kind,
             outcome.status_code,
             outcome.error,
-            outcome.response,
+            outcome.response if config.trace_response_data else None,
         )
         self._settler.add(Report(claim.ref, claim.lease, claim.id, settlement, attempt, claim.lane))
         if self._telemetry.debug:
