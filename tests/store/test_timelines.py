@@ -327,3 +327,25 @@ async def test_what_shares_a_millisecond_is_in_the_order_of_cause_and_effect(wor
     events = [event for _, event, *_ in await it.told()]
     round_ = ["paused", "resumed", "started", "failed", "given_up", "restarted"]
     assert events == ["registered", *round_ * 3, "started", "succeeded", "completed"]
+
+
+async def test_repeats_are_counted_on_where_the_first_ones_are_pruned(world: World, owner: Owner) -> None:
+    it = story(world, owner, TaskConfig(repeat=9, repeat_interval=5_000))
+    await it.submit()
+    for _ in range(5):
+        await it.attempt()
+        it.after(limits.DAY_MS)
+    while await world.store.prune(world.now - 2 * limits.DAY_MS - limits.HOUR_MS, 100):
+        pass
+    told = [(event, *rest) for _, event, *rest in await it.told() if event in ("history_pruned", "repeated")]
+    assert told == [("history_pruned",), ("repeated", 4), ("repeated", 5)]
+
+
+async def test_what_joins_the_line_at_once_is_not_promoted(world: World, owner: Owner) -> None:
+    it = story(world, owner, TaskConfig(retry=1, retry_interval=limits.PROMOTE_AHEAD_MS, retry_exponential=False))
+    await it.submit(delay=limits.PROMOTE_AHEAD_MS)
+    it.after(limits.PROMOTE_AHEAD_MS)
+    await it.attempt(FAILURE)
+    it.after(limits.PROMOTE_AHEAD_MS)
+    await it.attempt()
+    assert "promoted" not in [event for _, event, *_ in await it.told()]
