@@ -110,6 +110,36 @@ def test_what_may_have_been_done_is_not_done_twice(ask: Ask, outcome: Any, asked
     assert script.slept == []
 
 
+HARMLESS: dict[str, Callable[[Any], Any]] = {
+    "delete": lambda client: client.tasks.delete("T" * 24),
+    "put": lambda client: client.schedules.put("daily", every="1d", task={"url": "https://target.test/"}),
+    "edit": lambda client: client.schedules.edit("daily", every="2d"),
+    "pause": lambda client: client.schedules.pause("daily"),
+    "resume": lambda client: client.schedules.resume("daily"),
+    "no_schedule": lambda client: client.schedules.delete("daily"),
+    "lane": lambda client: client.lanes.put("mails", burst=5),
+    "edit_lane": lambda client: client.lanes.edit("mails", burst=6),
+    "pause_lane": lambda client: client.lanes.pause("mails"),
+    "resume_lane": lambda client: client.lanes.resume("mails"),
+    "dry_run": lambda client: client.bulk.dry_run("retry", all=True),
+    "cancel": lambda client: client.bulk.cancel("B" * 24),
+    "signing": lambda client: client.owners.edit_signing("small-shop", enabled=True),
+}
+
+
+@pytest.mark.parametrize("outcome", [*PERHAPS_SENT, *DOUBTFUL], ids=str)
+@pytest.mark.parametrize("asked", HARMLESS.values(), ids=HARMLESS)
+def test_what_is_the_same_when_it_is_done_twice_is_sent_again(
+    ask: Ask, outcome: Any, asked: Callable[[Any], Any]
+) -> None:
+    """The second time it is refused, to tell the end of it."""
+    script = Script([outcome, problem(403, "owner_unknown")])
+    with pytest.raises(Forbidden):
+        ask(script, asked)
+    first, second = script.requests
+    assert (first.method, first.url, first.content) == (second.method, second.url, second.content)
+
+
 def test_what_is_gone_on_the_second_try_was_deleted_by_the_first(ask: Ask) -> None:
     script = Script([httpx.ReadError("reset"), problem(404, "task_not_found")])
     assert ask(script, lambda client: client.tasks.delete("T" * 24)) is None
@@ -219,13 +249,13 @@ def test_an_error_of_many_faults_shows_the_first_few(ask: Ask) -> None:
     assert len(told.value.errors) == 7
 
 
-@pytest.mark.parametrize("body", [b"<html>Bad gateway</html>", b"\xff", b"[]", b""])
+@pytest.mark.parametrize("body", [b"<html>Bad gateway</html>", b"\xff", b"[]", b"", b'{"x":' + b"[" * 9_000])
 def test_errors_of_others_on_the_way_are_told_as_they_are(ask: Ask, body: bytes) -> None:
     script = Script([httpx.Response(403, content=body)])
     with pytest.raises(Forbidden) as told:
         ask(script, register)
     assert told.value.code == "unknown"
-    assert told.value.detail == body.decode("utf-8", "replace")
+    assert told.value.detail == body.decode("utf-8", "replace")[:200]
 
 
 @pytest.mark.parametrize("answer", [httpx.Response(200, content=b"hello"), json(200, {"id": 7})])

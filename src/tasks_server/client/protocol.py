@@ -27,6 +27,7 @@ _NOT_DONE: Final = ("throttled", "store_unavailable", "store_busy")
 _NEXT: Final = re.compile(r'<[^>?]*\?([^>]*)>\s*;\s*rel="?next"?')
 _DETAIL_LENGTH_MAX: Final = 200
 _KEY_LENGTH_MAX: Final = 255
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ class Request(Generic[T]):
             return cast(T, answer.body.decode("utf-8", "replace"))
         try:
             return msgspec.json.decode(answer.body, type=self.route.answer)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except _UNREADABLE as error:
             detail = f"the answer is not what {self.route.method} {self.route.path} answers: {error}"
             raise TasksError(_problem(answer, "answer_unreadable", detail)) from error
 
@@ -232,7 +233,7 @@ def _problem(answer: Answer, code: str = "", detail: str = "") -> Problem:
     if not code:
         try:
             told = msgspec.json.decode(answer.body, type=_Told)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except _UNREADABLE:
             told = _Told("unknown", answer.body[:_DETAIL_LENGTH_MAX].decode("utf-8", "replace"))
     after = answer.headers.get("retry-after", "")
     return Problem(
