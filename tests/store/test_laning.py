@@ -377,6 +377,34 @@ async def test_with_one_place_the_oldest_goes_first_whatever_its_target(world: W
     assert order == [task.id for task in tasks]
 
 
+async def test_with_one_place_and_many_targets_each_has_its_turn(world: World, owner: Owner) -> None:
+    """More targets than one look shows, all with a backlog: those that come first have not all the places."""
+    await set_lane(world, owner, concurrent_max=1)
+    targets = [f"host-{number:02}.example:80" for number in range(20)]
+    for _ in range(6):
+        for target in targets:
+            await world.submit(owner, target=target)
+        world.clock.advance(1)
+    served = []
+    for _ in range(30):
+        (claim,) = (await world.look(groups_max=4)).claims
+        served.append(claim.target)
+        await world.settle(claim)
+    assert set(served) == set(targets)
+
+
+async def test_a_lane_with_room_shows_all_its_targets(world: World, owner: Owner) -> None:
+    await set_lane(world, owner, concurrent_max=100)
+    made = {(await world.submit(owner, target=f"host-{number:02}.example:80")).id for number in range(20)}
+    claimed: set[str] = set()
+    for _ in range(8):
+        look = await world.look(up_to(2), groups_max=4)
+        claimed |= {claim.id for claim in look.claims}
+        if not look.more:
+            break
+    assert claimed == made
+
+
 async def test_many_targets_of_a_lane_without_room_are_not_walked_over(world: World, owner: Owner) -> None:
     await set_lane(world, owner, concurrent_max=1)
     for number in range(20):

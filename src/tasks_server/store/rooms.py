@@ -8,6 +8,10 @@ from tasks_server.domain import lane, limits
 from tasks_server.domain.lane import LaneFacts, Why
 from tasks_server.store.ports import Claim, Claimed, Group, Quota
 
+Spot = tuple[int, str]
+"""An urgency and a target: of each line, the groups after it are shown."""
+FROM_THE_FIRST: Final[Spot] = (limits.URGENCY_FORCED - 1, "")
+
 
 class Rooms:
     """The lanes with limits, by handle, and their facts at one instant. A lane that is not among them has none."""
@@ -35,13 +39,17 @@ class Rooms:
         shown.sort(key=lambda row: row[1] if row[0].lane in counts else 0)
         return [group for group, _ in shown]
 
-    def resume(self, cut: Iterable[Group]) -> tuple[int, str] | None:
-        """After which group to go on, given the last ones shown of lines that have more; of several, the one that is
-        least far. Nothing is looked for in lanes without room.
+    def resume(self, cut: Iterable[Group]) -> Spot | None:
+        """After which group to go on in lanes without limits, given the last ones shown of lines that have more; of
+        several, the one that is least far.
         """
-        counts = self.counts
-        last = ((group.urgency, group.target) for group in cut if counts.get(group.lane, 1) > 0)
+        last = ((group.urgency, group.target) for group in cut if group.lane not in self.counts)
         return min(last, default=None)
+
+    @property
+    def left(self) -> bool:
+        """Whether one of these lanes may start more."""
+        return any(count > 0 for count in self.counts.values())
 
     def trim(self, quotas: Iterable[Quota]) -> list[Quota]:
         """The quotas as far as the lanes allow, whoever chose them."""
@@ -95,6 +103,24 @@ class Rooms:
 NO_ROOMS: Final = Rooms({}, 0)
 
 
+class Walk:
+    """Where to go on in lanes with limits that have more groups than one look shows: with the next look for which they
+    have room, whenever that is. Began each look with the first ones, these would have all the places.
+    """
+
+    def __init__(self) -> None:
+        self.spot = FROM_THE_FIRST
+
+    def go_on(self, cut: Sequence[Group], rooms: Rooms) -> bool:
+        """Notes what a look has shown; `rooms` as they were before anything was taken. Whether there were more."""
+        if not rooms.left:
+            return False
+        began = self.spot
+        last = ((group.urgency, group.target) for group in cut if rooms.counts.get(group.lane, 0) > 0)
+        self.spot = min(last, default=FROM_THE_FIRST)
+        return self.spot != began
+
+
 def lines_cut(groups: Iterable[tuple[Group, int]], groups_max: int) -> list[Group]:
     """Of each line of which as many groups were shown as a look shows, the last one."""
     shown: dict[tuple[int, int], list[Group]] = {}
@@ -104,12 +130,14 @@ def lines_cut(groups: Iterable[tuple[Group, int]], groups_max: int) -> list[Grou
     return [max(line, key=lambda group: (group.urgency, group.target)) for line in full]
 
 
-def tell(claimed: Claimed, rooms: Rooms, quotas: Sequence[Quota]) -> Claimed:
+def tell(claimed: Claimed, rooms: Rooms, quotas: Sequence[Quota], *, hidden: bool) -> Claimed:
     """What the look brought, with what its lanes allow from now on. All that was wanted was there: there may be more,
-    but in lanes that may start no more.
+    but in lanes that may start no more. `hidden`: limited lanes have groups that were not shown.
     """
     shut = claimed.lanes_shut = rooms.shut() if rooms.counts else {}
     claimed.lanes_again_at = rooms.look_at() if shut else None
+    if hidden and any(count > 0 and handle not in shut for handle, count in rooms.counts.items()):
+        claimed.more = True
     wanted = sum(quota.count for quota in quotas if quota.group.lane not in shut)
     if wanted and wanted == sum(claim.lane not in shut for claim in claimed.claims):
         claimed.more = True

@@ -16,7 +16,7 @@ from tasks_server.store.postgres.heads import Heads, Waiting
 from tasks_server.store.postgres.link import Connection, one
 from tasks_server.store.postgres.rows import pack
 from tasks_server.store.postgres.statements import sql
-from tasks_server.store.rooms import NO_ROOMS, Rooms, tell
+from tasks_server.store.rooms import NO_ROOMS, Rooms, Walk, tell
 from tasks_server.store.rows import NODE_SHIFT, facts_of
 from tasks_server.store.sealing import Sealer, spec_context
 
@@ -38,6 +38,7 @@ class Claims:
         self._waiting = Waiting(clock)
         self._serial = itertools.count(1)
         self._shared_after = -1
+        self._walk = Walk()
         self._untold: list[int] = []
 
     def claim(self, connection: Connection, items: Sequence[tuple[Look, Choose]]) -> Sequence[Claimed]:
@@ -60,16 +61,18 @@ class Claims:
 
     def _look(self, connection: Connection, look: Look, choose: Choose) -> Claimed:
         promoted, next_due_at = self._promote(connection, look)
-        seen = self._heads.look(connection, look)
+        seen = self._heads.look(connection, look, self._walk.spot)
         rooms = self._rooms(connection, seen.limited, look.now) if seen.limited else NO_ROOMS
         groups = rooms.open(seen.groups, look.targets_excluded)
-        groups_resume = rooms.resume(seen.cut)
+        groups_resume, hidden = rooms.resume(seen.cut), self._walk.go_on(seen.cut, rooms)
         quotas = rooms.trim(choose(groups, rooms.counts)) if groups else []
         claims: list[Claim] = []
         if quotas:
             claims, rooms = self._take(connection, quotas, look, rooms)
         more = groups_resume is not None or seen.resume is not None or promoted >= _PROMOTE_MAX
-        return tell(Claimed(claims, next_due_at, promoted, seen.resume, groups_resume, more), rooms, quotas)
+        return tell(
+            Claimed(claims, next_due_at, promoted, seen.resume, groups_resume, more), rooms, quotas, hidden=hidden
+        )
 
     def _rooms(self, connection: Connection, lanes: Iterable[int], now: int) -> Rooms:
         """What these lanes allow, as all see it now."""

@@ -19,7 +19,7 @@ from tasks_server.store.ports import Group, Line, Look
 from tasks_server.store.postgres.link import Connection, one
 from tasks_server.store.postgres.rows import pack
 from tasks_server.store.postgres.statements import sql
-from tasks_server.store.rooms import lines_cut
+from tasks_server.store.rooms import Spot, lines_cut
 
 Place = tuple[int, int]
 """A due_at and a handle: where in its group's order a task stands."""
@@ -68,13 +68,15 @@ class Heads:
             group = Group(*row[:4])
             self._places[group] = min(place, self._places.get(group, place))
 
-    def look(self, connection: Connection, look: Look) -> Seen:
-        """The groups that have available tasks, all of them or those that are known."""
+    def look(self, connection: Connection, look: Look, limited_after: Spot) -> Seen:
+        """The groups that have available tasks, all of them or those that are known; in lanes with limits, those after
+        a group.
+        """
         first_page = look.after is None and look.groups_after == _FROM_THE_FIRST
         began = self._clock.monotonic()
         if first_page and began < self._see_all_at and not self._resumed(connection):
             return self._known(connection, look)
-        seen = self._all(connection, look, first_page)
+        seen = self._all(connection, look, limited_after, first_page)
         ended = self._clock.monotonic()
         slow = ended - began > _SLOW_SECONDS
         self._see_all_at = ended + _SHARE * (ended - began) if slow and seen.resume is None else 0.0
@@ -89,7 +91,7 @@ class Heads:
         (resumed,) = one(connection, sql("lanes_resumed"), {"lanes": list(self._paused)})
         return bool(resumed)
 
-    def _all(self, connection: Connection, look: Look, first_page: bool) -> Seen:
+    def _all(self, connection: Connection, look: Look, limited_after: Spot, first_page: bool) -> Seen:
         after = look.after or Line(-1, -1)
         urgency, target = look.groups_after
         parameters = {
@@ -99,6 +101,8 @@ class Heads:
             "groups_max": look.groups_max,
             "urgency": urgency,
             "target": target,
+            "limited_urgency": limited_after[0],
+            "limited_target": limited_after[1],
         }
         rows = connection.execute(sql("groups_find"), parameters, binary=True).fetchall()
         if first_page or len(self._places) > _REMEMBERED_MAX:

@@ -10,7 +10,7 @@ import msgspec
 
 from tasks_server.domain.errors import Corrupt
 from tasks_server.store.ports import Choose, Claim, Claimed, Group, Line, Look, Quota
-from tasks_server.store.rooms import NO_ROOMS, Rooms, lines_cut, tell
+from tasks_server.store.rooms import NO_ROOMS, Rooms, Spot, Walk, lines_cut, tell
 from tasks_server.store.rows import NODE_SHIFT, facts_of
 from tasks_server.store.sealing import Sealer, spec_context
 from tasks_server.store.sqlite.nodes import Nodes
@@ -53,6 +53,7 @@ class Claims:
         self._sealer = sealer
         self._serial = itertools.count(1)
         self._shared_after = -1
+        self._walk = Walk()
 
     def claim(self, connection: apsw.Connection, items: Sequence[tuple[Look, Choose]]) -> Sequence[Claimed]:
         """Each item is one look."""
@@ -71,14 +72,17 @@ class Claims:
 
     def _look(self, connection: apsw.Connection, look: Look, choose: Choose) -> Claimed:
         promoted, next_due_at = self._promote(connection, look.horizon)
-        groups, rooms, line_resume, groups_resume = _groups(connection, look)
+        groups, rooms, line_resume, cut = _groups(connection, look, self._walk.spot)
+        groups_resume, hidden = rooms.resume(cut), self._walk.go_on(cut, rooms)
         quotas = rooms.trim(choose(groups, rooms.counts)) if groups else []
         claims = self._take(connection, quotas, look) if quotas else []
         buckets = rooms.take(claims)
         if buckets:
             connection.execute(sql("buckets_write"), {"rows": pack([(lane, after) for lane, _, after in buckets])})
         more = groups_resume is not None or line_resume is not None or promoted == _PROMOTE_MAX
-        return tell(Claimed(claims, next_due_at, promoted, line_resume, groups_resume, more), rooms, quotas)
+        return tell(
+            Claimed(claims, next_due_at, promoted, line_resume, groups_resume, more), rooms, quotas, hidden=hidden
+        )
 
     def _promote(self, connection: apsw.Connection, horizon: int) -> tuple[int, int | None]:
         """The earliest due tasks go in line; when there are more than one look takes, owners share the look."""
@@ -134,8 +138,12 @@ class Claims:
         ]  # fmt: skip
 
 
-def _groups(connection: apsw.Connection, look: Look) -> tuple[list[Group], Rooms, Line | None, tuple[int, str] | None]:
-    """The groups to choose from, what their lanes allow, the line to resume after, the group to resume after."""
+def _groups(
+    connection: apsw.Connection, look: Look, limited_after: Spot
+) -> tuple[list[Group], Rooms, Line | None, list[Group]]:
+    """The groups to choose from, what their lanes allow, the line to resume after, the last groups of lines that have
+    more.
+    """
     after = look.after or Line(-1, -1)
     parameters = {
         "owner": after.owner,
@@ -144,13 +152,14 @@ def _groups(connection: apsw.Connection, look: Look) -> tuple[list[Group], Rooms
         "groups_max": look.groups_max,
         "urgency": look.groups_after[0],
         "target": look.groups_after[1],
+        "limited_urgency": limited_after[0],
+        "limited_target": limited_after[1],
     }
     text, lines, last, limited = single(connection, "groups_find", parameters)
     found = [(Group(*row[:4]), row[4]) for row in unpack(text)]
     rooms = Rooms({row[0]: facts_of(row[1:]) for row in unpack(limited)}, look.now) if limited != "[]" else NO_ROOMS
     resume = Line(*unpack(last)) if lines >= look.lines_max else None
-    groups_resume = rooms.resume(lines_cut(found, look.groups_max))
-    return rooms.open(found, look.targets_excluded), rooms, resume, groups_resume
+    return rooms.open(found, look.targets_excluded), rooms, resume, lines_cut(found, look.groups_max)
 
 
 def _pick(connection: apsw.Connection, quotas: Sequence[Quota]) -> list[int]:

@@ -1,6 +1,6 @@
 -- Which groups have available tasks, and which is the first of each. Each step seeks to the head of the next
 -- line or group in the index, so that the cost is that of the groups found, however many tasks stand behind each head.
--- Of a paused lane, only the line. Whether the lane has limits; whether it is paused; how many lines were looked at.
+-- Of a paused lane, only the line. Where to go on in lanes with limits, is said apart. Whether the lane has limits; whether it is paused; how many lines were looked at.
 WITH RECURSIVE line AS (
     (
         SELECT owner, lane, 1 AS n FROM task
@@ -15,7 +15,10 @@ WITH RECURSIVE line AS (
 ), known AS MATERIALIZED (
     SELECT
         l.owner, l.lane, coalesce(k.concurrent_max IS NOT NULL OR k.rate IS NOT NULL, false) AS limited,
-        coalesce(k.paused_at IS NOT NULL, false) AS paused
+        coalesce(k.paused_at IS NOT NULL, false) AS paused,
+        CASE WHEN k.concurrent_max IS NULL AND k.rate IS NULL THEN %(urgency)s ELSE %(limited_urgency)s END::smallint
+            AS urgency,
+        CASE WHEN k.concurrent_max IS NULL AND k.rate IS NULL THEN %(target)s ELSE %(limited_target)s END AS target
     FROM line AS l LEFT JOIN lane AS k ON k.seq = l.lane
 ), head AS (
     SELECT l.owner, l.lane, l.limited, x.urgency, x.target, x.due_at, x.seq, 1 AS n
@@ -23,7 +26,7 @@ WITH RECURSIVE line AS (
         (
             SELECT 0 AS choice, t.urgency, t.target, t.due_at, t.seq FROM task AS t
             WHERE t.state = 'available' AND t.owner = l.owner AND t.lane = l.lane
-                AND (t.urgency, t.target) > (%(urgency)s::smallint, %(target)s)
+                AND (t.urgency, t.target) > (l.urgency, l.target)
             ORDER BY t.urgency, t.target, t.due_at, t.seq LIMIT 1
         )
         UNION ALL (

@@ -1,7 +1,7 @@
 -- Which groups have available tasks. Each step seeks to the head of the next line or group in the index, so that the
 -- cost is that of the groups found, however many tasks stand behind each head. Two seeks a step, because for a row
 -- value, (owner, lane) > (a.owner, a.lane), SQLite seeks to the first equal entry and walks over all the equal ones.
--- Paused lanes are passed over. Then how many lines were looked at, and the last of them; and of those lanes that have
+-- Paused lanes are passed over; where to go on in those with limits, is said apart. Then how many lines were looked at, and the last of them; and of those lanes that have
 -- limits: lane, limits, bucket, how many run.
 WITH RECURSIVE
 line (seq, n) AS (
@@ -27,20 +27,26 @@ line (seq, n) AS (
     FROM line JOIN task AS a ON a.seq = line.seq
     WHERE line.n < :lines_max
 ),
-head (seq, n) AS (
-    SELECT coalesce((
-        SELECT b.seq FROM task AS b INDEXED BY task_available
-        WHERE b.state = 'available' AND b.owner = a.owner AND b.lane = a.lane AND b.urgency = :urgency
-            AND b.target > :target
-        ORDER BY b.target, b.due_at LIMIT 1
-    ), (
-        SELECT b.seq FROM task AS b INDEXED BY task_available
-        WHERE b.state = 'available' AND b.owner = a.owner AND b.lane = a.lane AND b.urgency > :urgency
-        ORDER BY b.urgency, b.target, b.due_at LIMIT 1
-    ), a.seq), 1
+spot (seq, urgency, target) AS (
+    SELECT
+        line.seq, iif(l.concurrent_max IS NULL AND l.rate IS NULL, :urgency, :limited_urgency),
+        iif(l.concurrent_max IS NULL AND l.rate IS NULL, :target, :limited_target)
     FROM line CROSS JOIN task AS a ON a.seq = line.seq
     LEFT JOIN lane AS l ON l.seq = a.lane
     WHERE l.paused_at IS NULL
+),
+head (seq, n) AS (
+    SELECT coalesce((
+        SELECT b.seq FROM task AS b INDEXED BY task_available
+        WHERE b.state = 'available' AND b.owner = a.owner AND b.lane = a.lane AND b.urgency = spot.urgency
+            AND b.target > spot.target
+        ORDER BY b.target, b.due_at LIMIT 1
+    ), (
+        SELECT b.seq FROM task AS b INDEXED BY task_available
+        WHERE b.state = 'available' AND b.owner = a.owner AND b.lane = a.lane AND b.urgency > spot.urgency
+        ORDER BY b.urgency, b.target, b.due_at LIMIT 1
+    ), a.seq), 1
+    FROM spot CROSS JOIN task AS a ON a.seq = spot.seq
     UNION ALL
     SELECT coalesce((
         SELECT b.seq FROM task AS b INDEXED BY task_available
