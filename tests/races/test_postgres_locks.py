@@ -11,6 +11,7 @@ from tasks_server.domain import lifecycle
 from tasks_server.domain.bulk import Action
 from tasks_server.domain.owner import Owner
 from tasks_server.domain.task import State
+from tasks_server.store.bulking import Worked
 from tasks_server.store.ports import Claim, Inserted, QueueFull, UnknownOwner
 from tasks_server.store.postgres.changes import OWNER_LOCK
 from tests.postgres.databases import Databases
@@ -332,6 +333,17 @@ async def test_bulk_work_stops_before_a_task_that_another_holds(pair: Pair, owne
     assert (again.bulk.seen, again.bulk.changed) == (3, 3)
     stranger.let_go()
     assert (await desk.finish(bulk)).changed == 6
+
+
+async def test_bulk_work_that_another_has_in_hand_is_left_to_it(pair: Pair, owner: Owner, stranger: Stranger) -> None:
+    desk = Desk(pair[0])
+    (made,) = await desk.failed(owner, 1)
+    bulk = await desk.make(owner, Action.RETRY)
+    stranger.hold("SELECT FROM bulk FOR UPDATE")
+    assert await desk.step() == Worked()
+    assert await pair[0].state(made) is State.FAILED
+    stranger.let_go()
+    assert (await desk.finish(bulk)).changed == 1
 
 
 async def test_bulk_work_waits_for_a_task_while_it_holds_none(pair: Pair, owner: Owner, stranger: Stranger) -> None:
