@@ -3,12 +3,13 @@ all of it.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from tasks_server.domain.situation import AHEAD_COUNTED_MAX, LANES_COUNTED_MAX, Ahead, InWork, Lease
 from tasks_server.domain.task import State, Task, urgency
+from tasks_server.store.rows import NODE_SHIFT
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -37,15 +38,11 @@ class Explaining(Protocol):
         ...
 
 
-_NODE_SHIFT: Final = 32
-"""A lease begins with the number of the process that holds it."""
-
-
 def lease_of(state: State, lease: int | None, until: int | None) -> Lease | None:
     """Who runs a task, from its row."""
     if state is not State.RUNNING or lease is None or until is None:
         return None
-    return Lease(lease >> _NODE_SHIFT, until)
+    return Lease(lease >> NODE_SHIFT, until)
 
 
 def place(ref: int, owner: int, lane: int, task: Task) -> dict[str, Any]:
