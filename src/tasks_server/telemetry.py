@@ -159,6 +159,13 @@ class LoopBlocked(TelemetryEvent, frozen=True):
     trace: str
 
 
+class HandlersImporting(TelemetryEvent, frozen=True):
+    """The import of these modules takes long; nothing begins before its end."""
+
+    level: ClassVar[Level] = "warning"
+    modules: str
+
+
 class HandlersLoaded(TelemetryEvent, frozen=True):
     """A process for handlers is ready."""
 

@@ -330,7 +330,9 @@ def _build_handlers(plan: Plan, clock: Clock, told: Telemetry) -> "Handlers | No
     start = Start(
         chosen.modules, chosen.folder, plan.engine.response_max_bytes, log.level, log.form, colored=log.colored
     )
-    return HandlerPool(CrewPlan(start, chosen.processes, chosen.isolation, chosen.calls_max), clock, told)
+    return HandlerPool(
+        CrewPlan(start, chosen.processes, chosen.isolation, chosen.calls_max, plan.api.retry_base_ms), clock, told
+    )
 
 
 class Services(msgspec.Struct):

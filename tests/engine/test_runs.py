@@ -128,6 +128,7 @@ REGISTERED = Known(10, timeout_ms=60_000, retries_max=2, retry_interval_ms=7_000
         (REGISTERED, HandlerCall("mail", own_timeout=True), (5_000, 2, 7_000, "fixed")),
         (Known(10), HandlerCall("mail"), (5_000, 9, 1, None)),
         (Known(10, retries_max=4), HandlerCall("mail"), (5_000, 4, 1_000, "exponential")),
+        (Known(10, retries_max=4, retry_base_ms=70), HandlerCall("mail"), (5_000, 4, 70, "exponential")),
         (Known(10, retry_interval_ms=50), HandlerCall("mail"), (5_000, 9, 50, "exponential")),
         (Known(10, backoff="linear"), HandlerCall("mail"), (5_000, 9, 1, "linear")),
     ],

@@ -20,6 +20,8 @@ class Known(msgspec.Struct, frozen=True):
     retries_max: int | None = None
     retry_interval_ms: int | None = None
     backoff: Backoff | None = None
+    retry_base_ms: int = limits.HANDLER_RETRY_BASE_MS
+    """The first wait of the retries it is registered with, when nothing says how long it is."""
 
     def applied_to(self, config: TaskConfig, call: HandlerCall) -> TaskConfig:
         """The configuration that counts: what the task says itself wins, then the registration, then the defaults.
@@ -35,7 +37,7 @@ class Known(msgspec.Struct, frozen=True):
                 changes["retry_interval"] = self.retry_interval_ms
                 changes["retry_backoff"] = self.backoff or "exponential"
             elif self.retries_max is not None and config.retry_interval == limits.RETRY_INTERVAL_DEFAULT_MS:
-                changes["retry_interval"] = limits.HANDLER_RETRY_BASE_MS
+                changes["retry_interval"] = self.retry_base_ms
                 changes["retry_backoff"] = self.backoff or config.retry_backoff or "exponential"
             elif self.backoff is not None:
                 changes["retry_backoff"] = self.backoff

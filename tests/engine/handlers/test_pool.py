@@ -1,6 +1,7 @@
 """What becomes of a run, by real runner processes: results, errors, log lines; and what becomes of an import."""
 
 import os
+import threading
 from pathlib import Path
 
 import msgspec
@@ -8,6 +9,8 @@ import pytest
 
 from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.domain.errors import HandlersFailed
+from tasks_server.engine.handlers import pool
+from tasks_server.engine.runs import Known
 from tests.engine.handlers.driver import Driver, working
 
 pytestmark = pytest.mark.process
@@ -169,8 +172,8 @@ def none_sync(payload): ...
 def test_registrations_are_known(tmp_path: Path) -> None:
     with working(tmp_path, LIMITS) as driver:
         known = driver.known()
-        assert msgspec.structs.astuple(known["@all"]) == (10, 60_000, 5, 2_000, "fixed")
-        assert msgspec.structs.astuple(known["@none"]) == (256, None, None, None, None)
+        assert known["@all"] == Known(10, 60_000, 5, 2_000, "fixed")
+        assert known["@none"] == Known(256)
         assert known["@none-sync"].concurrency_max == 32
         assert driver.pool.runs_max() is None
 
@@ -203,6 +206,22 @@ def test_what_cannot_be_imported_is_told(tmp_path: Path, text: str, told: str) -
     if "ZeroDivision" in told:
         assert "1 / 0" in message, "where it was is shown"
     assert "importlib" not in message
+
+
+def test_an_import_that_takes_long_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "_IMPORT_SECONDS", 0.05)
+    driver = Driver(tmp_path, "while not (HERE / 'go').exists(): time.sleep(0.01)\n" + LIMITS)
+    starting = threading.Thread(target=driver.start)
+    starting.start()
+    try:
+        until(lambda: bool(driver.events("handlers_importing")), "the line")
+        assert driver.known() == {}
+        (tmp_path / "go").touch()
+        starting.join()
+        assert driver.known()
+    finally:
+        (tmp_path / "go").touch()
+        driver.pool.stop()
 
 
 NOISY = """

@@ -7,6 +7,7 @@ from typing import Final, Literal
 import msgspec
 
 from tasks_server.clock import Clock
+from tasks_server.domain import limits
 from tasks_server.domain.retry import wait_ms
 from tasks_server.domain.task import handler_target
 from tasks_server.engine.handlers.process import Runner, Stage
@@ -35,6 +36,7 @@ class CrewPlan(msgspec.Struct, frozen=True):
     isolation: Isolation = "shared"
     calls_max: int | None = None
     """How many runs a runner gets before another takes its place."""
+    retry_base_ms: int = limits.HANDLER_RETRY_BASE_MS
 
 
 class Crew:
@@ -182,6 +184,7 @@ class Crew:
                 one.retries_max,
                 one.retry_interval_ms,
                 one.backoff,
+                self._plan.retry_base_ms,
             )
         self.known = known
 

@@ -20,10 +20,12 @@ from tasks_server.engine.handlers.crew import PATIENCE_SECONDS, Crew, CrewPlan
 from tasks_server.engine.handlers.process import Flight, Runner
 from tasks_server.engine.runs import Handlers, Known, Run
 from tasks_server.handlers.frames import Blocked, Call, Cancel, Ended, Loaded, ToEngine
-from tasks_server.telemetry import Telemetry
+from tasks_server.telemetry import HandlersImporting, Telemetry
 
 _LOOK_SECONDS: Final = 1.0
 """While runs wait for their time, the clock is looked at this often at least: it may be set."""
+_IMPORT_SECONDS: Final = 10.0
+"""After so long, and again and again, who waits is told that handlers are still being imported."""
 _NEVER: Final = float("inf")
 _FAULT: Final = Outcome(OutcomeKind.INTERRUPTED, error="given back: the thread for handlers died")
 _STOPPED: Final = Outcome(OutcomeKind.INTERRUPTED, error="cut short by a shutdown of the server")
@@ -53,6 +55,8 @@ class HandlerPool(Handlers):
 
     def __init__(self, plan: CrewPlan, clock: Clock, telemetry: Telemetry) -> None:
         self._clock = clock
+        self._telemetry = telemetry
+        self._modules = plan.start.modules
         self._selector = selectors.DefaultSelector()
         self._crew = Crew(plan, clock, telemetry, self._selector)
         self._runs_max = plan.processes if plan.isolation == "task" else None
@@ -81,7 +85,8 @@ class HandlerPool(Handlers):
 
     def prepare(self) -> None:
         self._begin()
-        self._prepared.wait()
+        while not self._prepared.wait(_IMPORT_SECONDS):
+            self._telemetry.emit(HandlersImporting(modules=", ".join(self._modules)))
         if self._failure is not None:
             self.stop()
             raise HandlersFailed(self._failure)
