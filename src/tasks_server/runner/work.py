@@ -21,7 +21,7 @@ from tasks_server.runner.logs import current_task
 from tasks_server.runner.threads import Job, Threads
 from tasks_server.telemetry import HandlerFailed, LoopBlocked, ResultNotKept, Telemetry, Unexpected, traced
 
-_BLOCKED_SECONDS: Final = 0.6
+_BLOCKED_SECONDS: Final = 0.5
 """An event loop that has not taken up a cancellation for so long is blocked. Less than the engine's patience."""
 
 

@@ -86,7 +86,7 @@ def timed_out(ms: int) -> Outcome:
 def test_what_takes_too_long_is_stopped(tmp_path: Path, isolation: Any, name: str, fact: str) -> None:
     with working(tmp_path, SLOW, isolation=isolation) as driver:
         before = driver.result("pid")
-        assert driver.run(name, timeout_ms=300) == timed_out(300)
+        assert driver.run(name, timeout_ms=1_000) == timed_out(1_000)
         if fact:
             driver.told(fact)
         after = driver.result("pid")
@@ -95,8 +95,8 @@ def test_what_takes_too_long_is_stopped(tmp_path: Path, isolation: Any, name: st
 
 def test_a_handler_in_a_thread_can_clean_up(tmp_path: Path) -> None:
     with working(tmp_path, SLOW) as driver:
-        tokens = [driver.send("loop", timeout_ms=300), driver.send("patient", timeout_ms=300)]
-        assert driver.wait(*tokens) == [timed_out(300)] * 2
+        tokens = [driver.send("loop", timeout_ms=1_500), driver.send("patient", timeout_ms=1_500)]
+        assert driver.wait(*tokens) == [timed_out(1_500)] * 2
         assert driver.told("cleaned") == ""
         assert driver.told("cancelled") == "True"
 
@@ -107,7 +107,7 @@ def test_what_does_not_stop_costs_its_process_but_not_its_neighbours(tmp_path: P
         neighbours = [driver.send("wait", "go"), driver.send("wait-sync", "go")]
         driver.told("waits-go")
         before = driver.result("pid")
-        assert driver.run(name, timeout_ms=300) == timed_out(300)
+        assert driver.run(name, timeout_ms=1_000) == timed_out(1_000)
         assert driver.result("pid") != before, "another process takes what comes"
         assert lives(before)
         (tmp_path / "go").touch()
@@ -119,7 +119,7 @@ def test_what_does_not_stop_costs_its_process_but_not_its_neighbours(tmp_path: P
 
 def test_a_result_that_comes_just_in_time_counts(tmp_path: Path) -> None:
     with working(tmp_path, SLOW) as driver:
-        assert driver.run("just-in-time", timeout_ms=300) == Outcome(
+        assert driver.run("just-in-time", timeout_ms=1_500) == Outcome(
             OutcomeKind.SUCCESS, 200, response=b'"done anyway"'
         )
 
@@ -141,7 +141,7 @@ def test_a_coroutine_that_blocks_is_found_by_its_neighbours(tmp_path: Path) -> N
 
 def test_a_coroutine_that_blocks_alone_is_stopped(tmp_path: Path) -> None:
     with working(tmp_path, SLOW) as driver:
-        outcome = driver.run("block", timeout_ms=300)
+        outcome = driver.run("block", timeout_ms=1_000)
         assert (outcome.kind, outcome.no_retry) == (OutcomeKind.HANDLER_ERROR, False)
         assert driver.result("pid")
 
@@ -150,7 +150,7 @@ def test_runs_in_threads_outlive_a_blocked_loop(tmp_path: Path) -> None:
     with working(tmp_path, SLOW) as driver:
         neighbour = driver.send("wait-sync", "go")
         driver.told("waits-go")
-        driver.run("block", timeout_ms=300)
+        driver.run("block", timeout_ms=1_000)
         assert driver.result("pid")
         (tmp_path / "go").touch()
         (outcome,) = driver.wait(neighbour)

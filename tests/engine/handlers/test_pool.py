@@ -11,7 +11,7 @@ from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.domain.errors import HandlersFailed
 from tasks_server.engine.handlers import pool
 from tasks_server.engine.runs import Known
-from tests.engine.handlers.driver import Driver, working
+from tests.engine.handlers.driver import Driver, until, working
 
 pytestmark = pytest.mark.process
 
