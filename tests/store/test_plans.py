@@ -67,6 +67,7 @@ SCANS_ALLOWED: Final = {
     ("explain_holders", "task"): "only what runs now, up to a limit, and only the index of that",
     ("explain_running", "task"): "only what runs now, up to a limit, and only the index of that",
     ("owner_any", "owner"): "ends at the first one",
+    ("lanes_limited", "lane"): "ends at the first one",
     ("counts_of_all", "c"): "a row for each lane and state; the operator asks",
 }
 SORTS_ALLOWED: Final = {

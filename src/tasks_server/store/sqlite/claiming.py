@@ -155,11 +155,21 @@ def _groups(
         "limited_urgency": limited_after[0],
         "limited_target": limited_after[1],
     }
-    text, lines, last, limited = single(connection, "groups_find", parameters)
+    text, lines = single(connection, "groups_find", parameters)
     found = [(Group(*row[:4]), row[4]) for row in unpack(text)]
-    rooms = Rooms({row[0]: facts_of(row[1:]) for row in unpack(limited)}, look.now) if limited != "[]" else NO_ROOMS
-    resume = Line(*unpack(last)) if lines >= look.lines_max else None
+    resume = None
+    if lines >= look.lines_max:
+        resume = Line(*max((group.owner, group.lane) for group, _ in found))
+    rooms = _rooms(connection, {group.lane for group, _ in found}, look.now)
     return rooms.open(found, look.targets_excluded), rooms, resume, lines_cut(found, look.groups_max)
+
+
+def _rooms(connection: apsw.Connection, lanes: set[int], now: int) -> Rooms:
+    """What those of the lanes allow that have limits or are paused."""
+    if not lanes or not single(connection, "lanes_limited", {})[0]:
+        return NO_ROOMS
+    (text,) = single(connection, "lanes_running", {"lanes": pack(list(lanes))})
+    return Rooms({row[0]: facts_of(row[1:]) for row in unpack(text)}, now)
 
 
 def _pick(connection: apsw.Connection, quotas: Sequence[Quota]) -> list[int]:

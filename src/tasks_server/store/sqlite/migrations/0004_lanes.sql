@@ -6,6 +6,7 @@ ALTER TABLE lane ADD COLUMN burst INTEGER;          -- starts that may come at o
 ALTER TABLE lane ADD COLUMN paused_at INTEGER;
 ALTER TABLE lane ADD COLUMN paused_by TEXT;
 ALTER TABLE lane ADD COLUMN deleted_at INTEGER;     -- its owner deleted it: it is shown no more unless it is used again
+CREATE INDEX lane_limited ON lane (seq) WHERE concurrent_max IS NOT NULL OR rate IS NOT NULL OR paused_at IS NOT NULL;
 
 -- The buckets of lanes with a rate; none yet: full.
 CREATE TABLE lane_bucket (
