@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tasks_server.engine.handlers import crew
 from tests.engine.handlers.driver import lives, until, working
 
 pytestmark = pytest.mark.process
@@ -319,6 +320,21 @@ def test_signals_that_mean_the_server_do_not_end_runs(tmp_path: Path) -> None:
         assert driver.result("pid") == pid
         (tmp_path / "go").touch()
         assert driver.wait(token)[0].kind is OutcomeKind.SUCCESS
+
+
+def test_runs_do_not_wait_for_an_import_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "while (HERE / 'hang').exists(): time.sleep(0.01)\n" + CRASHING
+    with working(tmp_path, text) as driver:
+        (tmp_path / "hang").touch()
+        monkeypatch.setattr(crew, "_START_SECONDS", 0.5)
+        driver.run("exit", 3)
+        outcome = driver.run("pid")
+        assert (outcome.kind, outcome.error) == (
+            OutcomeKind.INTERRUPTED, "given back: no process is ready to run this handler",
+        )  # fmt: skip
+        (tmp_path / "hang").unlink()
+        driver.until_known(lambda known: "@pid" in known)
+        assert driver.result("pid")
 
 
 def test_a_fault_of_ours_leaves_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

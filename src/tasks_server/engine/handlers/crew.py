@@ -22,6 +22,8 @@ _THREADS_MAX: Final = 32
 _HEALTHY_AFTER_SECONDS: Final = 10.0
 _FIRST_WAIT_MS: Final = 100
 _LONGEST_WAIT_MS: Final = 10_000
+_START_SECONDS: Final = 60.0
+"""How long runs wait for a runner that does not get ready; then they are given back."""
 _RETIRED_MAX: Final = 4
 """Runners that wait for their last runs while others have taken their places; beyond, the oldest is ended."""
 
@@ -80,18 +82,20 @@ class Crew:
                 self._selector.register(runner.watched, selectors.EVENT_READ, runner)
 
     def next_at(self) -> float | None:
-        """When `staff` or `tidy` have something to do by time alone."""
+        """When there is something to do by time alone."""
+        now = self._clock.monotonic()
         times = [runner.kill_at for runner in self.runners if runner.kill_at is not None]
-        if self._start_at > self._clock.monotonic():
-            times.append(self._start_at)
+        late = [runner.started_at + _START_SECONDS for runner in self.runners if runner.stage is Stage.STARTING]
+        times += [at for at in (self._start_at, *late) if at > now]
         return min(times, default=None)
 
     def will_have_place_for(self, name: str) -> bool:
         """Whether a run may wait: those who could take it are busy, or another runner will soon be ready."""
         if self.alone and any(runner.stage is Stage.READY and name in runner.handlers for runner in self.runners):
             return True
-        starting = any(runner.stage is Stage.STARTING for runner in self.runners)
-        return starting or self._start_at <= self._clock.monotonic()
+        now = self._clock.monotonic()
+        starting = [runner.started_at for runner in self.runners if runner.stage is Stage.STARTING]
+        return max(starting) + _START_SECONDS > now if starting else self._start_at <= now
 
     def place_for(self, name: str) -> Runner | None:
         """The runner that is to have the next run of a handler."""
