@@ -360,6 +360,9 @@ async def test_a_pending_task_is_put_on_another_time(api: Api, client: httpx.Asy
     assert answer.status_code == 200, answer.text
     assert answer.json() == await shown(client, task_id)
     assert answer.json()["scheduled_at"] == "2023-11-14T22:13:25.000Z"
+    edited = (await client.get(f"/v1/queues/{task_id}/timeline")).json()[-1]
+    assert (edited["event"], edited["detail"]) == ("edited", "by its owner")
+    assert edited["fields"] == ["config.executeAt"]
     assert await worked(api.store, clock, FAILED) == 0
     answer = await client.patch(f"/tasks/{task_id}", json={"scheduled_at": "2001-01-01"})
     assert answer.json()["scheduled_at"] == iso(clock.now()), "what is past means now"

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tasks_server.domain import lifecycle
-from tasks_server.domain.attempt import Attempt, Event, Outcome, OutcomeKind
+from tasks_server.domain.attempt import Attempt, Event, EventFacts, Outcome, OutcomeKind
 from tasks_server.domain.owner import Owner
 from tasks_server.domain.request import TaskConfig
 from tasks_server.domain.task import State
@@ -88,7 +88,9 @@ async def test_events_are_listed_oldest_first(world: World, owner: Owner) -> Non
     for _ in range(3):  # more than one at one instant
         await world.steer(task, lifecycle.pause)
         await world.steer(task, lifecycle.resume)
-    assert await world.store.events(None, task.id) == [Event(world.now, "pause"), Event(world.now, "resume")] * 3
+    waited, stopped = EventFacts(0, world.now + 60_000), EventFacts(0, None)
+    happened = [Event(world.now, "pause", None, waited), Event(world.now, "resume", None, stopped)]
+    assert await world.store.events(None, task.id) == happened * 3
 
 
 async def test_nobody_reads_what_is_not_theirs(world: World, owner: Owner, other: Owner) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from tasks_server.domain import ids, lifecycle, limits
-from tasks_server.domain.attempt import Attempt, Event
+from tasks_server.domain.attempt import Attempt, Event, EventFacts
 from tasks_server.domain.engines import Engine
 from tasks_server.domain.errors import Conflict, InvalidRequest, NotFound
 from tasks_server.domain.lifecycle import EventKind
@@ -16,7 +16,7 @@ from tasks_server.domain.request import TaskConfig, TaskSpec, decode_spec, encod
 from tasks_server.domain.task import State, Task
 from tasks_server.service.ground import Ground
 from tasks_server.service.schedules import ScheduleService
-from tasks_server.service.tasks import TaskService
+from tasks_server.service.tasks import TaskService, by_whom
 from tasks_server.store.ports import Change, TaskQuery
 
 _T = TypeVar("_T")
@@ -99,7 +99,7 @@ class NamedService:
 
         def decide(task: Task, spec: bytes) -> Change:
             _pending(task, spec, "be deleted")
-            return Change(lifecycle.revoke(task, now), Event(now, EventKind.REVOKE.value))
+            return Change(lifecycle.revoke(task, now), Event(now, EventKind.REVOKE.value, by_whom(owner)))
 
         await self._tasks.change(owner, task_id, decide)  # nobody can begin it from here on
         await self._tasks.delete(owner, task_id)
@@ -113,7 +113,8 @@ class NamedService:
             config = msgspec.structs.replace(spec.config, execute_at=at, execution_delay=0)
             edited = lifecycle.edit(task, config, True, now)
             blob = encode_spec(msgspec.structs.replace(spec, config=config))
-            return Change(edited, Event(now, EventKind.EDIT.value), spec=blob)
+            facts = EventFacts(fields=["config.executeAt"])
+            return Change(edited, Event(now, EventKind.EDIT.value, by_whom(owner), facts), spec=blob)
 
         await self._tasks.change(owner, task_id, decide)
         return await self.show(owner, task_id)

@@ -197,7 +197,7 @@ class TaskService:
             edited = lifecycle.edit(task, edit.draft.config, edit.rescheduled, now)
             edited.target, edited.metadata = edit.draft.target, edit.draft.metadata
             facts = EventFacts(fields=_patched_fields(patch))
-            return Change(edited, Event(now, EventKind.EDIT.value, by or _by(owner), facts), spec=edit.draft.spec)
+            return Change(edited, Event(now, EventKind.EDIT.value, by or by_whom(owner), facts), spec=edit.draft.spec)
 
         edited = _found(await self._store.change(owner, _known(task_id), decide))
         self._hint(edited, now)
@@ -230,7 +230,7 @@ class TaskService:
                 return Change(before)
             cancelled = before.state is State.RUNNING
             attempt = lifecycle.dropped(before, now, f"its owner asked to {kind.value} the task")
-            return Change(after, Event(now, kind.value, by or _by(owner)), attempt)
+            return Change(after, Event(now, kind.value, by or by_whom(owner)), attempt)
 
         task = _found(await self._store.change(owner, _known(task_id), change))
         if cancelled:
@@ -278,7 +278,7 @@ def not_found() -> NotFound:
     return NotFound("there is no task of this id that this key may see")
 
 
-def _by(owner: str | None) -> str:
+def by_whom(owner: str | None) -> str:
     """Who steers, for the timeline."""
     return BY_OPERATOR if owner is None else "by its owner"
 
