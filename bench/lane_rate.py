@@ -17,7 +17,7 @@ from typing import Any, Final
 from bench import databases, load, report
 from bench.databases import Database
 from bench.receiver import Receiver
-from bench.report import Report, say
+from bench.report import Report, say, spread
 from bench.server import Account, Server
 from bench.target import repeats
 
@@ -25,6 +25,7 @@ _LANE: Final = "paced"
 _SETTLE_SECONDS: Final = 2.0
 """How long engines have for themselves before the lane is let go."""
 _MARGIN_SECONDS: Final = 1.0
+_SAME: Final = {"task": "r.seq = t.seq", "request": "r.task = t.seq"}
 
 
 def _call(server: Server, account: Account, method: str, path: str, body: dict[str, Any] | None = None) -> None:
@@ -68,7 +69,13 @@ def measure(
         faults.append(f"{repeats(deliveries)} deliveries were repeats, without any crash")
     if any(delivery.at_ms < let_go_at * 1e3 - 1_000 for delivery in deliveries):
         faults.append("tasks of a paused lane were delivered")
-    return judged([delivery.at_ms / 1e3 for delivery in deliveries], limits, seconds), faults
+    with api.stored as rows:
+        taken = dict(rows.rows(f"SELECT r.id, t.execution_at FROM task AS t JOIN {rows.ids} AS r ON {_SAME[rows.ids]}"))
+    arrived = {delivery.task_id: delivery.at_ms for delivery in deliveries}
+    results = judged([at / 1e3 for at in arrived.values()], limits, seconds)
+    results["as_taken"] = judged([taken[task] / 1e3 for task in arrived], limits, seconds)
+    results["taken_to_arrival_ms"] = spread([at - taken[task] for task, at in arrived.items()])
+    return results, faults
 
 
 def judged(times: Sequence[float], limits: tuple[float, int], seconds: float) -> dict[str, Any]:
