@@ -75,6 +75,11 @@ def wait_sync(payload):
 
 @handlers.register("pid")
 async def pid(payload): return os.getpid()
+
+@handlers.register("nap")
+async def nap(payload):
+    await asyncio.sleep(payload)
+    return True
 """
 
 
@@ -149,13 +154,15 @@ def test_a_coroutine_that_blocks_alone_is_stopped(tmp_path: Path) -> None:
 
 def test_runs_in_threads_outlive_a_blocked_loop(tmp_path: Path) -> None:
     with working(tmp_path, SLOW) as driver:
-        neighbour = driver.send("wait-sync", "go")
+        thread, coroutine = driver.send("wait-sync", "go"), driver.send("wait", "never", timeout_ms=1_500)
         driver.told("waits-go")
-        driver.run("block", timeout_ms=1_000)
-        assert driver.result("pid")
+        driver.told("waits-never")
+        assert driver.run("block").kind is OutcomeKind.HANDLER_ERROR
+        assert driver.result("nap", 1.5), "by another process, for longer than our patience"
+        assert coroutine not in driver.done, "its time is over, but not by its own doing"
         (tmp_path / "go").touch()
-        (outcome,) = driver.wait(neighbour)
-        assert outcome.response == b'"waited"'
+        waited, given_back = driver.wait(thread, coroutine)
+        assert (waited.response, given_back.kind) == (b'"waited"', OutcomeKind.INTERRUPTED)
 
 
 @pytest.mark.parametrize("isolation", ["shared", "task"])
