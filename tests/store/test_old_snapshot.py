@@ -197,6 +197,26 @@ def test_claims_touch_no_more_pages_however_many_dead_rows_there_are(begin: Begi
     assert just_started.connection.pages.total() > 20 * before
 
 
+def test_a_lane_that_goes_on_is_seen_while_all_is_seen_seldom(begin: Begin) -> None:
+    engine = begin()
+    engine.real.execute("INSERT INTO lane (seq, owner, name, paused_at) VALUES (1, 1, 'default', 1)")
+    churn(engine)
+    engine.submit("available")
+    engine.real.execute("SELECT setval('task_seq_seq', last_value + 100000) FROM task_seq_seq")  # they are not new
+
+    def claimed() -> int:
+        now = engine.clock.now()
+        (look,) = engine._claims.claim(engine.connection, [(Look(now, now, now + LEASE_MS), up_to(1_000))])
+        return len(look.claims)
+
+    assert claimed() == 0
+    engine.connection.pages.clear()
+    assert claimed() == 0
+    assert engine.connection.pages["groups_find"] == 0  # only what is known is asked for
+    engine.real.execute("UPDATE lane SET paused_at = NULL")
+    assert claimed() == EACH
+
+
 def test_a_lane_with_limits_costs_the_same_however_often_was_taken_from_it(begin: Begin) -> None:
     engine = begin()
     engine.real.execute(
