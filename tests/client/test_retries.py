@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tasks_server.client import (
+    AsyncClient,
     Client,
     Conflict,
     ConnectionFailed,
@@ -43,6 +44,7 @@ def show(client: Any) -> Any:
 
 
 NEVER_SENT = [httpx.ConnectError("refused"), httpx.ConnectTimeout("late"), httpx.PoolTimeout("full")]
+NEVER_SENDABLE = [httpx.LocalProtocolError("Illegal header value"), httpx.UnsupportedProtocol("none of HTTP")]
 PERHAPS_SENT = [httpx.ReadError("reset"), httpx.ReadTimeout("late"), httpx.RemoteProtocolError("closed")]
 PASSING = [problem(429, "throttled"), problem(503, "store_unavailable"), problem(503, "store_busy")]
 DOUBTFUL = [httpx.Response(502), problem(503, "store_outcome_unknown"), httpx.Response(503), httpx.Response(504)]
@@ -55,6 +57,16 @@ def test_what_passes_is_asked_again(ask: Ask, outcome: Any, asked: Callable[[Any
     assert ask(script, asked).id == "T" * 24
     assert len(script.requests) == 2
     assert len(script.slept) == 1
+
+
+@pytest.mark.parametrize("outcome", NEVER_SENDABLE, ids=str)
+@pytest.mark.parametrize("asked", [register, register_batch, show])
+def test_what_cannot_be_sent_is_told_at_once(ask: Ask, outcome: Any, asked: Callable[[Any], Any]) -> None:
+    script = Script([outcome])
+    with pytest.raises(ConnectionFailed, match=str(outcome)) as told:
+        ask(script, asked)
+    assert not told.value.uncertain
+    assert script.slept == []
 
 
 def test_a_registration_has_one_key_over_its_retries_and_each_has_its_own(ask: Ask) -> None:
@@ -350,3 +362,13 @@ def test_statuses_that_wait_for_the_unavailable() -> None:
     script = Script([problem(503, "store_busy")], Retries(deadline=0.0))
     with pytest.raises(Unavailable), script.sync() as client:
         client.tasks.get("T" * 24)
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize("blank", ["", " ", "\n"])
+def test_a_key_or_an_owner_that_is_empty_is_refused_at_once(kind: Any, blank: str) -> None:
+    with pytest.raises(ValueError, match="the key is empty"):
+        kind("http://api.test", blank)
+    for owner in (blank, "ö", "a\nb"):
+        with pytest.raises(ValueError, match="no owner has the id"):
+            kind("http://api.test", KEY, owner_id=owner)

@@ -22,7 +22,10 @@ _NEVER_SENT: Final = (
     httpx.PoolTimeout,
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
 )
+_NEVER_SENDABLE: Final = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
+"""Of those, what another try would not mend: the request itself is at fault."""
 
 
 def _base(url: str) -> str:
@@ -38,11 +41,15 @@ def _base(url: str) -> str:
 def _headers(key: str | None, owner_id: str | None) -> httpx.Headers:
     headers = httpx.Headers({"User-Agent": f"tasks-server-client/{__version__}", "Accept": "application/json"})
     if key is not None:
+        if not key.strip():
+            raise ValueError("the key is empty")
         if not (key.strip().isascii() and key.strip().isprintable()):
             raise ValueError("the key has characters in it that no key has")  # which, it does not say: it is secret
         headers["Authorization"] = f"Bearer {key.strip()}"
     if owner_id is not None:
-        headers["X-Tasks-Owner-Id"] = owner_id
+        if not (owner_id.strip() and owner_id.strip().isascii() and owner_id.strip().isprintable()):
+            raise ValueError(f"no owner has the id {owner_id!r}")
+        headers["X-Tasks-Owner-Id"] = owner_id.strip()
     return headers
 
 
@@ -57,7 +64,7 @@ def _answer(response: httpx.Response) -> Answer:
 
 
 def _lost(error: httpx.RequestError) -> Lost:
-    return Lost(error, sent=not isinstance(error, _NEVER_SENT))
+    return Lost(error, sent=not isinstance(error, _NEVER_SENT), lasting=isinstance(error, _NEVER_SENDABLE))
 
 
 class Client(Groups[Player], Player):

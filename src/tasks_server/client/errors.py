@@ -93,7 +93,7 @@ class Unavailable(TasksError):
 
 
 class ConnectionFailed(TasksError):
-    """No answer came. `uncertain` tells whether the request may have arrived."""
+    """No answer came, or the request cannot be sent at all. `uncertain` tells whether it may have arrived."""
 
 
 BY_STATUS: Final[dict[int, type[TasksError]]] = {

@@ -57,10 +57,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Lost:
-    """No answer came. `sent`: whether the request may have arrived."""
+    """No answer came. `sent`: whether the request may have arrived. `lasting`: another try would end the same."""
 
     cause: Exception
     sent: bool
+    lasting: bool = False
 
 
 Reply: TypeAlias = Answer | Lost | None
@@ -197,7 +198,7 @@ class Core:
             if doubt and isinstance(reply, Answer) and request.route.method == "DELETE" and reply.status == 404:
                 return reply  # gone since the try whose answer was lost
             error = error_of(reply)
-            passing = isinstance(error, ConnectionFailed) or error.status in _PASSING
+            passing = not reply.lasting if isinstance(reply, Lost) else error.status in _PASSING
             again = passing and (request.harmless_twice or not error.uncertain)
             doubt = error.uncertain = request.route.method != "GET" and (doubt or error.uncertain)
             wait = self.retries.wait(number, error.retry_after, self.random())
