@@ -87,13 +87,16 @@ async def test_reading_stops_where_the_limit_is_passed(client: httpx.AsyncClient
     assert asked == BODY_REQUEST_MAX_BYTES // 8_192 + 1
 
 
-async def test_a_client_that_goes_away_is_not_answered(client: httpx.AsyncClient, api: Api) -> None:
-    messages = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+@pytest.mark.parametrize("before", [[], [{"type": "http.request", "body": b"{", "more_body": True}]])
+async def test_a_body_that_does_not_come_whole(client: httpx.AsyncClient, api: Api, before: list[Any]) -> None:
+    messages = iter([*before, {"type": "http.disconnect"}])
 
     async def receive() -> dict[str, Any]:
         return next(messages)
 
-    assert await raw(api, receive, {b"authorization": client.headers["authorization"].encode()}) == []
+    start, body = await raw(api, receive, {b"authorization": client.headers["authorization"].encode()})
+    assert start["status"] == 400
+    assert json.loads(body["body"])["code"] == "malformed_body"
     assert api.logged == []
 
 

@@ -53,6 +53,28 @@ def serve_in_vain(*flags: str, **environment: str) -> tuple[int, str]:
     return ended.returncode, ended.stderr
 
 
+@pytest.mark.parametrize("path", ["/tasks", "/v1/queues/register"])
+def test_bodies_that_do_not_come_whole_are_told_so(serve: Serve, path: str) -> None:
+    server = serve("--role", "api")
+    headers = [f"POST {path} HTTP/1.1", "Host: test", "Content-Type: application/json"]
+    headers += [f"{name}: {value}" for name, value in register(server).items()]
+    address = ("127.0.0.1", httpx.URL(server.url).port or 0)
+    for framing, body in (("Transfer-Encoding: chunked", "ZZ\r\n"), ("Content-Length: 100", '{"a": ')):
+        sent = "\r\n".join([*headers, framing, "", body]).encode()
+        with socket.create_connection(address, DEADLINE_SECONDS) as gone:
+            gone.sendall(sent)
+        with socket.create_connection(address, DEADLINE_SECONDS) as client:
+            client.sendall(sent)
+            client.shutdown(socket.SHUT_WR)
+            answer = client.makefile("rb").read()
+        assert answer.startswith(b"HTTP/1.1 400 "), answer
+        assert b"application/problem+json" in answer
+        assert b'"malformed_body"' in answer
+    assert server.stop() == 0
+    assert "unexpected" not in server.log()
+    assert "Traceback" not in server.log()
+
+
 def test_it_starts_delivers_and_stops(serve: Serve, data_dir: Path) -> None:
     server = serve()
     assert str(data_dir / "tasks.sqlite") in server.banner

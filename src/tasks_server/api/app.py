@@ -13,7 +13,7 @@ from starlette.routing import Router
 from tasks_server.api.auth import Authenticator, Caller
 from tasks_server.api.bulk_routes import BulkRoutes
 from tasks_server.api.docs import docs_routes
-from tasks_server.api.exchange import Answer, ClientGone, Exchange, Receive, Scope, Send, request_ids, send_answer
+from tasks_server.api.exchange import Answer, Exchange, Receive, Scope, Send, request_ids, send_answer
 from tasks_server.api.explain_routes import ExplainRoutes
 from tasks_server.api.lane_routes import LaneRoutes
 from tasks_server.api.log_routes import LogRoutes
@@ -199,8 +199,6 @@ class App:
             if scope["query_string"] and route.path and route.query_prefix is None:
                 exchange.query(tuple(parameter.name for parameter in route.query))
             answer = await route.handler(exchange)
-        except ClientGone:
-            return
         except (RequestError, StoreError) as error:
             answer = problem(error, route.action)
             if isinstance(error, StoreError):

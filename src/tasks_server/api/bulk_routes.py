@@ -12,7 +12,7 @@ from tasks_server.domain import limits
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.service.bulks import NOT_FOUND, BulkService
 
-_BODY: Final = ("malformed_json", "content_type_invalid", "invalid_request", "body_too_large")
+_BODY: Final = ("malformed_body", "malformed_json", "content_type_invalid", "invalid_request", "body_too_large")
 _PATH: Final = "/v1/bulk"
 _LIST_QUERY: Final = (
     QueryParameter("limit", {"type": "integer", "minimum": 1, "maximum": limits.PAGE_SIZE_MAX}, "Pieces of a page"),

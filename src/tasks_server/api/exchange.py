@@ -29,10 +29,6 @@ _PRETTY: Final = "pretty"
 _NO_CONTENT: Final = 204
 
 
-class ClientGone(Exception):
-    """The client closed the connection before its request was whole; there is nobody to answer."""
-
-
 class Answer:
     """What is sent back. Answers are not to be cached, unless a header says so."""
 
@@ -70,7 +66,8 @@ class Exchange:
     async def json_body(self, limit: int, *also: bytes) -> bytes:
         """The whole body of at most `limit` bytes, sent as JSON or as a content type of `also`.
 
-        Raises `TooLarge` as soon as it is certain, `InvalidRequest` for another content type.
+        Raises `TooLarge` as soon as it is certain, `InvalidRequest` for another content type, and for a body that does
+        not come whole.
         """
         content_type = self.headers.get(b"content-type", b"")
         if content_type != JSON:
@@ -83,7 +80,7 @@ class Exchange:
         if message.get("more_body"):
             body = await self._rest_of_body(body, limit)
         elif message["type"] == "http.disconnect":
-            raise ClientGone
+            raise _not_whole()
         if len(body) > limit:
             raise _too_large(limit)
         return body
@@ -95,7 +92,7 @@ class Exchange:
                 raise _too_large(limit)
             message = await self._receive()
             if message["type"] == "http.disconnect":
-                raise ClientGone
+                raise _not_whole()
             parts.append(part := message.get("body", b""))
             size += len(part)
             more = message.get("more_body", False)
@@ -141,6 +138,13 @@ def _check_content_type(content_type: bytes, also: Sequence[bytes]) -> None:
 
 def _too_large(limit: int) -> TooLarge:
     return TooLarge(f"the body is over {limit} bytes")
+
+
+def _not_whole() -> InvalidRequest:
+    """HTTP servers tell of a client that is gone and of one that broke the framing in the same way. Whoever closed only
+    its own half still reads: an answer goes out in any case, and is lost where nobody listens.
+    """
+    return InvalidRequest([Fault("body", "ends too early, or its chunks are malformed")], code="malformed_body")
 
 
 def request_ids() -> Iterator[bytes]:

@@ -24,7 +24,7 @@ from tasks_server.domain.task import FINAL, State
 from tasks_server.service.bulks import BulkService
 from tasks_server.service.lanes import NOT_FOUND, LaneService
 
-_BODY: Final = ("malformed_json", "content_type_invalid", "invalid_request", "body_too_large")
+_BODY: Final = ("malformed_body", "malformed_json", "content_type_invalid", "invalid_request", "body_too_large")
 _MERGE_PATCH: Final = b"application/merge-patch+json"
 _PATH: Final = "/v1/lanes"
 _LIST_QUERY: Final = (

@@ -33,7 +33,7 @@ from tasks_server.store.filtering import TaskFilter
 from tasks_server.store.ports import TaskQuery
 
 PATH: Final = "/tasks"
-_BODY: Final = ("malformed_json", "content_type_invalid", "invalid_request", "body_too_large")
+_BODY: Final = ("malformed_body", "malformed_json", "content_type_invalid", "invalid_request", "body_too_large")
 _PAGE_DEFAULT: Final = 100
 _WHEN: Final = f"An instant: {dates.FORMS}"
 _INSTANTS: Final = {

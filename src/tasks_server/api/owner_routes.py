@@ -14,7 +14,7 @@ from tasks_server.domain.errors import Forbidden, NotFound
 from tasks_server.domain.owner import Owner
 from tasks_server.service.owners import OWNER_NOT_FOUND, OwnerService
 
-_BODY: Final = ("malformed_json", "content_type_invalid", "invalid_request", "body_too_large")
+_BODY: Final = ("malformed_body", "malformed_json", "content_type_invalid", "invalid_request", "body_too_large")
 _CLOSED: Final = ("registration_closed", "admin_required", "credentials_malformed", "key_invalid")
 
 

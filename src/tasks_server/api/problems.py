@@ -37,6 +37,7 @@ class Code(msgspec.Struct, frozen=True):
 
 
 CODES: Final[Mapping[str, Code]] = {
+    "malformed_body": Code(400, "Malformed body", "The body ends too early, or its chunks are malformed."),
     "malformed_json": Code(400, "Malformed JSON", "The body is not JSON (RFC 8259), or is nested too deep."),
     "content_type_invalid": Code(400, "Wrong content type", "Bodies are sent as application/json in UTF-8."),
     "invalid_request": Code(400, "Invalid request", "Fields are unknown, missing or out of bounds; see `errors`."),

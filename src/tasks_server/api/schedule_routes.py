@@ -21,7 +21,7 @@ from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.schedule_reading import NamedScheduleBody, ScheduleBody
 from tasks_server.service.schedules import NOT_FOUND, ScheduleService, Shown
 
-_BODY: Final = ("malformed_json", "content_type_invalid", "invalid_request", "body_too_large")
+_BODY: Final = ("malformed_body", "malformed_json", "content_type_invalid", "invalid_request", "body_too_large")
 _STORED: Final = ("schedule_name_taken", "schedules_full", "owner_missing")
 _MERGE_PATCH: Final = b"application/merge-patch+json"
 _PATH: Final = "/v1/schedules"

@@ -10,7 +10,7 @@ from tasks_server.api.wire import encode
 from tasks_server.domain.signing import Signing
 from tasks_server.service.owners import OWNER_NOT_FOUND, OwnerService
 
-_BODY: Final = ("malformed_json", "content_type_invalid", "invalid_request", "body_too_large")
+_BODY: Final = ("malformed_body", "malformed_json", "content_type_invalid", "invalid_request", "body_too_large")
 
 
 class SigningRoutes:

@@ -16,7 +16,7 @@ from tasks_server.domain.validation import Registration
 from tasks_server.service.tasks import BY_OPERATOR, Idempotency, TaskService
 from tasks_server.service.timeline import TimelineEntry
 
-_BODY: Final = ("malformed_json", "content_type_invalid", "invalid_request", "body_too_large")
+_BODY: Final = ("malformed_body", "malformed_json", "content_type_invalid", "invalid_request", "body_too_large")
 _MERGE_PATCH: Final = b"application/merge-patch+json"
 REPLAYED: Final = (b"idempotency-replayed", b"true")
 
