@@ -246,18 +246,18 @@ def test_an_error_names_every_field_that_is_wrong(ask: Ask) -> None:
         {"field": "config.retry", "message": "must be at least 0", "given": -1, "allowed": "0.."},
         {"field": "url", "message": "x"},
     ]
-    script = Script([json(400, {"code": "invalid_request", "detail": "2 faults", "errors": faults})])
+    script = Script([json(400, {"code": "invalid_request", "detail": "config.retry: must be …", "errors": faults})])
     with pytest.raises(InvalidRequest) as told:
         ask(script, register)
     assert [(fault.field, fault.given) for fault in told.value.errors] == [("config.retry", -1), ("url", None)]
-    assert str(told.value) == "400 invalid_request: 2 faults; config.retry must be at least 0; url x"
+    assert str(told.value) == "400 invalid_request: config.retry: must be at least 0; url: x"
 
 
 def test_an_error_of_many_faults_shows_the_first_few(ask: Ask) -> None:
     faults = [{"field": f"f{number}", "message": "x"} for number in range(7)]
     with pytest.raises(InvalidRequest) as told:
         ask(Script([json(400, {"code": "invalid_request", "detail": "7", "errors": faults})]), register)
-    assert str(told.value).endswith("f4 x; and 2 more")
+    assert str(told.value).endswith("f4: x; and 2 more")
     assert len(told.value.errors) == 7
 
 

@@ -47,10 +47,11 @@ class TasksError(Exception):
         self.retry_after = problem.retry_after
 
     def __str__(self) -> str:
-        said = f"{self.status} {self.code}: {self.detail}" if self.status else f"{self.code}: {self.detail}"
-        said += "".join(f"; {fault.field} {fault.message}" for fault in self.errors[:_FAULTS_SHOWN])
+        faults = [f"{fault.field}: {fault.message}" for fault in self.errors[:_FAULTS_SHOWN]]
         if len(self.errors) > _FAULTS_SHOWN:
-            said += f"; and {len(self.errors) - _FAULTS_SHOWN} more"
+            faults.append(f"and {len(self.errors) - _FAULTS_SHOWN} more")
+        said = "; ".join(faults) or self.detail  # where there are faults, the detail tells the first of them
+        said = f"{self.status} {self.code}: {said}" if self.status else f"{self.code}: {said}"
         if self.uncertain:
             said += "; it may have been done nevertheless"
         return f"{said} (request {self.request_id})" if self.request_id else said
