@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks_server.client.bodies import iso, millis, schedule_body, schedule_patch, task_body, task_patch
-from tasks_server.client.calls import handler_tasks, tasks
+from tasks_server.client.calls import handler_tasks, lanes, tasks
+from tasks_server.client.options import TaskFields
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 AT = datetime(2030, 1, 31, 12, 0, 0, 500, tzinfo=timezone(timedelta(hours=1)))
@@ -82,6 +83,8 @@ def test_a_whole_request_is_sent_as_it_is() -> None:
         ({"url": "https://target.test/", "handler": "send"}, "one of them"),
         ({"url": "https://target.test/", "http_request": {}}, "put url into it"),
         ({"url": "https://target.test/", "delay": 1, "config": {"executionDelay": 2}}, "given twice.*executionDelay"),
+        ({"url": "https://target.test/", "delay": 1, "at": 2}, "delay and at both"),
+        ({"url": "https://target.test/", "delay": "1s", "config": {"executeAt": AT}}, "delay and at both"),
         ({"url": "https://target.test/", "dely": 1}, "unknown: dely; there are url, method"),
     ],
 )
@@ -118,6 +121,27 @@ def test_schedules_have_times_too() -> None:
 def test_a_datetime_without_a_zone_is_no_instant() -> None:
     with pytest.raises(ValueError, match="no time zone"):
         millis(datetime(2030, 1, 1))
+
+
+@pytest.mark.parametrize("fraction", [1.5, 0.001, float("nan"), float("inf")])
+def test_a_number_with_a_fraction_is_not_taken_for_milliseconds(fraction: float) -> None:
+    for fields in ({"delay": fraction}, {"at": fraction}, {"config": {"retryInterval": fraction}}):
+        with pytest.raises(ValueError, match=r"(executionDelay|executeAt|retryInterval): .*timedelta\(seconds="):
+            task_patch(cast(TaskFields, fields))
+    with pytest.raises(ValueError, match=r"every: .*timedelta\(seconds="):
+        schedule_patch({"every": cast(int, fraction)})
+
+
+def test_numbers_that_are_no_times_may_have_a_fraction() -> None:
+    assert task_patch({"config": {"retryJitter": 0.25}}) == {"config": {"retryJitter": 0.25}}
+    assert lanes.edit("mails", rate_per_second=0.5).content == b'{"ratePerSecond":0.5}'
+    assert task_patch({"delay": cast(int, 2.0)}) == {"config": {"executionDelay": 2.0}}
+
+
+def test_one_of_delay_and_at_may_take_the_place_of_the_other() -> None:
+    assert task_patch({"delay": 5, "config": {"executeAt": None}}) == {
+        "config": {"executeAt": None, "executionDelay": 5}
+    }
 
 
 @given(st.datetimes(timezones=st.timezones()))

@@ -20,12 +20,18 @@ _CONFIG: Final = {
     "lane": "lane",
 }
 _METHOD: Final = "POST"
+_FRACTIONAL: Final = ("retryJitter", "rate_per_second")
+"""Numbers that are no times and may have a fraction."""
 
 
 def millis(value: Any) -> Any:
     """Milliseconds of a datetime (since the epoch) or timedelta, rounded up so that nothing is due early; any other
-    value as it is. Raises `ValueError` for a datetime without a time zone.
+    value as it is. Raises `ValueError` for a datetime without a time zone, and for a number with a fraction: that is
+    meant as seconds, and would be taken for milliseconds.
     """
+    if isinstance(value, float) and not value.is_integer():
+        seconds = f"for seconds use timedelta(seconds={value!r}), for an instant a datetime"
+        raise ValueError(f"{value!r} is not a whole number of milliseconds; {seconds}")
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise ValueError(f"{value!r} has no time zone: which instant is it?")
@@ -81,7 +87,10 @@ def _config(fields: TaskFields) -> dict[str, Any] | None:
     twice = [name for name in short if name in (whole or ())]
     if twice:
         raise TypeError(f"given twice, in config and beside it: {', '.join(twice)}")
-    return times({**(whole or {}), **short})
+    asked = {**(whole or {}), **short}
+    if short and asked.get("executionDelay") is not None and asked.get("executeAt") is not None:
+        raise TypeError("delay and at both say when the task is due: give one of them")
+    return times(asked)
 
 
 def schedule_body(fields: ScheduleFields, name: str | None = None) -> dict[str, Any]:
@@ -105,7 +114,17 @@ def _schedule(fields: ScheduleFields, name: str | None, task: Any) -> dict[str, 
 
 def times(values: Mapping[str, Any]) -> dict[str, Any]:
     """The same, with instants and durations as the API counts them."""
-    return {name: _seconds(value) if name in _IN_SECONDS else millis(value) for name, value in values.items()}
+    return {name: _seconds(value) if name in _IN_SECONDS else _time(name, value) for name, value in values.items()}
+
+
+def _time(name: str, value: Any) -> Any:
+    """What `millis` makes of an option; its errors name the option."""
+    if name in _FRACTIONAL:
+        return value
+    try:
+        return millis(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def _seconds(value: Any) -> Any:
@@ -115,7 +134,7 @@ def _seconds(value: Any) -> Any:
 def settings_body(fields: Mapping[str, Any], wanted: Any) -> dict[str, Any]:
     """Fields of a typed dictionary under the names that the API has for them. Raises `TypeError` for unknown ones."""
     check_names(fields, wanted)
-    return {camel(name): millis(value) for name, value in fields.items()}
+    return {camel(name): _time(name, value) for name, value in fields.items()}
 
 
 def camel(name: str) -> str:
