@@ -15,7 +15,7 @@ import httpx
 import msgspec
 import pytest
 
-from tests.cli.conftest import DEADLINE_SECONDS, Serve, Server, lives, until
+from tests.cli.conftest import DEADLINE_SECONDS, Cli, Serve, Server, lives, until
 from tests.postgres.databases import Databases
 
 pytestmark = pytest.mark.process
@@ -255,7 +255,20 @@ def start_in_vain(folder: Path, *flags: str) -> tuple[int, str]:
     return ended.returncode, ended.stderr
 
 
-def test_it_says_why_it_cannot_start(folder: Path) -> None:
+def test_it_does_not_start_where_no_server_was(folder: Path, data_dir: Path) -> None:
+    code, told = start_in_vain(folder, "--handlers", "shop_tasks")
+    assert code == 3
+    assert f"there is no database {data_dir}/tasks.sqlite: is this the data folder of a server?" in told
+    assert not data_dir.exists()
+
+
+def test_its_flags_are_named_as_they_are_typed(folder: Path) -> None:
+    code, told = start_in_vain(folder, "--concurrency", "0")
+    assert (code, "  --concurrency: input should be" in told) == (2, True), told
+
+
+def test_it_says_why_it_cannot_start(folder: Path, cli: Cli) -> None:
+    cli("owner", "create", "small-shop")
     (folder / "broken_tasks.py").write_text("from tasks_server import handlers\n1 / 0\n")
     code, told = start_in_vain(folder, "--handlers", "broken_tasks")
     assert code == 5

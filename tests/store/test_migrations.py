@@ -23,34 +23,36 @@ def applied(*migrations: Migration) -> dict[int, Applied]:
 
 
 def test_what_is_not_applied_is_pending_in_order() -> None:
-    assert pending([ONE, TWO], {}) == [ONE, TWO]
-    assert pending([ONE, TWO], applied(ONE)) == [TWO]
-    assert pending([ONE, TWO], applied(ONE, TWO)) == []
+    assert pending([ONE, TWO], {}, "here") == [ONE, TWO]
+    assert pending([ONE, TWO], applied(ONE), "here") == [TWO]
+    assert pending([ONE, TWO], applied(ONE, TWO), "here") == []
 
 
 def test_a_database_from_the_future_is_refused() -> None:
     with pytest.raises(SchemaOutOfDate, match="has schema version 3, this program knows 2"):
-        pending([ONE, TWO], applied(ONE, TWO, POST))
+        pending([ONE, TWO], applied(ONE, TWO, POST), "here")
 
 
 def test_the_release_before_lives_with_what_expands_and_not_with_what_contracts() -> None:
-    assert pending([ONE], applied(ONE, TWO), newer_may_expand=True) == []
+    assert pending([ONE], applied(ONE, TWO), "here", newer_may_expand=True) == []
     with pytest.raises(SchemaOutOfDate, match="has schema version 3, this program knows 1"):
-        pending([ONE], applied(ONE, TWO, POST), newer_may_expand=True)
-    with pytest.raises(SchemaOutOfDate, match="has schema version 2, this program knows 1"):
-        pending([ONE], applied(ONE, TWO))
+        pending([ONE], applied(ONE, TWO, POST), "here", newer_may_expand=True)
+    with pytest.raises(SchemaOutOfDate, match="here: the database has schema version 2, this program knows 1"):
+        pending([ONE], applied(ONE, TWO), "here")
 
 
 def test_what_contracts_may_be_missing() -> None:
-    missing = pending([ONE, TWO, POST], applied(ONE))
+    missing = pending([ONE, TWO, POST], applied(ONE), "here")
     assert missing == [TWO, POST]
     assert needed(missing) == [TWO]
 
 
 @pytest.mark.parametrize("newer_may_expand", [False, True])
 def test_a_migration_that_was_changed_since_is_refused(newer_may_expand: bool) -> None:
-    with pytest.raises(SchemaOutOfDate, match="0001_one was applied to this database with other content"):
-        pending([ONE, TWO], {1: Applied("0001_one", "zz")}, newer_may_expand=newer_may_expand)
+    with pytest.raises(
+        SchemaOutOfDate, match=r"here: migration 0001_one was applied .* start that version, or name another"
+    ):
+        pending([ONE, TWO], {1: Applied("0001_one", "zz")}, "here", newer_may_expand=newer_may_expand)
 
 
 @pytest.mark.parametrize("adapter", ["sqlite", "postgres"])
@@ -126,7 +128,7 @@ async def test_a_database_of_another_version_is_left_alone(
     await query(store, change)
     await store.close()
     before = (tmp_path / "tasks.db").read_bytes()
-    with pytest.raises(SchemaOutOfDate, match=message):
+    with pytest.raises(SchemaOutOfDate, match=rf"tasks\.db: .*{message}"):
         await opened(tmp_path, clock)
     assert (tmp_path / "tasks.db").read_bytes() == before
 

@@ -21,7 +21,7 @@ from tasks_server.cli.options import (
 )
 from tasks_server.domain.errors import SettingsError
 from tasks_server.settings import Resolved, Settings, resolve
-from tasks_server.settings.places import Places, cipher_keys, places, prepare
+from tasks_server.settings.places import Places, cipher_keys, places, prepare, refuse_missing
 from tasks_server.settings.table import CONFIG_ENV
 from tasks_server.telemetry import SettingIgnored
 
@@ -73,10 +73,14 @@ def joined(modules: list[str] | None) -> str | None:
     return None if modules is None else ",".join(modules)
 
 
-def start(flags: dict[str, Any], config: Path | None) -> None:
-    """Turns this process into a server with these settings. Never returns."""
+def start(flags: dict[str, Any], config: Path | None, *, beside_a_server: bool = False) -> None:
+    """Turns this process into a server with these settings, or into a part that works on the database of one
+    (`beside_a_server`), which must be there. Never returns.
+    """
     resolved = resolve(flags, config)
     settings, where = resolved.settings, places(resolved.settings)
+    if beside_a_server:
+        refuse_missing(where)
     prepare(where)
     warnings = resolved.warnings
     keys = cipher_keys(settings, where, warnings, create=True)

@@ -31,7 +31,9 @@ def worker(
     data_dir: DataDir = None,
     config: Config = None,
 ) -> None:
-    """Execute tasks beside a server: HTTP tasks, and those that run handlers. Several workers share the work."""
+    """Execute tasks beside a server: HTTP tasks, and those that run handlers. Several workers share the work. `serve
+    --handlers` is a server that runs them itself.
+    """
     flags = {
         "role": "engine",
         "handlers": joined(handlers),
@@ -45,4 +47,4 @@ def worker(
         "log_format": log_format,
         "data_dir": data_dir,
     }
-    start(flags, config)
+    start(flags, config, beside_a_server=True)

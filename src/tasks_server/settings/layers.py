@@ -8,7 +8,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from pydantic import ValidationError
@@ -18,6 +18,8 @@ from tasks_server.domain.errors import SettingsError
 from tasks_server.settings.table import CONFIG_ENV, ENV_PREFIX, PLANNED, SHORT_NAMES, Settings, is_secret
 
 DEFAULT = "default"
+_FLAGS: Final = {"worker_max_concurrent_tasks": "--concurrency"}
+"""Settings whose flag has another name."""
 
 
 class Resolved(msgspec.Struct):
@@ -49,7 +51,11 @@ _Layer = dict[str, tuple[Any, str]]
 
 
 def _flags(flags: Mapping[str, Any]) -> _Layer:
-    return {name: (value, "--" + name.replace("_", "-")) for name, value in flags.items() if value is not None}
+    return {
+        name: (value, _FLAGS.get(name) or "--" + name.replace("_", "-"))
+        for name, value in flags.items()
+        if value is not None
+    }
 
 
 def _environment(faults: list[str]) -> _Layer:

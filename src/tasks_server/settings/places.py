@@ -90,6 +90,12 @@ def _default_data_dir() -> Path:
         raise SettingsError("there is no home folder to keep data in; set TASKS_SERVER_DATA_DIR") from None
 
 
+def refuse_missing(where: Places) -> None:
+    """For whoever works beside a server. Raises `Unavailable` when the database is a file and not there."""
+    if where.database is not None and not where.database.exists():
+        raise Unavailable(f"there is no database {where.database}: {_advice(where)}")
+
+
 def prepare(where: Places) -> None:
     """Makes the folders that are missing, private to the user. Raises `Unavailable` when that cannot be."""
     if where.database is None:

@@ -63,9 +63,10 @@ def load(package: str) -> list[Migration]:
 
 
 def pending(
-    migrations: Iterable[Migration], applied: Mapping[int, Applied], *, newer_may_expand: bool = False
+    migrations: Iterable[Migration], applied: Mapping[int, Applied], where: str, *, newer_may_expand: bool = False
 ) -> list[Migration]:
-    """Those that are still to apply, in order. `applied` by number, as recorded in the database.
+    """Those that are still to apply, in order. `applied` by number, as recorded in the database;
+    `where` names it for people.
 
     Raises `SchemaOutOfDate` when an applied migration differs from ours, or when the database is newer than this
     program. With `newer_may_expand`, it may be newer by migrations that expand.
@@ -74,12 +75,16 @@ def pending(
     newer = sorted(set(applied) - set(ours))
     if newer and not (newer_may_expand and not any(applied[number].contracts for number in newer)):
         raise SchemaOutOfDate(
-            f"the database has schema version {newer[-1]}, this program knows {max(ours, default=0)}: "
+            f"{where}: the database has schema version {newer[-1]}, this program knows {max(ours, default=0)}: "
             "start the version of Tasks Server that upgraded it, or a newer one"
         )
     for number in sorted(set(applied) & set(ours)):
         if ours[number].checksum != applied[number].checksum:
-            raise SchemaOutOfDate(f"migration {ours[number].name} was applied to this database with other content")
+            raise SchemaOutOfDate(
+                f"{where}: migration {ours[number].name} was applied to this database with other content, so another "
+                "development version of Tasks Server made it: start that version, or name another database "
+                "(--data-dir or DATABASE_URL)"
+            )
     return [migration for number, migration in ours.items() if number not in applied]
 
 

@@ -120,7 +120,9 @@ def _refuse_older(connection: Connection, step: Migration, after: str) -> None:
 
 def _pending(connection: Connection) -> list[Migration]:
     applied = _applied(connection) if is_made(connection) else {}
-    return migrate.pending(migrate.load(_MIGRATIONS), applied, newer_may_expand=True)
+    info = connection.info
+    where = f"postgresql://{info.host}:{info.port}/{info.dbname}"
+    return migrate.pending(migrate.load(_MIGRATIONS), applied, where, newer_may_expand=True)
 
 
 def _applied(connection: Connection) -> dict[int, Applied]:

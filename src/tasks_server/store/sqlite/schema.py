@@ -49,7 +49,7 @@ def pending(connection: apsw.Connection) -> list[Migration]:
     """What is still to apply. Raises `SchemaOutOfDate` for a newer database."""
     rows = connection.execute("SELECT number, name, checksum FROM migration")
     applied = {number: migrate.Applied(name, checksum) for number, name, checksum in rows}
-    return migrate.pending(migrate.load(_MIGRATIONS), applied)
+    return migrate.pending(migrate.load(_MIGRATIONS), applied, connection.filename)
 
 
 def canary(connection: apsw.Connection) -> bytes:
