@@ -6,10 +6,11 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tasks_server.domain.attempt import Outcome, OutcomeKind
-from tasks_server.engine.handlers import crew
+from tasks_server.engine.handlers import crew, pool
 from tests.engine.handlers.driver import lives, until, working
 
 pytestmark = pytest.mark.process
@@ -219,6 +220,13 @@ async def wait(payload):
 @handlers.register("pid")
 def pid(payload): return os.getpid()
 
+@handlers.register("slow")
+async def slow(payload):
+    tell("slow")
+    while not (HERE / "go").exists():
+        await asyncio.sleep(0.01)
+    return os.getpid()
+
 @handlers.register("child")
 def child(payload):
     import subprocess
@@ -231,15 +239,35 @@ def child(payload):
     ("name", "how"),
     [("exit", "exit status 3"), ("kill", "killed by SIGKILL, as when memory runs out"), ("fork", "exit status 4")],
 )
-def test_the_end_of_a_process_ends_its_runs(tmp_path: Path, name: str, how: str) -> None:
+def test_the_end_of_a_process_is_the_end_of_its_run(tmp_path: Path, name: str, how: str) -> None:
     with working(tmp_path, CRASHING) as driver:
-        neighbour = driver.send("wait")
-        driver.told("waits")
-        token = driver.send(name, 3)
         crashed = Outcome(OutcomeKind.CRASHED, 500, f"the process in which the handler ran has ended: {how}")
-        assert driver.wait(token, neighbour) == [crashed, crashed]
+        assert driver.run(name, 3) == crashed
         assert driver.result("pid"), "another process takes its place"
         assert [event["how"] for event in driver.events("process_died")] == [how]
+
+
+def test_a_task_pays_for_no_crash_of_another(tmp_path: Path) -> None:
+    with working(tmp_path, CRASHING) as driver:
+        neighbour = driver.send("wait", task_id="INNOCENT")
+        driver.told("waits")
+        guilty = driver.send("exit", 3, task_id="GUILTY")
+        first = driver.wait(neighbour, guilty)
+        assert [outcome.kind for outcome in first] == [OutcomeKind.INTERRUPTED] * 2, "nobody knows whose fault it was"
+        assert [outcome.error for outcome in first] == [pool._UNCLEAR.error] * 2
+        again = driver.send("slow", task_id="INNOCENT")
+        driver.told("slow")
+        other = driver.result("pid")
+        guilty = driver.send("exit", 3, task_id="GUILTY")
+        (driver.folder / "go").touch()
+        innocent, crashed = driver.wait(again, guilty)
+        assert crashed.kind is OutcomeKind.CRASHED, "alone in its process, it is found out"
+        assert innocent.response is not None
+        assert msgspec.json.decode(innocent.response) != other, "who is under suspicion has a process of its own"
+        assert driver.result("pid") == other, "and the others go on"
+        assert driver.result("pid", task_id="INNOCENT") == other, "what went well alone is under suspicion no more"
+        assert driver.result("pid", task_id="GUILTY") != other
+        assert driver.result("pid", task_id="GUILTY") == other
 
 
 def test_alone_in_its_process_a_run_takes_no_other_with_it(tmp_path: Path) -> None:

@@ -57,6 +57,8 @@ class Crew:
         self.runners: list[Runner] = []
         self.known: Mapping[str, Known] = {}
         """The handlers that some runner is ready for, by target. Replaced as a whole."""
+        self.ward_wanted = False
+        """Whether runs wait that are to be alone in their process."""
 
     @property
     def alone(self) -> bool:
@@ -66,12 +68,13 @@ class Crew:
     def staff(self) -> None:
         """Starts the runners that are missing; before one of them was ever ready, a single one."""
         now = self._clock.monotonic()
-        serving = sum(runner.stage is not Stage.RETIRED and not runner.worn for runner in self.runners)
+        serving = [runner.ward for runner in self.runners if runner.stage is not Stage.RETIRED and not runner.worn]
         wanted = self._plan.processes if self._loaded_once else 1
+        missing = [False] * (wanted - serving.count(False)) + [True] * (self.ward_wanted and True not in serving)
         if now >= self._start_at:
-            for _ in range(wanted - serving):
+            for ward in missing:
                 try:
-                    runner = Runner(self._plan.start, now)
+                    runner = Runner(self._plan.start, now, ward=ward)
                 except OSError as error:  # no process to be had now
                     if not self._loaded_once:
                         raise
@@ -89,20 +92,27 @@ class Crew:
         times += [at for at in (self._start_at, *late) if at > now]
         return min(times, default=None)
 
-    def will_have_place_for(self, name: str) -> bool:
-        """Whether a run may wait: those who could take it are busy, or another runner will soon be ready."""
-        if self.alone and any(runner.stage is Stage.READY and name in runner.handlers for runner in self.runners):
+    def will_have_place_for(self, name: str, *, ward: bool = False) -> bool:
+        """Whether a run may wait: those who could take it are busy, or another runner will soon be ready. One that is
+        to be alone waits for its process as long as others run the handler: given back, it would come again at once.
+        """
+        ready = (runner for runner in self.runners if runner.stage is Stage.READY and name in runner.handlers)
+        if (self.alone or ward) and any(ready):
             return True
         now = self._clock.monotonic()
         starting = [runner.started_at for runner in self.runners if runner.stage is Stage.STARTING]
         return max(starting) + _START_SECONDS > now if starting else self._start_at <= now
 
-    def place_for(self, name: str) -> Runner | None:
-        """The runner that is to have the next run of a handler."""
+    def place_for(self, name: str, *, ward: bool = False) -> Runner | None:
+        """The runner that is to have the next run of a handler; `ward`: one in which it is alone."""
+        alone = self.alone or ward
         ready = [
             runner
             for runner in self.runners
-            if runner.stage is Stage.READY and name in runner.handlers and not (self.alone and runner.flights)
+            if runner.ward is ward
+            and runner.stage is Stage.READY
+            and name in runner.handlers
+            and not (alone and runner.flights)
         ]
         return min(ready, key=_burden, default=None)
 
@@ -119,7 +129,7 @@ class Crew:
         self._loaded_once = True
         self._telemetry.emit(HandlersLoaded(pid=runner.pid, handlers=", ".join(sorted(runner.handlers))))
         for other in self.runners:
-            if other.worn and other is not runner and other.stage is Stage.READY:
+            if other.worn and other is not runner and other.ward is runner.ward and other.stage is Stage.READY:
                 other.stage = Stage.RETIRED
                 break
         self._learn()
@@ -135,6 +145,9 @@ class Crew:
     def tidy(self) -> None:
         """Ends retired runners that have nothing left to do, or cannot do it."""
         now = self._clock.monotonic()
+        for runner in self.runners:
+            if runner.ward and runner.stage is Stage.READY and not runner.flights and not self.ward_wanted:
+                runner.stage = Stage.RETIRED
         retired = [runner for runner in self.runners if runner.stage is Stage.RETIRED]
         for runner in retired:
             if not runner.flights:

@@ -33,6 +33,11 @@ _NOBODY: Final = Outcome(OutcomeKind.INTERRUPTED, error="given back: no process 
 _OTHERS: Final = Outcome(
     OutcomeKind.INTERRUPTED, error="given back: its process had to be ended for another run that did not end"
 )
+_UNCLEAR: Final = Outcome(
+    OutcomeKind.INTERRUPTED,
+    error="given back: its process ended, and which of its runs brought that about is not known; it runs alone next",
+)
+_SUSPECTS_MAX: Final = 10_000
 _BLOCKED: Final = Outcome(
     OutcomeKind.HANDLER_ERROR,
     status_code=500,
@@ -78,6 +83,9 @@ class HandlerPool(Handlers):
         self._queue: deque[Run] = deque()
         self._held: set[int] = set()
         self._flights: dict[int, Flight] = {}
+        self._suspects: dict[str, None] = {}
+        """Tasks in whose company a process has ended, the longest suspected first: each runs alone until it is cleared,
+        so that no task pays for what another did."""
         self._look_at = _NEVER
         self._done: list[Done] = []
 
@@ -155,8 +163,8 @@ class HandlerPool(Handlers):
 
     def _turn(self) -> None:
         self._take_in()
-        self._crew.staff()
         self._place()
+        self._crew.staff()
         self._look_at_deadlines()
         self._crew.tidy()
         self._flush()
@@ -202,15 +210,18 @@ class HandlerPool(Handlers):
         while waiting and waiting[0][0] <= now:
             queue.append(heapq.heappop(waiting)[2])
         left: deque[Run] = deque()
+        self._crew.ward_wanted = False
         while queue:
             run = queue.popleft()
             if run.token not in self._held:  # it was aborted meanwhile
                 continue
-            runner = self._crew.place_for(run.name)
+            suspect = run.task_id in self._suspects and not self._crew.alone
+            self._crew.ward_wanted |= suspect
+            runner = self._crew.place_for(run.name, ward=suspect)
             if runner is not None:
                 self._held.discard(run.token)
                 self._hand_over(run, runner, now)
-            elif self._crew.will_have_place_for(run.name):
+            elif self._crew.will_have_place_for(run.name, ward=suspect):
                 left.append(run)
             else:
                 self._held.discard(run.token)
@@ -312,6 +323,8 @@ class HandlerPool(Handlers):
         if isinstance(message, Ended):
             flight = runner.flights.get(message.token)
             if flight is not None:
+                if runner.ward:
+                    self._suspects.pop(flight.run.task_id, None)
                 self._end(flight, self._outcome(flight, message))
         elif isinstance(message, Loaded):
             self._crew.loaded(runner, message.handlers)
@@ -353,11 +366,20 @@ class HandlerPool(Handlers):
         crashed = Outcome(
             OutcomeKind.CRASHED, status_code=500, error=f"the process in which the handler ran has ended: {how}"
         )
-        for flight in list(runner.flights.values()):
-            self._end(flight, _OTHERS if by_us else flight.verdict or crashed)
+        flights = list(runner.flights.values())
+        for flight in flights:
+            if len(flights) > 1 and not by_us:
+                self._suspect(flight.run.task_id)
+            ending = _UNCLEAR if len(flights) > 1 else crashed
+            self._end(flight, _OTHERS if by_us else flight.verdict or ending)
         if not self._prepared.is_set():
             self._fail(f"the process that imports the handlers has ended: {how}")
         self._on_change()
+
+    def _suspect(self, task_id: str) -> None:
+        self._suspects[task_id] = None
+        if len(self._suspects) > _SUSPECTS_MAX:
+            del self._suspects[next(iter(self._suspects))]
 
     def _fail(self, message: str) -> None:
         """There will be no handlers."""

@@ -51,7 +51,7 @@ class Flight:
 class Runner:
     """A process that runs handlers. All of it is used by one thread."""
 
-    def __init__(self, start: Start, now: float) -> None:
+    def __init__(self, start: Start, now: float, *, ward: bool = False) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -65,6 +65,8 @@ class Runner:
         self.pid = self._process.pid
         self.watched = os.pidfd_open(self.pid)
         """Readable once the process has ended; a child of its own may hold its end of the socket open."""
+        self.ward = ward
+        """Whether it is for runs under suspicion, one at a time."""
         self.stage = Stage.STARTING
         self.started_at = now
         self.handlers: dict[str, Announced] = {}
