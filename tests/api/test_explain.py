@@ -26,7 +26,7 @@ async def test_what_holds_a_task(client: httpx.AsyncClient, api: Api) -> None:
     explained = answer.json()
     due = api.clock.now() + 3_600_000
     assert (explained["id"], explained["state"], explained["phase"]) == (made["id"], "RUNNING", "scheduled")
-    assert explained["summary"] == "It is due in 1 h, at 2023-11-14T23:13:20.000Z."
+    assert explained["summary"] == "It is due in 1 h, at 2023-11-14T23:13:20.000Z. Wait, or run it now."
     assert (explained["runnable"], explained["estimateAt"]) == (False, due)
     assert explained["engines"] == {"alive": 1, "lastSeenAt": api.clock.now()}
     (gate,) = (gate for gate in explained["gates"] if gate["closed"])
@@ -42,7 +42,7 @@ async def test_what_holds_a_task(client: httpx.AsyncClient, api: Api) -> None:
 async def test_nothing_holds_it_or_no_engine_is_there(client: httpx.AsyncClient, api: Api) -> None:
     made = await registered(client)
     explained = (await client.get(f"/v1/queues/{made['id']}/explain")).json()
-    assert explained["summary"] == "No engine has ever run on this database."
+    assert explained["summary"].startswith("No engine has ever run on this database. Start one: ")
     assert explained["engines"] == {"alive": 0, "lastSeenAt": None}
     await engine_is_there(api)
     api.clock.advance(1)

@@ -123,7 +123,7 @@ async def test_a_task_whose_time_has_not_come(shop: Shop) -> None:
     gate = gates.closed(explained.gates)[0]
     due = shop.clock.now() + 3_600_000
     assert (gate.gate, gate.until, explained.estimate_at) == ("due", due, due)
-    assert explained.summary == "It is due in 1 h, at 2023-11-14T23:13:20.000Z."
+    assert explained.summary == "It is due in 1 h, at 2023-11-14T23:13:20.000Z. Wait, or run it now."
 
 
 async def test_a_task_that_waits_for_a_retry_tells_after_which_error(shop: Shop) -> None:
@@ -190,7 +190,7 @@ async def test_no_engine_was_ever_there(shop: Shop) -> None:
     explained = await explain(shop, await shop.submit())
     gate = gates.closed(explained.gates)[0]
     assert (gate.gate, has(gate, alive=0, lastSeenAt=None)) == ("engine", True)
-    assert explained.summary == "No engine has ever run on this database."
+    assert explained.summary.startswith("No engine has ever run on this database. Start one: ")
     assert (explained.engines_alive, explained.engine_seen_at, explained.estimate_at) == (0, None, None)
 
 

@@ -77,7 +77,7 @@ async def test_the_engines_are_behind(shop: Shop, delay: int, in_line: bool) -> 
     explained = await explain(shop, task_id)
     gate = gates.closed(explained.gates)[0]
     assert (gate.gate, has(gate, lateMs=1_500, inLine=in_line, lookedAt=looked_at)) == ("behind", True)
-    assert "due since 1 s 500 ms" in gate.text
+    assert "due for 1 s 500 ms" in gate.text
     assert explained.estimate_at is None
 
 

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from tasks_server.domain import durations, gates_engine, gates_lane, gates_task
-from tasks_server.domain.gate import Gate
+from tasks_server.domain.gate import KINDS, Gate
 from tasks_server.domain.limits import SECOND_MS
 from tasks_server.domain.situation import Load, Situation
 from tasks_server.domain.task import FINAL, State
 
+_ADVISED: Final = frozenset({"final", "paused", "lane_paused"})
+"""Gates whose text says what to do."""
 _BEHIND_MS: Final = SECOND_MS
 """How long an engine may take to take a task that nothing holds."""
 _TARGETS_MAX: Final = 1_000
@@ -59,14 +61,13 @@ def estimate(situation: Situation, found: Sequence[Gate]) -> int | None:
 
 
 def summary(found: Sequence[Gate]) -> str:
-    """One sentence that says what holds the task."""
+    """What holds the task, and what to do about it."""
     holding = closed(found)
     if not holding:
         return "Nothing holds it: the next look of an engine takes it."
-    first, *others = holding
-    told = first.text[0].upper() + first.text[1:]
-    more = ", ".join(gate.gate for gate in others)
-    return f"{told}; held by {more}, too." if more else f"{told}."
+    first = holding[0]
+    told = f"{first.text[0].upper()}{first.text[1:]}."
+    return told if first.gate in _ADVISED else f"{told} {KINDS[first.gate].advice}"
 
 
 def _ahead(situation: Situation, loads: Sequence[Load]) -> Iterator[Gate]:
@@ -116,5 +117,5 @@ def _behind(situation: Situation, takers: Sequence[Load]) -> Gate:
     facts = {"lateMs": max(0, late), "inLine": situation.in_line, "lookedAt": looked_at}
     if late <= _BEHIND_MS or gates_lane.shut_by_rate(situation, situation.now - _BEHIND_MS):
         return Gate("behind", False, "an engine takes it with its next look", None, facts)
-    text = f"the engines are behind: it is due since {durations.shown(late)}, {place}, and nothing else holds it"
+    text = f"the engines are behind: it has been due for {durations.shown(late)}, {place}, and nothing else holds it"
     return Gate("behind", True, text, None, facts)

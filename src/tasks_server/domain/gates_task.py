@@ -124,7 +124,7 @@ def _due(situation: Situation) -> Gate:
         text = f"{what} in {durations.shown(task.due_at - now)}, at {dates.shown(task.due_at)}"
         return Gate("due", True, text, task.due_at, facts)
     late = now - task.due_at
-    text = f"it is due since {durations.shown(late)}" if late > 0 else "it is due now"
+    text = f"it has been due for {durations.shown(late)}" if late > 0 else "it is due now"
     return Gate("due", False, text, None, facts)
 
 
