@@ -279,11 +279,19 @@ def test_it_says_why_it_cannot_start(folder: Path, cli: Cli) -> None:
     assert f"No module named 'no_such_tasks' (modules are looked for in {folder} first)" in told
 
 
-@pytest.mark.parametrize("name", ["./shop_tasks.py", "shop tasks", "shop-tasks", "a..b"])
+@pytest.mark.parametrize("name", ["/shop_tasks.py", "shop tasks", "shop-tasks", "a..b"])
 def test_names_of_modules_are_checked_at_once(folder: Path, name: str) -> None:
     code, told = start_in_vain(folder, "--handlers", name)
     assert code == 2
     assert "is no name of a module; it is written as in Python, such as myapp.tasks" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("shop_tasks.py", "shop_tasks"), ("./app/shop.py", "app.shop"), ("app.shop.py", "app.shop")]
+)
+def test_the_module_of_a_file_is_told(folder: Path, name: str, meant: str) -> None:
+    code, told = start_in_vain(folder, "--handlers", name)
+    assert (code, f"is a file; the name of its module is wanted: write {meant}" in told) == (2, True), told
 
 
 @pytest.fixture

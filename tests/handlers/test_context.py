@@ -54,6 +54,9 @@ def test_retry_takes_seconds_or_a_timedelta() -> None:
     for after in (-1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="after must be 0 or more seconds"):
             Retry(after=after)
+    for strange in ("x", True, [1]):
+        with pytest.raises(TypeError, match="after must be a number of seconds or a timedelta, not "):
+            Retry(after=strange)  # type: ignore[arg-type]  # what no checker lets pass
 
 
 def test_only_those_for_users_are_exceptions_that_users_catch() -> None:

@@ -29,6 +29,11 @@ class Order(msgspec.Struct):
 
 
 @dataclass
+class Rate:
+    each: float
+
+
+@dataclass
 class Mail:
     to: str
     copies: list[str] = field(default_factory=list)
@@ -172,7 +177,9 @@ def test_callables_are_looked_into() -> None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        (None, None), (False, b"false"), (0, b"0"), ({"a": [1]}, b'{"a":[1]}'), (Mail("a"), b'{"to":"a","copies":[]}'),
+        (None, None), ([msgspec.Raw(b"1"), None], b"[1,null]"),
+        ([None, 1.5, "null"], b'[null,1.5,"null"]'),
+        (False, b"false"), (0, b"0"), ({"a": [1]}, b'{"a":[1]}'), (Mail("a"), b'{"to":"a","copies":[]}'),
         (Order("a", []), b'{"to":"a","lines":[]}'), (datetime.date(2026, 1, 2), b'"2026-01-02"'),
         (UUID, f'"{UUID}"'.encode()),
         (Person(name="a", age=20), b'{"name":"a","age":20,"born":null}'), ({1}, b"[1]"), (b"hi", b'"aGk="'),
@@ -186,7 +193,15 @@ def test_results_become_json(value: Any, expected: bytes | None) -> None:
 def test_results_that_cannot_be_kept() -> None:
     loop: list[Any] = []
     loop.append(loop)
-    for value in (Strange(), {"a": [Strange()]}, loop, "\ud800"):
+    for value in (
+        Strange(),
+        {"a": [Strange()]},
+        loop,
+        "\ud800",
+        float("nan"),
+        {"a": [1.5, float("-inf")]},
+        Rate(float("nan")),
+    ):
         with pytest.raises(NotKept, match="the result is not kept: it is no JSON"):
             result_json(value, 1_000)
     with pytest.raises(NotKept, match="the result is not kept: it has 12 bytes, 11 are kept at most"):

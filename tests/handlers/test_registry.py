@@ -123,6 +123,13 @@ def test_malformed_names_are_refused(name: Any) -> None:
         handlers.register(name)
 
 
+def test_a_decorator_without_its_name_is_told_so() -> None:
+    with pytest.raises(TypeError, match=r'takes the name of the handler, as in @handlers.register\("send-email"\)'):
+
+        @handlers.register  # type: ignore[arg-type]  # what no checker lets pass
+        def work(payload: Any) -> None: ...
+
+
 @pytest.mark.parametrize("name", ["default", "curl"])
 def test_built_in_names_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="taken by a handler that every worker has"):

@@ -18,6 +18,8 @@ class Retry(Exception):
 
     def __init__(self, message: str = "", *, after: float | timedelta | None = None) -> None:
         super().__init__(message)
+        if isinstance(after, bool) or not isinstance(after, int | float | timedelta | None):
+            raise TypeError(f"after must be a number of seconds or a timedelta, not {after!r}")
         seconds = after.total_seconds() if isinstance(after, timedelta) else after
         if seconds is not None and not 0 <= seconds < float("inf"):
             raise ValueError(f"after must be 0 or more seconds, not {after}")

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import math
 import re
 import types
 import typing
@@ -128,11 +129,26 @@ def result_json(value: Any, bytes_max: int) -> bytes | None:
         return None
     try:
         data = _ENCODER.encode(value)
+        if b"null" in data and not _finite(msgspec.to_builtins(value, enc_hook=_plain)):
+            raise ValueError("a float in it is no finite number")  # the encoder makes null of it
     except (TypeError, ValueError, NotImplementedError, RecursionError, OverflowError) as error:
         raise NotKept(f"the result is not kept: it is no JSON ({error})") from error
     if len(data) > bytes_max:
         raise NotKept(f"the result is not kept: it has {len(data)} bytes, {bytes_max} are kept at most")
     return data
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, msgspec.Raw) else _dumped(value)  # what is JSON already holds finite numbers only
+
+
+def _finite(value: Any) -> bool:
+    """Whether JSON has all the numbers of a value that is made of plain types."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return all(map(_finite, value.values()))
+    return not isinstance(value, list | tuple) or all(map(_finite, value))
 
 
 def _dumped(value: Any) -> Any:

@@ -65,6 +65,8 @@ def register(
     Raises `ValueError` or `TypeError` when a name is taken or malformed, an option is out of bounds, or the function
     cannot be called with a payload.
     """
+    if callable(name):
+        raise TypeError('@handlers.register takes the name of the handler, as in @handlers.register("send-email")')
     if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > limits.NAME_LENGTH_MAX:
         raise ValueError(
             f"handler {name!r}: a name is 1 to {limits.NAME_LENGTH_MAX} characters of a-z A-Z 0-9 $ _ . - [ ]"

@@ -39,6 +39,10 @@ def _parts(value: str | None) -> list[str]:
     return list(dict.fromkeys(part.strip() for part in (value or "").split(",") if part.strip()))
 
 
+def _names_a_module(name: str) -> bool:
+    return all(part.isidentifier() for part in name.split("."))
+
+
 Lowered = BeforeValidator(_lowered)
 
 
@@ -258,7 +262,11 @@ class Settings(BaseSettings):
     @classmethod
     def _names_of_modules(cls, value: str | None) -> str | None:
         for name in _parts(value):
-            if not all(part.isidentifier() for part in name.split(".")):
+            *folders, last = name.removeprefix("./").removesuffix(".py").split("/")
+            meant = ".".join([*folders, last])
+            if name.endswith(".py") and _names_a_module(meant):
+                raise ValueError(f"{name!r} is a file; the name of its module is wanted: write {meant}")
+            if not _names_a_module(name):
                 raise ValueError(f"{name!r} is no name of a module; it is written as in Python, such as myapp.tasks")
         return value
 
