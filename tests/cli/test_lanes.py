@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Cli, Result
+from tests.cli.conftest import Cli, Result, Serve
 
 
 @pytest.fixture
@@ -45,7 +45,34 @@ def test_a_task_makes_it(cli: Cli, shop: dict[str, Any]) -> None:
     words = ("submit", "http://shop.test/", "--owner", "small-shop", "--lane", "mail", "--delay", "1h")
     assert cli("task", *words).code == 0
     assert shown(cli)["tasks"] == {"scheduled": 1, "available": 0, "running": 0, "retryable": 0, "paused": 0}
-    assert lane(cli, "list", "--json").json() == [shown(cli)]
+    assert lane(cli, "list", "--json").json() == [{"owner": "small-shop", **shown(cli)}]
+
+
+def test_those_of_all_owners_are_listed(cli: Cli, shop: dict[str, Any]) -> None:
+    assert cli("lane", "list").out == "No task has used a lane yet.\n"
+    cli("owner", "create", "big-shop")
+    for owner, name in (("small-shop", "mail"), ("big-shop", "sms"), ("big-shop", "mail")):
+        cli("lane", "set", name, "--owner", owner, "--rate", "1")
+    listed = cli("lane", "list", "--json").json()
+    assert [(one["owner"], one["name"]) for one in listed] == [
+        ("big-shop", "mail"), ("big-shop", "sms"), ("small-shop", "mail"),
+    ]  # fmt: skip
+    assert cli("lane", "list").out.count("big-shop") == 2
+    assert "big-shop" not in lane(cli, "list").out
+
+
+def test_purge_deletes_what_is_in_queue(cli: Cli, shop: dict[str, Any], serve: Serve) -> None:
+    words = ("submit", "http://shop.test/", "--owner", "small-shop", "--delay", "1h")
+    for name in ("mail", "mail", "other"):
+        assert cli("task", *words, "--lane", name).code == 0
+    stored = lane(cli, "purge", "mail")
+    assert "is stored; it will look at about " in stored.out
+    assert "tasks-server bulk show " in stored.out
+    serve()
+    result = lane(cli, "purge", "mail", "--wait")
+    assert (result.code, " done: " in result.out) == (0, True)
+    assert [task["lane"] for task in cli("task", "list", "--json").json()] == ["other"]
+    assert lane(cli, "purge", "nowhere").code == 1
 
 
 def test_pause_and_resume(cli: Cli, shop: dict[str, Any]) -> None:

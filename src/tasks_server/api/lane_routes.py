@@ -15,12 +15,11 @@ from tasks_server.api.listing import read_number
 from tasks_server.api.routes import QueryParameter, Route, Success
 from tasks_server.api.wire import DONE, encode
 from tasks_server.domain import limits
-from tasks_server.domain.bulk import Action, BulkFilter
+from tasks_server.domain.bulk import Action, in_queue_of
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.lane import Lane, PausedBy
 from tasks_server.domain.lane_reading import LaneBody
 from tasks_server.domain.request import Key
-from tasks_server.domain.task import FINAL, State
 from tasks_server.service.bulks import BulkService
 from tasks_server.service.lanes import NOT_FOUND, LaneService
 
@@ -178,8 +177,8 @@ class LaneRoutes:
     async def purge(self, exchange: Exchange) -> Answer:
         owner, name = _named(exchange)
         await self._lanes.show(owner, name)
-        whole = BulkFilter(states=tuple(state for state in State if state not in FINAL), lane=name)
-        return Answer(202, encode(bulk_view(await self._bulks.create(owner, Action.DELETE, whole, _by(exchange)))))
+        made = await self._bulks.create(owner, Action.DELETE, in_queue_of(name), _by(exchange))
+        return Answer(202, encode(bulk_view(made)))
 
 
 def _named(exchange: Exchange) -> tuple[str, str]:

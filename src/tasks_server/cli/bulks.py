@@ -2,8 +2,9 @@
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import tzinfo
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -41,7 +42,7 @@ _State = Annotated[
 ]
 _Status = Annotated[str | None, typer.Option("--status-code", help="Only those with this last status: 503, 5xx.")]
 _Error = Annotated[str | None, typer.Option("--error", help="Only those whose last error holds this text.")]
-_Wait = Annotated[bool, typer.Option("--wait", help="Show how far it comes until it has ended.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Show how far it comes until it has ended.")]
 
 
 @app.command("create")
@@ -67,7 +68,7 @@ def create(
     ended_until: Annotated[str | None, typer.Option("--ended-until", help="Ended before this date.")] = None,
     task_id: Annotated[list[str] | None, typer.Option("--id", metavar="ID", help="Only these; repeatable.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; count what would change.")] = False,
-    wait: _Wait = False,
+    wait: Wait = False,
     config: Config = None,
     data_dir: DataDir = None,
     json: Json = False,
@@ -93,18 +94,32 @@ def create(
     if faults:
         raise InvalidRequest(faults)
     raw = {"action": action, "filter": submit.given(asked), "dryRun": dry_run}
+    run(lambda services: _create(services, owner, raw), wait=wait, json=json, options=(config, data_dir))
+
+
+def run(
+    create: Callable[[Services], Awaitable[Bulk | Sight]],
+    *,
+    wait: bool,
+    json: bool,
+    options: tuple[Path | None, Path | None],
+) -> None:
+    """Asks for bulk work and tells what became of it; with `wait`, once it has ended. `options`: settings file and data
+    folder.
+    """
     progress = _line if wait and not json else None
 
     async def work(services: Services) -> Bulk | Sight:
-        made = await _create(services, owner, raw)
+        made = await create(services)
         return await _ended(services, made, progress) if wait and isinstance(made, Bulk) else made
 
-    made = with_services(work, config, data_dir)
+    made = with_services(work, *options)
     if isinstance(made, Sight):
         _told_sight(made, json)
     elif json:
         output.as_json(bulk_view(made))
     elif not wait:
+        config, data_dir = options
         output.say(f"Bulk work {made.id} is stored; it will look at about {made.total} tasks.")
         command = next_command("bulk", "show", made.id, "--wait", config=config, data_dir=data_dir)
         output.say(f"See how far it comes: {command}")
@@ -119,8 +134,14 @@ async def _create(services: Services, owner_name: str, raw: dict[str, Any]) -> B
             return await services.bulks.sight(owner.id, asked.action, asked.filter)
         return await services.bulks.create(owner.id, asked.action, asked.filter, "command line")
     except InvalidRequest as error:
-        faults = [msgspec.structs.replace(fault, field=_option_of(fault.field)) for fault in error.faults]
-        raise InvalidRequest(faults) from None
+        raise InvalidRequest([_by_its_option(fault) for fault in error.faults]) from None
+
+
+def _by_its_option(fault: Fault) -> Fault:
+    if fault.field == "filter":
+        options = ", ".join(_option_of(name) for name in fault.allowed or () if name != "all")
+        return Fault("filter", f"no condition is given; give any of {options}; or --all for every task of the owner")
+    return msgspec.structs.replace(fault, field=_option_of(fault.field))
 
 
 def _option_of(field: str) -> str:
@@ -202,7 +223,7 @@ def list_(
 
 
 @app.command("show")
-def show(bulk_id: Id, wait: _Wait = False, config: Config = None, data_dir: DataDir = None, json: Json = False) -> None:
+def show(bulk_id: Id, wait: Wait = False, config: Config = None, data_dir: DataDir = None, json: Json = False) -> None:
     """Show bulk work and how far it has come."""
     progress = _line if wait and not json else None
 

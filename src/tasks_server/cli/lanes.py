@@ -8,12 +8,15 @@ import msgspec
 import typer
 
 from tasks_server.api.lane_wire import lane_view
-from tasks_server.cli import output
+from tasks_server.cli import bulks, output
+from tasks_server.cli.bulks import Wait
 from tasks_server.cli.options import Config, DataDir, with_services
 from tasks_server.cli.output import Json
 from tasks_server.domain import limits
+from tasks_server.domain.bulk import Action, Bulk, in_queue_of
 from tasks_server.domain.errors import InvalidRequest, NotFound
 from tasks_server.domain.lane import Lane, LaneLimits, burst_of
+from tasks_server.domain.owner import Owner as OwnerFacts
 from tasks_server.domain.task import State
 from tasks_server.service.lanes import LaneService
 from tasks_server.wiring import Services
@@ -35,31 +38,47 @@ _OPTIONS: Final = {"maxConcurrent": "--max-concurrent", "ratePerSecond": "--rate
 
 @app.command("list")
 def list_(
-    owner: Annotated[str, typer.Option("--owner", "-o", help="Name of the owner.", show_default=False)],
+    owner: Annotated[str | None, typer.Option("--owner", "-o", help="Name of the owner. Default: of all.")] = None,
     config: Config = None,
     data_dir: DataDir = None,
     json: Json = False,
 ) -> None:
-    """List the lanes of an owner, by name."""
+    """List lanes, by owner and name."""
 
-    async def work(services: Services) -> list[Lane]:
-        owner_id = (await services.owners.by_name(owner)).id
-        found: list[Lane] = []
-        after: str | None = ""
-        while after is not None:
-            page = await services.lanes.page(owner_id, after, limits.PAGE_SIZE_MAX)
-            found += page.lanes
-            after = page.next
-        return found
+    async def work(services: Services) -> list[tuple[str, Lane]]:
+        if owner is not None:
+            asked = [await services.owners.by_name(owner)]
+        else:
+            asked = await _owners(services)
+        return [(one.name, lane) for one in asked for lane in await _lanes(services, one.id)]
 
     found = with_services(work, config, data_dir)
     if json:
-        output.as_json([lane_view(lane) for lane in found])
+        output.as_json([{"owner": name} | msgspec.to_builtins(lane_view(lane)) for name, lane in found])
     elif not found:
-        output.say("No task of this owner has used a lane yet.")
+        output.say("No task has used a lane yet." if owner is None else "No task of this owner has used a lane yet.")
     else:
-        rows = [(lane.name, *_limits(lane.facts.limits), _state(lane), *_counts(lane)) for lane in found]
-        output.table(("lane", "at once", "per second", "burst", "state", "waiting", "due", "running", "paused"), rows)
+        rows = [(name, lane.name, *_limits(lane.facts.limits), _state(lane), *_counts(lane)) for name, lane in found]
+        counts = ("waiting", "due", "running", "paused")
+        output.table(("owner", "lane", "at once", "per second", "burst", "state", *counts), rows)
+
+
+async def _owners(services: Services) -> list[OwnerFacts]:
+    found = page = await services.owners.page()
+    while page:
+        page = await services.owners.page(page[-1].name)
+        found = found + page
+    return found
+
+
+async def _lanes(services: Services, owner_id: str) -> list[Lane]:
+    found: list[Lane] = []
+    after: str | None = ""
+    while after is not None:
+        page = await services.lanes.page(owner_id, after, limits.PAGE_SIZE_MAX)
+        found += page.lanes
+        after = page.next
+    return found
 
 
 @app.command("show")
@@ -145,6 +164,20 @@ def resume(name: Name, owner: Owner, config: Config = None, data_dir: DataDir = 
     """Let the tasks of a paused lane start again."""
     lane, _ = _asked(lambda service, owner_id: service.resume(owner_id, name), owner, (config, data_dir))
     _told(lane, "goes on", json)
+
+
+@app.command("purge")
+def purge(
+    name: Name, owner: Owner, wait: Wait = False, config: Config = None, data_dir: DataDir = None, json: Json = False
+) -> None:
+    """Delete all tasks of a lane that are in queue, running ones too. The engines of a running server do it."""
+
+    async def create(services: Services) -> Bulk:
+        owner_id = (await services.owners.by_name(owner)).id
+        await services.lanes.show(owner_id, name)
+        return await services.bulks.create(owner_id, Action.DELETE, in_queue_of(name), "command line")
+
+    bulks.run(create, wait=wait, json=json, options=(config, data_dir))
 
 
 def _asked(

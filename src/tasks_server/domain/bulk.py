@@ -68,6 +68,11 @@ class BulkFilter(msgspec.Struct, frozen=True, omit_defaults=True):
     ids: tuple[str, ...] | None = None
 
 
+def in_queue_of(lane: str) -> BulkFilter:
+    """All tasks of a lane that are in queue: what is deleted when it is purged."""
+    return BulkFilter(states=tuple(state for state in State if state not in FINAL), lane=lane)
+
+
 class Bulk(msgspec.Struct, frozen=True):
     """A piece of bulk work. Instants are ms since the epoch, 0: not yet. `total` estimates how many tasks it will look
     at, `seen` says how many it has looked at; of those, `changed` and `skipped` were found by the filter.
