@@ -108,6 +108,11 @@ async def test_an_owner_keeps_history_for_less_and_not_for_more(api: Api) -> Non
         patched = await client.patch("/v1/owners/my-shop", json={"retentionDays": days})
         assert patched.status_code == 200
         assert patched.json()["retentionDays"] == days
+    for days in (0, -1, 3_651, "3", True):
+        refused = await client.patch("/v1/owners/my-shop", json={"retentionDays": days})
+        (fault,) = refused.json()["errors"]
+        bounds = "a number of days from 1/24 (one hour) to 3650, or null"
+        assert (fault["field"], fault["message"]) == ("retentionDays", f"must be {bounds}")
     for days in (3.01, 0.04, 3_650):
         refused = await client.patch("/v1/owners/my-shop", json={"retentionDays": days})
         assert told(refused) == (400, "invalid_request")

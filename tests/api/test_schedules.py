@@ -123,7 +123,8 @@ async def test_all_faults_are_told_at_once(client: httpx.AsyncClient) -> None:
     ("fields", "field", "message"),
     [
         ({"every": None}, "cron", "is required, or every in its place"),
-        ({"every": 999}, "every", "must be an integer from 1000"),
+        ({"every": 999}, "every", "must be milliseconds from 1000 to "),
+        ({"every": 999}, "every", "or text with units such as 30s"),
         ({"every": "soon"}, "every", "is not a duration"),
         ({"cron": "@never"}, "cron", "has a name that is not known"),
         ({"cron": "0 0 30 2 1"}, "", ""),
@@ -159,6 +160,12 @@ async def test_what_does_not_fit_is_told(
     faults = await refused(client, **fields)
     assert message in faults[field]
     assert (await client.get(PATH)).json() == []
+
+
+async def test_a_wrong_every_is_not_a_missing_cron(client: httpx.AsyncClient) -> None:
+    for every in ("500ms", "soon", 5, True):
+        assert set(await refused(client, every=every)) == {"every"}
+    assert set(await refused(client, every="soon", cron="61 * * * *")) == {"every", "cron"}
 
 
 async def test_a_missing_task_and_name_are_told(client: httpx.AsyncClient) -> None:

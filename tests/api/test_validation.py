@@ -144,6 +144,27 @@ async def test_every_fault_is_in_the_answer(client: httpx.AsyncClient) -> None:
     ]
 
 
+@pytest.mark.parametrize("asked", [{"timeout": 30}, {"timeout": "30ms"}, {"timeout": None}, {"timeout": True}])
+async def test_a_duration_out_of_bounds_is_told_with_its_unit(client: httpx.AsyncClient, asked: Any) -> None:
+    (fault,) = (await post(client, json.dumps(task(**asked))))["errors"]
+    words = "milliseconds from 100 to 86400000 (100 ms to 1 d), or text with units such as 30s"
+    assert (fault["field"], fault["message"], fault["allowed"]) == ("config.timeout", f"must be {words}", words)
+
+
+@pytest.mark.parametrize("name", ["executionDelay", "retryInterval", "retryMaxInterval", "repeatInterval"])
+async def test_every_duration_is_told_with_its_unit(client: httpx.AsyncClient, name: str) -> None:
+    for content in (task(**{name: -1}), {"handler": {"name": "a"}, "config": {name: -1}}):
+        (fault,) = (await post(client, json.dumps(content)))["errors"]
+        assert fault["field"] == f"config.{name}"
+        assert "or text with units such as 30s" in fault["message"]
+
+
+async def test_a_body_that_is_no_object_is_called_the_body(client: httpx.AsyncClient) -> None:
+    for path in ("register", "batch"):
+        (fault,) = (await post(client, b"[]", path))["errors"]
+        assert (fault["field"], fault["message"]) == ("body", "must be a JSON object")
+
+
 async def test_a_rule_broken_in_canonical_json_is_told_as_well(client: httpx.AsyncClient) -> None:
     problem = await post(client, json.dumps({"httpRequest": {"url": "http://u:p@x", "method": "GET"}}))
     assert [fault["field"] for fault in problem["errors"]] == ["httpRequest.url"]

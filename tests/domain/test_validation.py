@@ -108,9 +108,9 @@ def test_every_fault_is_named_at_once() -> None:
 @pytest.mark.parametrize(
     ("raw", "field"),
     [
-        ([], ""),
-        ("text", ""),
-        (None, ""),
+        ([], "body"),
+        ("text", "body"),
+        (None, "body"),
         ({}, "httpRequest"),
         ({"httpRequest": None}, "httpRequest"),
         ({"httpRequest": []}, "httpRequest"),
@@ -262,7 +262,7 @@ def test_a_patch_that_moves_the_time_is_judged_against_the_new_one() -> None:
 @pytest.mark.parametrize(
     ("patch", "field"),
     [
-        ([], ""),
+        ([], "body"),
         ({"httpRequest": None}, "httpRequest"),
         ({"httpRequest": {"url": None}}, "httpRequest.url"),
         ({"httpRequest": {"dataBase64": "eA==", "data": "x"}}, "httpRequest.dataBase64"),

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from tasks_server.domain.reading import DATES, DURATIONS
+from tasks_server.domain.reading import DATES
 from tasks_server.domain.request import HttpRequest, TaskConfig
 from tasks_server.domain.shapes import describe
 
@@ -49,7 +49,6 @@ def options_table(place: str) -> str:
         hidden = " Secret: masked wherever it is shown." if secret else ""
         name = field.encode_name
         takes = "a date" if name in DATES else describe(field.type).removesuffix(", or null").replace("|", "\\|")
-        takes += ", or text with units" if name in DURATIONS else ""
         places = "<br>".join(tests.get(name, []))
         lines.append(f"| `{name}` | {takes} | {_default(field)} | {meaning}{hidden} | {becomes} | {places} |")
     return "\n".join(lines)

@@ -66,7 +66,14 @@ class OwnerRegistration(msgspec.Struct, rename="camel", forbid_unknown_fields=Tr
     tasks_in_queue_limit: QueueLimit | None = None
 
 
-RetentionDays = Annotated[float, Meta(gt=0, le=limits.RETENTION_DAYS_MAX)]
+RetentionDays = Annotated[
+    float,
+    Meta(
+        gt=0,
+        le=limits.RETENTION_DAYS_MAX,
+        extra={"words": f"a number of days from 1/24 (one hour) to {limits.RETENTION_DAYS_MAX}"},
+    ),
+]
 
 
 class OwnerPatch(msgspec.Struct, rename="camel", forbid_unknown_fields=True):

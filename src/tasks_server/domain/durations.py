@@ -3,6 +3,8 @@
 import re
 from typing import Final
 
+from msgspec import Meta
+
 from tasks_server.domain import limits
 
 _UNITS: Final = {
@@ -50,6 +52,16 @@ def duration_ms(value: int | float | str) -> int:
             total += int(fraction) * _UNITS[unit] // 10 ** len(fraction)
         position = part.end()
     return total
+
+
+def bounds(low: int, high: int) -> Meta:
+    """What a field takes that holds a duration, in milliseconds, and the words for it: text is read beforehand.
+
+    >>> bounds(100, 60_000).extra["words"]
+    'milliseconds from 100 to 60000 (100 ms to 1 min), or text with units such as 30s'
+    """
+    words = f"milliseconds from {low} to {high} ({shown(low)} to {shown(high)}), or text with units such as 30s"
+    return Meta(ge=low, le=high, extra={"words": words})
 
 
 def shown(ms: int) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 import msgspec
 from msgspec import Meta
 
-from tasks_server.domain import limits
+from tasks_server.domain import durations, limits
 from tasks_server.domain.options import ENGINE, ConnectionOptions, RequestOptions, option_fields, told
 from tasks_server.domain.retry import Backoff, RepeatPolicy, RetryPolicy
 
@@ -22,7 +22,7 @@ BODILESS_METHODS: frozenset[str] = frozenset({"GET", "HEAD", "DELETE"})
 
 Key = Annotated[str, Meta(min_length=1, max_length=limits.NAME_LENGTH_MAX, pattern=limits.KEY_PATTERN)]
 Value = Annotated[str, Meta(max_length=limits.VALUE_LENGTH_MAX)]
-Millis = Annotated[int, Meta(ge=0, le=limits.TEN_YEARS_MS)]
+Millis = Annotated[int, durations.bounds(0, limits.TEN_YEARS_MS)]
 
 
 class FormPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -94,7 +94,7 @@ class TaskConfig(ConnectionOptions, rename="camel", forbid_unknown_fields=True, 
         told("How often to try again after the first attempt failed.", ENGINE),
     ] = 0
     retry_interval: Annotated[
-        Annotated[int, Meta(ge=1, le=limits.TEN_YEARS_MS)],
+        Annotated[int, durations.bounds(1, limits.TEN_YEARS_MS)],
         told("The wait before the first retry, which those before the others are made of.", ENGINE),
     ] = limits.RETRY_INTERVAL_DEFAULT_MS
     retry_exponential: Annotated[
@@ -109,7 +109,7 @@ class TaskConfig(ConnectionOptions, rename="camel", forbid_unknown_fields=True, 
         ),
     ] = None
     retry_max_interval: Annotated[
-        Annotated[int, Meta(ge=1, le=limits.TEN_YEARS_MS)],
+        Annotated[int, durations.bounds(1, limits.TEN_YEARS_MS)],
         told("The longest wait before a retry; unless it is given, a longer `retryInterval` counts.", ENGINE),
     ] = limits.RETRY_INTERVAL_CAP_MS
     retry_jitter: Annotated[
@@ -128,7 +128,7 @@ class TaskConfig(ConnectionOptions, rename="camel", forbid_unknown_fields=True, 
         told("How often to run again after a success. The task is final when these are used up.", ENGINE),
     ] = 0
     repeat_interval: Annotated[
-        Annotated[int, Meta(ge=1, le=limits.TEN_YEARS_MS)], told("The wait before the first repeat.", ENGINE)
+        Annotated[int, durations.bounds(1, limits.TEN_YEARS_MS)], told("The wait before the first repeat.", ENGINE)
     ] = limits.REPEAT_INTERVAL_DEFAULT_MS
     repeat_exponential: Annotated[
         bool,
@@ -142,7 +142,7 @@ class TaskConfig(ConnectionOptions, rename="camel", forbid_unknown_fields=True, 
         told("Statuses that are not tried again: the task ends as ERROR.", ENGINE),
     ] = msgspec.field(default_factory=list)
     timeout: Annotated[
-        Annotated[int, Meta(ge=limits.TIMEOUT_MIN_MS, le=limits.TIMEOUT_MAX_MS)],
+        Annotated[int, durations.bounds(limits.TIMEOUT_MIN_MS, limits.TIMEOUT_MAX_MS)],
         told("How long an attempt may take, all of it.", "TIMEOUT_MS"),
     ] = limits.TIMEOUT_DEFAULT_MS
     timeout_at: Annotated[

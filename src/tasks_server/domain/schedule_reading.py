@@ -21,9 +21,9 @@ from tasks_server.domain.reading import Metadata
 from tasks_server.domain.request import HttpRequest, Key, TaskConfig, is_special
 from tasks_server.domain.schedule import Rule, next_fire
 
-Every = Annotated[int, Meta(ge=limits.EVERY_MIN_MS, le=limits.EVERY_MAX_MS)]
-Jitter = Annotated[int, Meta(ge=0, le=limits.SCHEDULE_JITTER_MAX_MS)]
-Window = Annotated[int, Meta(ge=limits.MISSED_WINDOW_MIN_MS, le=limits.MISSED_WINDOW_MAX_MS)]
+Every = Annotated[int, durations.bounds(limits.EVERY_MIN_MS, limits.EVERY_MAX_MS)]
+Jitter = Annotated[int, durations.bounds(0, limits.SCHEDULE_JITTER_MAX_MS)]
+Window = Annotated[int, durations.bounds(limits.MISSED_WINDOW_MIN_MS, limits.MISSED_WINDOW_MAX_MS)]
 Instant = Annotated[int, Meta(ge=0, le=dates.DATE_MAX_MS)]
 
 DATES: Final = frozenset({"startAt", "endAt"})
@@ -136,6 +136,8 @@ def read_schedule(
         overlap=frame.overlap,
     )
     spoiled = {fault.field for fault in faults}
+    if frame.cron is None and "every" in spoiled:
+        spoiled.add("cron")  # it is not missing: there is a wrong `every` in its place
     faults += [fault for fault in _rule_faults(rule, now, changed) if fault.field not in spoiled]
     if "name" not in spoiled and ids.is_task_id(frame.name):
         faults.append(Fault("name", "looks like an id; take another", frame.name))

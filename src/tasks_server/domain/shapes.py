@@ -168,9 +168,7 @@ def describe(wanted: Any) -> str:
     >>> describe(Annotated[int, Meta(ge=0, le=9)] | None)
     'an integer from 0 to 9, or null'
     """
-    return " or ".join(_describe_member(member) for member in _members(wanted)) + (
-        ", or null" if _nullable(wanted) else ""
-    )
+    return " or ".join(map(_describe_member, _members(wanted))) + (", or null" if _nullable(wanted) else "")
 
 
 def _members(wanted: Any) -> list[inspect.Type]:
@@ -185,11 +183,19 @@ def _nullable(wanted: Any) -> bool:
 
 
 def _plain(info: inspect.Type) -> inspect.Type:
-    return _plain(info.type) if isinstance(info, inspect.Metadata) else info
+    """The type itself, but with what is around it where that holds words for it: `Meta(extra={"words": …})`."""
+    return _plain(info.type) if isinstance(info, inspect.Metadata) and not _own_words(info) else info
+
+
+def _own_words(info: inspect.Metadata) -> str:
+    words = (info.extra or {}).get("words", "")
+    return str(words)
 
 
 def _describe_member(info: inspect.Type) -> str:
     match info:
+        case inspect.Metadata():
+            return _own_words(info)
         case inspect.IntType():
             return "an integer" + _range(info.ge, info.le)
         case inspect.FloatType():
@@ -200,7 +206,8 @@ def _describe_member(info: inspect.Type) -> str:
         case inspect.BoolType():
             return "true or false"
         case inspect.LiteralType():
-            return "one of " + ", ".join(str(value) for value in info.values)
+            words = ["true" if value is True else str(value) for value in info.values]
+            return "one of " + ", ".join(words) if len(words) > 1 else words[0]
         case inspect.ListType():
             entries = f", each {item}" if (item := _describe_member(_plain(info.item_type))) != "an object" else ""
             return "an array" + _length(info.min_length, info.max_length, "entry", "entries") + entries

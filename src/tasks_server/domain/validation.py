@@ -132,7 +132,7 @@ def revise(
     Raises `InvalidRequest` with every fault.
     """
     if not isinstance(patch, dict):
-        raise InvalidRequest([Fault("", "must be a JSON object", shapes.shown(patch))])
+        raise InvalidRequest([Fault("body", "must be a JSON object", shapes.shown(patch), "an object")])
     before = as_asked(spec.request, spec.handler, spec.config)
     if task.metadata:
         before["metadata"] = task.metadata
@@ -200,7 +200,7 @@ def _read(
 ) -> Draft:
     """The draft of any JSON value. `moment` gives what its dates are judged against."""
     if not isinstance(raw, dict):
-        raise InvalidRequest([Fault(path, "must be a JSON object", shapes.shown(raw), "an object")])
+        raise InvalidRequest([Fault(path or "body", "must be a JSON object", shapes.shown(raw), "an object")])
     prefix = f"{path}." if path else ""
     if "handler" in raw:
         call, config, metadata = handler_reading.read(raw, zone, path, moment)
