@@ -134,7 +134,10 @@ class TestRetryBase:
         ({"task_name": "a", "lane": ""}, "lane", "must be text of 1 to 64 characters"),
         ({"task_name": "a", "metadata": {}}, "metadata", "must be an object of 1 to 8 entries"),
         ({"task_name": "a", "taskName": "b"}, "taskName", "did you mean task_name?"),
-        ({"task_name": "a", "type": "daily"}, "type", "must be one of one_time"),
+        ({"task_name": "a", "type": "daily"}, "type", "must be one of one_time, recurring"),
+        ({"task_name": "a", "type": ["daily"]}, "type", "must be one of one_time, recurring"),
+        ({"task_name": "a", "timezone": "UTC"}, "timezone", "belongs to a task of the type recurring, with a schedule"),
+        ({"task_name": "a", "name": "b"}, "name", "belongs to a task of the type recurring, with a schedule"),
         ({"task_name": "a", "schedule": "@daily"}, "type", "must be recurring for a task with a schedule"),
         ({"task_name": "a", "type": "recurring"}, "schedule", "is required"),
         ({"task_name": "a", "type": "recurring", "schedule": "61 * * * *"}, "schedule", "does not fit"),
@@ -149,6 +152,11 @@ async def test_what_does_not_fit_is_told(client: httpx.AsyncClient, body: Any, f
     assert message in (await refused(client, body))[field]
     assert (await client.get("/v1/queues")).json() == []
     assert (await client.get("/v1/schedules")).json() == []
+
+
+async def test_of_a_stray_schedule_the_type_alone_is_told(client: httpx.AsyncClient) -> None:
+    stray = {"task_name": "a", "schedule": "@daily", "timezone": "UTC", "name": "b"}
+    assert set(await refused(client, stray)) == {"type"}
 
 
 async def test_all_faults_are_told_at_once(client: httpx.AsyncClient) -> None:

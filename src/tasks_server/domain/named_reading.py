@@ -15,7 +15,9 @@ from tasks_server.domain.reading import Metadata, whole
 from tasks_server.domain.request import HandlerCall, Key, TaskConfig
 from tasks_server.domain.validation import Draft, handler_draft
 
+ONE_TIME: Final = "one_time"
 RECURRING: Final = "recurring"
+_OF_RECURRING: Final = ("schedule", "timezone", "name")
 Retries = Annotated[int, Meta(ge=0, le=limits.RETRY_MAX)]
 TimeoutMs = Annotated[int, Meta(ge=limits.TIMEOUT_MIN_MS, le=limits.TIMEOUT_MAX_MS)]
 Priority = Annotated[int, Meta(ge=0, le=limits.PRIORITY_MAX)]
@@ -83,9 +85,7 @@ def judge_named(body: NamedTask, now: int, manner: Manner) -> Draft:
 def read_named(raw: object, now: int, manner: Manner) -> Draft:
     """The same of any JSON value."""
     value, faults = _object(raw, NamedTask)
-    if "schedule" in value:
-        faults = [fault for fault in faults if fault.field not in ("schedule", "type")]
-        faults.append(Fault("type", "must be recurring for a task with a schedule", value.get("type"), RECURRING))
+    faults = _faults_of_type(value, faults)
     spoiled = {fault.field.split(".", 1)[0] for fault in faults}
     known = shapes.fields_of(NamedTask)
     fitting = {name: item for name, item in value.items() if name in known and name not in spoiled}
@@ -94,6 +94,18 @@ def read_named(raw: object, now: int, manner: Manner) -> Draft:
         _judge(body, now, manner, faults)
         raise InvalidRequest(faults)
     return judge_named(body, now, manner)
+
+
+def _faults_of_type(value: dict[str, Any], faults: list[Fault]) -> list[Fault]:
+    """The same faults, those of the type told for both types that there are."""
+    told = [fault for fault in faults if fault.field not in (*_OF_RECURRING, "type")]
+    given = shapes.shown(value.get("type"))
+    if "schedule" in value:
+        return [*told, Fault("type", "must be recurring for a task with a schedule", given, RECURRING)]
+    if len(told) < len(faults) and value.get("type", ONE_TIME) != ONE_TIME:
+        told.append(Fault("type", f"must be one of {ONE_TIME}, {RECURRING}", given, [ONE_TIME, RECURRING]))
+    text = "belongs to a task of the type recurring, with a schedule"
+    return told + [Fault(name, text, shapes.shown(value[name])) for name in _OF_RECURRING if name in value]
 
 
 def read_recurring(raw: object) -> RecurringTask:
