@@ -243,6 +243,12 @@ def test_steering(cli: Cli, task: dict[str, Any]) -> None:
     assert cli("task", "show", task_id).code == 1
 
 
+def test_what_still_holds_a_task_that_is_to_run_now_is_told(cli: Cli, task: dict[str, Any]) -> None:
+    told = cli("task", "run", task["id"]).out
+    assert told.startswith(f"Task {task['id']} is first in line. No engine has ever run on this database. "), told
+    assert cli("task", "run", task["id"], "--json").json() == [{"id": task["id"], "error": None}]
+
+
 def test_what_one_task_refuses_does_not_keep_the_others(cli: Cli, task: dict[str, Any]) -> None:
     cli("task", "pause", task["id"])
     result = cli("task", "resume", UNKNOWN, task["id"], "no-id")

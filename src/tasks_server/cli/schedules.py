@@ -219,7 +219,7 @@ def run(key: Key, owner: Owner = None, config: Config = None, data_dir: DataDir 
     if json:
         output.as_json(task_fields(task))
     else:
-        output.say(f"Task {task.id} runs now.")
+        output.say(f"Task {task.id} is due now.")
 
 
 @app.command("preview")

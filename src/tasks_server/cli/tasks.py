@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Awaitable, Callable
 from datetime import tzinfo
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -14,7 +14,7 @@ from tasks_server.cli.options import Config, DataDir, with_services
 from tasks_server.cli.output import Json, task_fields
 from tasks_server.cli.submit import submit
 from tasks_server.domain import limits, masking
-from tasks_server.domain.errors import Fault, InvalidRequest, TasksServerError
+from tasks_server.domain.errors import Fault, InvalidRequest, NotFound, TasksServerError
 from tasks_server.domain.task import State, Task
 from tasks_server.service.tasks import TaskService
 from tasks_server.service.timeline import TimelineEntry
@@ -23,6 +23,8 @@ from tasks_server.store.ports import TaskQuery
 from tasks_server.wiring import Services
 
 app = typer.Typer(no_args_is_help=True)
+
+_FIRST: Final = "is first in line"
 
 Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of tasks.")]
 
@@ -184,27 +186,31 @@ def _steer(
     act: Callable[[TaskService, str], Awaitable[Task | None]],
     done: str,
     options: tuple[Any, Any, bool],
+    look: Callable[[Services, str], Awaitable[str]] | None = None,
 ) -> None:
-    """Does the same to each task. What one refuses is told, the others go on; then the command fails."""
+    """Does the same to each task. What one refuses is told, the others go on; then the command fails. `look` says what
+    has become of a task, where `done` alone does not.
+    """
     config, data_dir, json = options
 
-    async def work(services: Services) -> list[tuple[str, TasksServerError | None]]:
-        results: list[tuple[str, TasksServerError | None]] = []
+    async def work(services: Services) -> list[tuple[str, str, TasksServerError | None]]:
+        results: list[tuple[str, str, TasksServerError | None]] = []
         for task_id in task_ids:
             try:
                 await act(services.tasks, task_id)
-                results.append((task_id, None))
+                became = await look(services, task_id) if look and not json else f"{done}."
+                results.append((task_id, became, None))
             except TasksServerError as error:
-                results.append((task_id, error))
+                results.append((task_id, "", error))
         return results
 
     results = with_services(work, config, data_dir)
     if json:
-        output.as_json([{"id": task_id, "error": error and error.message} for task_id, error in results])
-    for task_id, error in results:
+        output.as_json([{"id": task_id, "error": error and error.message} for task_id, _, error in results])
+    for task_id, became, error in results:
         if error is None and not json:
-            output.say(f"Task {task_id} {done}.")
-    if failed := [(task_id, error) for task_id, error in results if error is not None]:
+            output.say(f"Task {task_id} {became}")
+    if failed := [(task_id, error) for task_id, _, error in results if error is not None]:
         for task_id, error in failed[:-1]:
             output.warn(f"{task_id}: {error.message}")
         task_id, error = failed[-1]
@@ -232,8 +238,24 @@ def revoke(task_ids: Ids, config: Config = None, data_dir: DataDir = None, json:
 
 @app.command("run")
 def run(task_ids: Ids, config: Config = None, data_dir: DataDir = None, json: Json = False) -> None:
-    """Run waiting tasks now."""
-    _steer(task_ids, lambda tasks, task_id: tasks.execute(None, task_id), "runs now", (config, data_dir, json))
+    """Run waiting tasks now, as far as their lanes and targets let them."""
+    options = (config, data_dir, json)
+    _steer(task_ids, lambda tasks, task_id: tasks.execute(None, task_id), _FIRST, options, look=_held)
+
+
+async def _held(services: Services, task_id: str) -> str:
+    """That it is first in line, and what still holds it; or that it has got further."""
+    try:
+        explained = await services.explain.explain(None, task_id)
+    except NotFound:  # somebody deleted it meanwhile
+        return f"{_FIRST}."
+    if explained.task.state is State.RUNNING:
+        return "runs now."
+    if explained.task.state is not State.AVAILABLE:
+        return "has run already."
+    if explained.runnable:
+        return f"{_FIRST}."
+    return f"{_FIRST}. {output.printable(explained.summary)}"
 
 
 @app.command("retry")
