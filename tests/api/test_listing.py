@@ -97,6 +97,7 @@ async def test_filters(client: httpx.AsyncClient, api: Api) -> None:
         ("limit=ten&offset=-1&order=size&sort=up&state=LOST", ["order", "sort", "limit", "offset", "state"]),
         ("limit=1&limit=2", ["limit"]),
         ("limt=1&colour=red", ["limt", "colour"]),
+        ("foo=1&limit=0&state=BOGUS", ["foo", "limit", "state"]),
         ("lane=" + "x" * 65, ["lane"]),
         ("lane=", ["lane"]),
         ("metadata.=x", ["metadata."]),

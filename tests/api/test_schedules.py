@@ -140,8 +140,9 @@ async def test_all_faults_are_told_at_once(client: httpx.AsyncClient) -> None:
         ({"task": {"payload": {}}}, "task.task_name", "is required"),
         ({"task": {"taskName": "curl"}}, "task.taskName", "is not a known field"),
         ({"task": {"handler": {"name": "a b"}}}, "task.handler.name", "must be text of 1 to 64 characters"),
-        ({"task": {"handler": {"name": "a"}, "task_name": "a"}}, "task.task_name", "is not a known field"),
-        ({"task": task() | {"task_name": "curl"}}, "task.httpRequest", "cannot be given together with handler"),
+        ({"task": {"handler": {"name": "a"}, "task_name": "a"}}, "task.task_name", "cannot be given together with h"),
+        ({"task": {"handler": {"name": "a"}, "payload": 1}}, "task.payload", "cannot be given together with handler"),
+        ({"task": task() | {"task_name": "curl"}}, "task.httpRequest", "cannot be given together with task_name"),
         ({"task": {"task_name": "a", "config": {"ca": "x"}}}, "task.config.ca", "belongs to an httpRequest"),
         ({"task": {"task_name": "a", "config": {"expireAt": "2031-01-01"}}}, "task.config.expireAt", "no place in a"),
         ({"task": task(executeAt="2031-01-01")}, "task.config.executeAt", "has no place in a schedule"),
@@ -160,6 +161,15 @@ async def test_what_does_not_fit_is_told(
     faults = await refused(client, **fields)
     assert message in faults[field]
     assert (await client.get(PATH)).json() == []
+
+
+async def test_what_goes_with_a_task_name_is_told(client: httpx.AsyncClient) -> None:
+    answer = await client.post(PATH, json=body(task={"task_name": "greet", "max_retries": 5}))
+    (fault,) = answer.json()["errors"]
+    assert fault["field"] == "task.max_retries"
+    assert fault["allowed"] == ["config", "metadata", "payload", "task_name"]
+    faults = await refused(client, task={"handler": {"name": "a b"}, "task_name": "greet"})
+    assert set(faults) == {"task.task_name", "task.handler.name"}
 
 
 async def test_a_wrong_every_is_not_a_missing_cron(client: httpx.AsyncClient) -> None:

@@ -32,6 +32,13 @@ async def test_what_is_no_json_is_told_so(client: httpx.AsyncClient, content: by
     assert (problem["status"], problem["code"]) == (400, "malformed_json")
 
 
+@pytest.mark.parametrize("content", [b'"\\ud800"', b'{"a": ["\\udfff x"]}', b'{"\\uD83D": 1}'])
+async def test_half_of_a_surrogate_pair_is_called_so(client: httpx.AsyncClient, content: bytes) -> None:
+    assert "half of a surrogate pair" in (await post(client, content))["errors"][0]["message"]
+    for other in (content[:-1], content + b" x", b'"\\ud83d\\ude00'):
+        assert "half of a surrogate pair" not in (await post(client, other))["errors"][0]["message"]
+
+
 @pytest.mark.parametrize(
     "content_type", ["text/plain", "", "application/jsonp", "application/json; charset=latin-1", "application/xml"]
 )

@@ -98,8 +98,11 @@ class Exchange:
             more = message.get("more_body", False)
         return b"".join(parts)
 
-    def query(self, known: Sequence[str] = (), prefix: str | None = None) -> dict[str, str]:
-        """The query by name. Raises `InvalidRequest` with every name that is unknown or given twice.
+    def query(
+        self, known: Sequence[str] = (), prefix: str | None = None, *, beside: list[Fault] | None = None
+    ) -> dict[str, str]:
+        """The query by name. Raises `InvalidRequest` with every name that is unknown or given twice, or adds those
+        faults to `beside`, for whoever has more to find.
 
         Names are known by themselves or by `prefix`; `pretty` always is, and is left out.
         """
@@ -113,7 +116,7 @@ class Exchange:
         except ValueError:
             raise InvalidRequest([Fault("query", f"has more than {_QUERY_FIELDS_MAX} parameters")]) from None
         found: dict[str, str] = {}
-        faults: list[Fault] = []
+        faults: list[Fault] = [] if beside is None else beside
         for name, value in pairs:
             if name == _PRETTY:
                 continue
@@ -122,7 +125,7 @@ class Exchange:
             elif name in found:
                 faults.append(Fault(f"query.{name[:64]}", "is given twice", shown(value)))
             found[name] = value
-        if faults:
+        if faults and beside is None:
             raise InvalidRequest(faults)
         return found
 

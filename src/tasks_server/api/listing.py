@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, tzinfo
 from typing import Final, get_args
 from urllib.parse import urlencode
@@ -58,9 +58,13 @@ class _Cursor(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     seq: int
 
 
-def read_query(owner: str | None, query: Mapping[str, str], zone: tzinfo = UTC) -> TaskQuery:
-    """What is asked for; dates without a zone count in `zone`. Raises `InvalidRequest` with every fault."""
-    faults: list[Fault] = []
+def read_query(
+    owner: str | None, query: Mapping[str, str], zone: tzinfo = UTC, found: Iterable[Fault] = ()
+) -> TaskQuery:
+    """What is asked for; dates without a zone count in `zone`. Raises `InvalidRequest` with every fault, those that
+    were `found` before included.
+    """
+    faults = list(found)
     order = _choice(query, "order", tuple(ORDERS), faults) or "createdAt"
     descending = _choice(query, "sort", SORTS, faults) == "desc"
     cursor = read_cursor(query, ORDERS.get(order, "created"), descending, faults)

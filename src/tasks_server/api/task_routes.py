@@ -167,8 +167,9 @@ class TaskRoutes:
         return Answer(201, encode(wire.BatchView([wire.new_task_view(task) for task in tasks])))
 
     async def list(self, exchange: Exchange) -> Answer:
-        query = exchange.query(listing.NAMES, listing.METADATA_PREFIX)
-        asked = listing.read_query(exchange.caller.scope, query, self._tasks.zone)
+        faults: list[Fault] = []
+        query = exchange.query(listing.NAMES, listing.METADATA_PREFIX, beside=faults)
+        asked = listing.read_query(exchange.caller.scope, query, self._tasks.zone, faults)
         page = await self._tasks.tasks(asked)
         body = encode([wire.listed_task_view(task) for task in page.tasks])
         if page.next is None:

@@ -5,6 +5,7 @@ thoroughly by `domain.validation`, which understands more forms and names every 
 """
 
 import base64
+import json
 from collections.abc import Iterable
 from datetime import tzinfo
 from typing import Annotated, Any, Final
@@ -124,11 +125,28 @@ def read_json(body: bytes) -> Any:
         value, message = None, "is nested too deep"
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         value, message = None, f"is not JSON: {error}" if body else "is empty, JSON was expected"
+        if _has_half_a_pair(body):
+            message = (
+                "is not JSON: a text in it has half of a surrogate pair, \\ud800 to \\udfff, which is no character"
+            )
     else:
         message = "is nested too deep" if rules.deeper_than(value, _NESTING_MAX) else ""
     if message:
         raise InvalidRequest([Fault("body", message)], code="malformed_json")
     return value
+
+
+def _has_half_a_pair(body: bytes) -> bool:
+    """Whether it would be JSON, were it not for a surrogate alone. The decoder may call that truncated."""
+    if b"\\u" not in body:
+        return False
+    try:
+        json.dumps(json.loads(body), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    except (ValueError, RecursionError):
+        return False
+    return False
 
 
 def read_draft(body: bytes, now: int, zone: tzinfo, egress: Egress, abilities: Abilities) -> Draft:

@@ -235,6 +235,10 @@ def _read_task(
         faults.append(Fault("task", what, shapes.shown(raw), "an object with httpRequest or handler"))
         return None, ()
     named = raw.keys() & _NAMED.keys()
+    if named and "handler" in raw:
+        text = "cannot be given together with handler, which has a name and a payload itself"
+        faults += [Fault(f"task.{name}", text, allowed="one of both") for name in _NAMED if name in named]
+        raw, named = {name: value for name, value in raw.items() if name not in _NAMED}, set()
     raw = in_our_words(raw)
     config = raw.get("config")
     if isinstance(config, dict):
@@ -271,11 +275,19 @@ def in_our_words(task: Any) -> Any:
 def _in_their_words(faults: Iterable[Fault]) -> list[Fault]:
     """Faults of a handler, by the fields that it was given as."""
     moved = {f"task.handler.{word}": f"task.{name}" for name, word in _NAMED.items()}
-    return [
-        msgspec.structs.replace(fault, field=theirs + fault.field[len(ours) :])
-        for fault in faults
-        for ours, theirs in (_moved(fault.field, moved),)
-    ]
+    known = shapes.fields_of(NamedTemplate)
+    told = []
+    for fault in faults:
+        ours, theirs = _moved(fault.field, moved)
+        name = fault.field.removeprefix("task.")
+        if fault.field == "task.httpRequest":
+            text = "cannot be given together with task_name: a task makes a request or runs a handler"
+            told.append(msgspec.structs.replace(fault, message=text))
+        elif not ours and "." not in name and name not in known:
+            told.append(shapes.unknown_field("task", name, known))
+        else:
+            told.append(msgspec.structs.replace(fault, field=theirs + fault.field[len(ours) :]))
+    return told
 
 
 def _moved(field: str, moved: Mapping[str, str]) -> tuple[str, str]:
