@@ -94,6 +94,7 @@ def _nested(wanted: type, value: Any) -> Any:
     """A type that the JSON library does not know, inside of one that it knows."""
     validate = getattr(wanted, "model_validate", None)
     if validate is None:
+        # How msgspec is told by its hook that a type is none that can be read.
         raise NotImplementedError(f"values of type {wanted.__name__} cannot be read from JSON")
     try:
         return validate(value)
@@ -154,6 +155,7 @@ def _finite(value: Any) -> bool:
 def _dumped(value: Any) -> Any:
     dump = getattr(value, "model_dump", None)
     if dump is None:
+        # How msgspec is told by its hook that a value is none of JSON; `result_json` makes a note of it.
         raise NotImplementedError(f"an object of type {type(value).__name__}")
     return dump(mode="json")
 
