@@ -10,8 +10,9 @@ from tasks_server.clock import ManualClock
 from tasks_server.domain.attempt import Attempt, Outcome
 from tasks_server.domain.lifecycle import Progress, settle
 from tasks_server.domain.request import decode_spec
-from tasks_server.store.ports import Claim, Look, Quota, Report
+from tasks_server.store.ports import Claim, Look, Quota
 from tasks_server.store.sealing import Sealer
+from tasks_server.store.settling import Report
 from tasks_server.store.sqlite.store import SqliteStore
 from tasks_server.telemetry import Telemetry
 

@@ -1,5 +1,6 @@
 """`/tasks` and `/monitor`: handlers run by their names, in the words of the contract."""
 
+from functools import partial
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.domain.engines import EngineFacts, EngineReport, KnownHandler, Repertoire
 from tasks_server.domain.request import HandlerCall, decode_spec
 from tasks_server.domain.retry import RetryPolicy
+from tasks_server.engine.reports import report_lost
 
 from .conftest import ADMIN_KEY, Api, claimed, task, worked
 
@@ -245,7 +247,7 @@ async def test_a_task_goes_through_its_states(api: Api, client: httpx.AsyncClien
     assert detail["locked_by"] == f"{node.host}#{node.number}"
     await client.post(f"/v1/queues/{task_id}/execute")
     clock.advance(60_000)
-    assert await api.store.rescue(clock.now(), 10) == 1
+    assert await api.store.rescue(clock.now(), 10, partial(report_lost, clock.now())) == 1
     await worked(api.store, clock, FAILED, took_ms=5)
     detail = await shown(client, task_id)
     assert detail["status"] == "failed"

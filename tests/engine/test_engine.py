@@ -10,7 +10,8 @@ from tasks_server.domain.errors import StoreError, Unavailable
 from tasks_server.domain.request import TaskConfig
 from tasks_server.domain.task import State
 from tasks_server.engine.loop import EngineConfig
-from tasks_server.store.ports import Change, Report
+from tasks_server.store.ports import Change
+from tasks_server.store.settling import Report
 
 from .scripted import DOWN, OK
 from .shop import OpenShop, Shop, working
@@ -251,7 +252,7 @@ async def test_a_task_of_a_worker_that_is_silent_runs_again(shop: Shop) -> None:
     task_id = await shop.submit()
     await shop.look()
     shop.clock.advance(31_000)
-    assert await shop.store.rescue(shop.clock.now(), 10) == 1
+    assert await shop.world.rescue(10) == 1
     await shop.look()
     task = await shop.task(task_id)
     assert (task.state, task.attempt, task.failures) == (State.RUNNING, 2, 0)

@@ -32,16 +32,16 @@ asyncio.run(main())
 @pytest.mark.process
 async def test_the_tasks_of_a_killed_process_are_given_back_at_once(world: World, owner: Owner, url: str) -> None:
     tasks = await world.submit_many(owner, 5)
-    assert await world.store.rescue(world.now, 10) == 0
+    assert await world.rescue(10) == 0
     process = subprocess.Popen([sys.executable, "-c", TAKES_ALL, url], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "5\n"
-        assert await world.store.rescue(world.now, 10) == 0  # it lives
+        assert await world.rescue(10) == 0  # it lives
     finally:
         process.kill()
         process.communicate()
-    assert await world.store.rescue(world.now, 10) == 5  # no time has passed since
+    assert await world.rescue(10) == 5  # no time has passed since
     for task in tasks:
         assert await world.state(task) is State.AVAILABLE
     assert {claim.attempt for claim in await world.claim()} == {2}

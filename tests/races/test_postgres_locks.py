@@ -222,10 +222,10 @@ async def test_a_lease_that_is_extended_is_not_rescued(pair: Pair, owner: Owner,
     stopping.hold(f"SELECT pg_advisory_xact_lock({MIDST})")
     extending = asyncio.ensure_future(one.store.extend([(claim.ref, claim.lease)], one.now + 60_000))
     await stopping.until_wait(1)
-    assert await two.store.rescue(two.now, 10) == 0  # it does not wait for what another has in hand
+    assert await two.rescue(10) == 0  # it does not wait for what another has in hand
     stopping.let_go()
     assert await extending == set()
-    assert await two.store.rescue(two.now, 10) == 0
+    assert await two.rescue(10) == 0
     await one.settle(claim)
 
 

@@ -220,10 +220,10 @@ async def test_the_tasks_of_a_killed_process_are_rescued_at_once(pair: Pair, own
     child = start(one.folder, "claim", 10_000_000)
     assert child.stdout is not None
     assert child.stdout.readline().strip() == "4"
-    assert await one.store.rescue(one.now, 10) == 0
+    assert await one.rescue(10) == 0
     child.send_signal(signal.SIGKILL)
     child.communicate()
-    assert await one.store.rescue(one.now, 10) == 4
+    assert await one.rescue(10) == 4
     assert len(await one.claim()) == 4
 
 

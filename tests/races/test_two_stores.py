@@ -86,7 +86,7 @@ async def test_a_task_is_promoted_once(pair: Pair, owner: Owner) -> None:
 
 async def rescued_and_claimed(other: World, claim: Claim) -> None:
     other.clock.advance(LEASE_MS + 1)
-    assert await other.store.rescue(other.now, 10) == 1
+    assert await other.rescue(10) == 1
     assert (await other.claim_one()).id == claim.id
 
 
@@ -138,9 +138,9 @@ async def test_the_tasks_of_one_that_is_gone_are_rescued_before_their_lease_is_o
     one, two = pair
     await one.submit_many(owner, 3)
     claims = await one.claim()
-    assert await two.store.rescue(two.now, 10) == 0
+    assert await two.rescue(10) == 0
     await one.store.close()
-    assert await two.store.rescue(two.now, 10) == 3
+    assert await two.rescue(10) == 3
     again = await two.claim()
     assert sorted(claim.id for claim in again) == sorted(claim.id for claim in claims)
     assert {claim.attempt for claim in again} == {2}
@@ -152,7 +152,7 @@ async def test_one_that_comes_back_is_alive_again(pair: Pair, owner: Owner) -> N
     await one.store.close()
     await one.store.open()
     claim = await one.claim_one()
-    assert await two.store.rescue(two.now, 10) == 0
+    assert await two.rescue(10) == 0
     await one.settle(claim)
 
 

@@ -136,7 +136,7 @@ class Simulation:
 
     async def duties(self) -> None:
         now = self.clock.now()
-        await self.store.rescue(now, 50)
+        await self.world.rescue(50)
         await self.store.expire(now, 50)
 
     async def die(self) -> None:

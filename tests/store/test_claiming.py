@@ -64,7 +64,7 @@ async def test_leases_are_never_the_same_again(world: World, owner: Owner) -> No
         assert claim.lease not in seen
         seen.add(claim.lease)
         world.clock.advance(LEASE_MS + 1)
-        assert await world.store.rescue(world.now, 10) == 1
+        assert await world.rescue(10) == 1
 
 
 @pytest.mark.parametrize("state", [state for state in State if state not in (State.AVAILABLE, State.RETRYABLE)])

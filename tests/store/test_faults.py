@@ -274,7 +274,7 @@ async def test_a_stranger_who_holds_the_lock_too_long(world: World, owner: Owner
 
 async def test_a_closed_store_says_so(world: World, owner: Owner) -> None:
     await world.store.close()
-    for call in (world.store.insert(world.task(owner)), world.store.owner(owner.id), world.store.rescue(0, 1)):
+    for call in (world.store.insert(world.task(owner)), world.store.owner(owner.id), world.rescue(1)):
         with pytest.raises(Unavailable, match="not open"):
             await call
     await world.store.close()  # twice is once

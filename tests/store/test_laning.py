@@ -167,7 +167,7 @@ async def test_no_more_run_than_there_are_places(world: World, owner: Owner) -> 
 
 async def rescued(world: World, claim: Claim) -> None:
     world.clock.advance(LEASE_MS + 1)
-    assert await world.store.rescue(world.now, 10) == 1
+    assert await world.rescue(10) == 1
 
 
 async def paused(world: World, claim: Claim) -> None:

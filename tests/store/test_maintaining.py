@@ -8,7 +8,9 @@ from tasks_server.domain.attempt import Attempt, OutcomeKind
 from tasks_server.domain.owner import Owner
 from tasks_server.domain.request import TaskConfig
 from tasks_server.domain.task import FINAL, NewTask, State, Task
+from tasks_server.engine.reports import report_of
 from tasks_server.store.ports import Duplicate, Inserted
+from tasks_server.store.settling import Lost, Report
 
 from .world import FAILURE, LEASE_MS, SUCCESS, World
 
@@ -20,16 +22,16 @@ async def test_a_lease_that_is_over_is_rescued_and_not_before(world: World, owne
     claim = await world.claim_one()
     started = world.now
     world.clock.advance(LEASE_MS)
-    assert await world.store.rescue(world.now, 10) == 0
+    assert await world.rescue(10) == 0
     assert await world.state(task) is State.RUNNING
     world.clock.advance(1)
-    assert await world.store.rescue(world.now, 10) == 1
+    assert await world.rescue(10) == 1
     found = await world.read(task)
     assert (found.state, found.due_at, found.execution_at) == (State.AVAILABLE, claim.due_at, claim.due_at)
     (attempt,) = await world.store.attempts(None, task.id)
     assert (attempt.number, attempt.outcome, attempt.status_code) == (1, OutcomeKind.LOST, 0)
     assert (attempt.started_at, attempt.ended_at) == (started, world.now)
-    assert await world.store.rescue(world.now, 10) == 0
+    assert await world.rescue(10) == 0
     assert await world.in_queue(owner) == 1
     await world.check_counters()
 
@@ -41,17 +43,45 @@ async def test_a_lost_attempt_counts_no_failure_and_loses_no_repeat(world: World
     await world.settle(await world.claim_one(horizon=world.now + 100), FAILURE, config)
     await world.claim_one(horizon=world.now + 100)
     world.clock.advance(LEASE_MS + 1)
-    await world.store.rescue(world.now, 10)
+    await world.rescue(10)
     claim = await world.claim_one()
     assert (claim.id, claim.attempt, claim.failures, claim.repeats) == (task.id, 4, 1, 1)
     assert (claim.status_code, claim.error) == (503, "Service Unavailable")
+
+
+async def test_what_becomes_of_a_lost_task_is_decided_outside_the_store(world: World, owner: Owner) -> None:
+    """Whatever `lifecycle.settle` comes to, with all that it needs to know of the task."""
+    expire_at = world.now + 10 * LEASE_MS
+    task = await world.submit(owner, expire_at=expire_at)
+    await world.settle(await world.claim_one(), FAILURE, TaskConfig(retry=5, retry_interval=1))
+    world.clock.advance(100)
+    claim = await world.claim_one()
+    started = world.now
+    world.clock.advance(LEASE_MS + 1)
+    seen = []
+
+    def decide(lost: Lost) -> Report:
+        seen.append(lost)
+        return report_of(lost, TaskConfig(retry=1, retry_interval=1), FAILURE, lost.started_at, world.now, 0.0)
+
+    assert await world.store.rescue(world.now, 10, decide) == 1
+    (lost,) = seen
+    assert (lost.ref, lost.lease, lost.id, lost.lane) == (claim.ref, claim.lease, task.id, claim.lane)
+    assert (lost.attempt, lost.due_at, lost.started_at) == (2, claim.due_at, started)
+    assert (lost.failures, lost.repeats, lost.status_code, lost.error) == (1, 0, 503, FAILURE.error)
+    assert lost.expire_at == expire_at
+    found = await world.read(task)
+    assert (found.state, found.failures, found.ended_at) == (State.FAILED, 2, world.now)
+    assert [attempt.outcome for attempt in await world.store.attempts(None, task.id)] == [FAILURE.kind] * 2
+    assert await world.in_queue(owner) == 0
+    await world.check_counters()
 
 
 async def test_rescue_is_bounded(world: World, owner: Owner) -> None:
     await world.submit_many(owner, 25)
     await world.claim()
     world.clock.advance(LEASE_MS + 1)
-    assert [await world.store.rescue(world.now, 10) for _ in range(4)] == [10, 10, 5, 0]
+    assert [await world.rescue(10) for _ in range(4)] == [10, 10, 5, 0]
     assert len(await world.claim()) == 25
     await world.check_counters()
 

@@ -16,7 +16,7 @@ from tasks_server.domain import lifecycle
 from tasks_server.domain.attempt import Attempt, OutcomeKind
 from tasks_server.domain.lifecycle import Progress
 from tasks_server.domain.request import TaskConfig
-from tasks_server.store.ports import Claim, Look, Report
+from tasks_server.store.ports import Claim, Look
 from tasks_server.store.postgres import schema
 from tasks_server.store.postgres.claiming import Claims
 from tasks_server.store.postgres.days import Days
@@ -26,6 +26,7 @@ from tasks_server.store.postgres.nodes import Nodes
 from tasks_server.store.postgres.settling import Settlements
 from tasks_server.store.postgres.statements import sql
 from tasks_server.store.sealing import Sealer
+from tasks_server.store.settling import Report
 from tests.postgres.databases import Databases
 
 from .adapters import MASTER

@@ -284,7 +284,7 @@ async def costs(world: World, meter: Meter, owner: Owner) -> dict[str, int]:
     leases = [(claim.ref, claim.lease) for claim in claims]
     spent["extend"] = await meter.cost(lambda: world.store.extend(leases, world.now + 60_000))
     spent["settle"] = await meter.cost(lambda: world.store.settle([world.report(claim) for claim in claims]))
-    spent["rescue"] = await meter.cost(lambda: world.store.rescue(world.now, 100))
+    spent["rescue"] = await meter.cost(lambda: world.rescue(100))
     spent["expire"] = await meter.cost(lambda: world.store.expire(world.now, 100))
     spent["count"] = await meter.cost(lambda: world.store.owner(owner.id))
     return spent

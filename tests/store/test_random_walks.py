@@ -157,7 +157,7 @@ class Walk:
 
     async def rescue(self) -> None:
         over = {task_id for task_id in self.live if self.until[task_id] < self.world.now}
-        assert await self.world.store.rescue(self.world.now, 1_000) == len(over)
+        assert await self.world.rescue(1_000) == len(over)
         for task_id in over:
             self.let_go(task_id)
 

@@ -115,7 +115,7 @@ async def test_an_empty_batch(world: World) -> None:
 
 async def rescued(world: World, claim: Claim) -> None:
     world.clock.advance(LEASE_MS + 1)
-    assert await world.store.rescue(world.now, 10) == 1
+    assert await world.rescue(10) == 1
 
 
 async def claimed_again(world: World, claim: Claim) -> None:
@@ -237,10 +237,10 @@ async def test_an_extended_lease_is_not_rescued(world: World, owner: Owner) -> N
     leases = [(claim.ref, claim.lease) for claim in claims[:2]]
     assert await world.store.extend(leases, world.now + LEASE_MS) == set()
     world.clock.advance(LEASE_MS)
-    assert await world.store.rescue(world.now, 10) == 1
+    assert await world.rescue(10) == 1
     assert await world.store.held([(claim.ref, claim.lease) for claim in claims]) == {ref for ref, _ in leases}
     world.clock.advance(1)
-    assert await world.store.rescue(world.now, 10) == 2
+    assert await world.rescue(10) == 2
 
 
 async def test_extend_tells_the_lost_ones_and_extends_the_others(world: World, owner: Owner) -> None:
@@ -250,7 +250,7 @@ async def test_extend_tells_the_lost_ones_and_extends_the_others(world: World, o
     leases = [(kept.ref, kept.lease), (gone.ref, gone.lease), (kept.ref + 1_000, kept.lease)]
     assert await world.store.extend(leases, world.now + 10**6) == {gone.ref, kept.ref + 1_000}
     world.clock.advance(10**6)
-    assert await world.store.rescue(world.now, 10) == 0
+    assert await world.rescue(10) == 0
 
 
 async def test_somebody_elses_lease_is_not_held(world: World, owner: Owner) -> None:

@@ -234,7 +234,7 @@ async def test_rescued_and_interrupted(world: World, owner: Owner) -> None:
     await it.submit()
     await world.claim_one()
     it.after(LEASE_MS + 1)
-    await world.store.rescue(world.now, 10)
+    await world.rescue(10)
     await it.attempt(INTERRUPTED)
     await it.attempt()
     end = LEASE_MS + 1

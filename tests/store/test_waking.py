@@ -87,5 +87,5 @@ async def test_what_was_rescued_is_a_hint(world: World, owner: Owner) -> None:
     await world.claim_one()
     await world.store.wait(60)
     world.clock.advance(LEASE_MS + 1)
-    assert await world.store.rescue(world.now, 10) == 1
+    assert await world.rescue(10) == 1
     assert await world.store.wait(60) == Hints(world.now)

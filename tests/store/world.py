@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,9 @@ from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec, encode_spec
 from tasks_server.domain.signing import SigningSecret
 from tasks_server.domain.task import NewTask, State, Task
-from tasks_server.store.ports import Change, Choose, Claim, Claimed, Group, Inserted, Look, Quota, Report, Store
+from tasks_server.engine.reports import report_lost
+from tasks_server.store.ports import Change, Choose, Claim, Claimed, Group, Inserted, Look, Quota, Store
+from tasks_server.store.settling import Report
 
 from .adapters import Adapter
 
@@ -154,6 +157,10 @@ class World:
         """Settles claims whose leases hold."""
         several = [claims] if isinstance(claims, Claim) else claims
         assert await self.store.settle([self.report(claim, outcome, config) for claim in several]) == set()
+
+    async def rescue(self, count: int) -> int:
+        """Settles tasks that nobody works on any more, so many at most. How many there were."""
+        return await self.store.rescue(self.now, count, partial(report_lost, self.now))
 
     async def steer(
         self, task: NewTask | Claim | str, decide: Callable[[Task, int], Task], owner: str | None = None

@@ -17,7 +17,8 @@ from tasks_server.engine.handlers.builtin import BUILTIN_TARGETS
 from tasks_server.engine.inflight import InFlight
 from tasks_server.engine.runs import Known
 from tasks_server.engine.shares import share, within_runs
-from tasks_server.store.ports import Claimed, Claiming, Group, Line, Look, Quota, Report
+from tasks_server.store.ports import Claimed, Claiming, Group, Line, Look, Quota
+from tasks_server.store.settling import Report
 from tasks_server.telemetry import Telemetry
 
 _LOOK_AHEAD_MS: Final = 10

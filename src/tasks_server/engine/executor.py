@@ -9,7 +9,7 @@ import msgspec
 
 from tasks_server.clock import Clock
 from tasks_server.domain import lifecycle
-from tasks_server.domain.attempt import Attempt, Outcome, OutcomeKind
+from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.domain.errors import StoreError
 from tasks_server.domain.request import HandlerCall, HttpRequest, TaskConfig, TaskSpec, decode_spec
 from tasks_server.domain.retry import next_retry_at
@@ -17,10 +17,11 @@ from tasks_server.domain.signing import message_id
 from tasks_server.engine.calls import Call, Caller, Done
 from tasks_server.engine.handlers import builtin
 from tasks_server.engine.inflight import InFlight, Running
+from tasks_server.engine.reports import report_of
 from tasks_server.engine.runs import Handlers, Run
 from tasks_server.engine.settler import Settler
 from tasks_server.engine.signatures import Signatures
-from tasks_server.store.ports import Claim, Report
+from tasks_server.store.ports import Claim
 from tasks_server.telemetry import AttemptEnded, PayloadLogged, Telemetry
 
 _INTERRUPTED: Final = Outcome(OutcomeKind.INTERRUPTED, error="cut short by a shutdown of the server")
@@ -252,21 +253,7 @@ class Executor:
         asyncio.get_running_loop().call_later((wait_ms + 1) / 1_000, run)
 
     def _report(self, claim: Claim, config: TaskConfig, outcome: Outcome, started_at: int, ended_at: int) -> None:
-        progress = lifecycle.Progress(
-            claim.due_at, claim.failures, claim.repeats, claim.expire_at, claim.status_code, claim.error
-        )
-        settlement = lifecycle.settle(progress, config, outcome, ended_at, self._jitter())
-        attempt = Attempt(
-            claim.attempt,
-            claim.due_at,
-            started_at,
-            ended_at,
-            outcome.kind,
-            outcome.status_code,
-            outcome.error,
-            outcome.response if config.trace_response_data else None,
-        )
-        self._settler.add(Report(claim.ref, claim.lease, claim.id, settlement, attempt, claim.lane))
+        self._settler.add(report_of(claim, config, outcome, started_at, ended_at, self._jitter()))
         if self._telemetry.debug:
             self._telemetry.emit(
                 AttemptEnded(

@@ -23,7 +23,8 @@ from tasks_server.engine.runs import Handlers, Known
 from tasks_server.engine.scheduler import Scheduler
 from tasks_server.engine.settler import Settler
 from tasks_server.engine.signatures import Signatures
-from tasks_server.store.ports import Report, Store
+from tasks_server.store.ports import Store
+from tasks_server.store.settling import Report
 from tasks_server.telemetry import StoreTrouble, Telemetry
 
 _HINT_WAIT_SECONDS: Final = 30.0

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol
 
 from tasks_server.clock import Clock
@@ -9,7 +10,9 @@ from tasks_server.domain import limits
 from tasks_server.domain.errors import StoreError
 from tasks_server.engine.executor import Executor
 from tasks_server.engine.inflight import InFlight
-from tasks_server.store.ports import Maintaining, Settling
+from tasks_server.engine.reports import report_lost
+from tasks_server.store.ports import Maintaining
+from tasks_server.store.settling import Settling
 from tasks_server.telemetry import DutyDone, StoreTrouble, Telemetry
 
 _BATCH_MAX: Final = 500
@@ -37,7 +40,8 @@ class Rescue:
         self._store, self._clock, self._telemetry, self._on_work = store, clock, telemetry, on_work
 
     async def tick(self) -> bool:
-        count = await self._store.rescue(self._clock.now(), _BATCH_MAX)
+        now = self._clock.now()
+        count = await self._store.rescue(now, _BATCH_MAX, partial(report_lost, now))
         if count:
             self._telemetry.emit(DutyDone(duty=self.name, count=count))
             self._on_work()

@@ -6,7 +6,7 @@ from typing import Final
 
 from tasks_server.domain.engines import Trouble
 from tasks_server.domain.errors import Busy, Corrupt, StoreError, Unavailable
-from tasks_server.store.ports import Report, Settling
+from tasks_server.store.settling import Report, Settling
 from tasks_server.telemetry import Telemetry, Unexpected
 
 _BATCH_MAX: Final = 1_000

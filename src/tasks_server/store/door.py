@@ -34,13 +34,13 @@ from tasks_server.store.ports import (
     InsertAnswer,
     Inserted,
     Look,
-    Report,
     Resealed,
     TaskPage,
     TaskQuery,
 )
 from tasks_server.store.scheduling import DecideFiring, DecideSchedule, Fired, ScheduleRefusal
 from tasks_server.store.sealing import Sealer, spec_context
+from tasks_server.store.settling import DecideLost, Report
 
 Kind = Literal["submit", "steer", "read", "claim", "settle", "duty"]
 """Work that may share a connection and a transaction: tasks taken in; changes by hand; reading; claims; outcomes;
@@ -237,9 +237,9 @@ class Door(ABC):
 
     # Maintaining
 
-    async def rescue(self, now: int, limit: int) -> int:
+    async def rescue(self, now: int, limit: int, decide: DecideLost) -> int:
         self._join()
-        count: int = await self._do("duty", self._settlements.rescue, (now, limit))
+        count: int = await self._do("duty", self._settlements.rescue, (now, limit, decide))
         if count:
             self.hint_work(now)
         return count

@@ -12,7 +12,6 @@ import msgspec
 
 from tasks_server.domain.attempt import Attempt, Event
 from tasks_server.domain.lane import Why
-from tasks_server.domain.lifecycle import Settlement
 from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.signing import Signing, SigningSecret
 from tasks_server.domain.task import NewTask, State, Task
@@ -24,6 +23,7 @@ from tasks_server.store.filtering import EVERYTHING, TaskFilter
 from tasks_server.store.journal import Journaling
 from tasks_server.store.laning import Laning
 from tasks_server.store.scheduling import Scheduling
+from tasks_server.store.settling import DecideLost, Settling
 
 # Submitting
 
@@ -315,48 +315,15 @@ class SigningKeys(Protocol):
         ...
 
 
-# Settling
-
-
-class Report(msgspec.Struct):
-    """One attempt's end: whose it was, what becomes of the task, what is recorded."""
-
-    ref: int
-    lease: int
-    task_id: str
-    settlement: Settlement
-    attempt: Attempt | None
-    """None when nothing was sent and nothing is worth recording."""
-    lane: int = 0
-
-
-class Settling(Protocol):
-    """Asked by the settler."""
-
-    async def settle(self, reports: Sequence[Report]) -> set[int]:
-        """Records tasks and attempts where the lease still holds. The `ref`s whose lease was lost; of those nothing
-        was changed. Tasks that go on are a hint to engines, with the instant at which the first of them is due.
-        """
-        ...
-
-    async def extend(self, leases: Sequence[tuple[int, int]], lease_until: int) -> set[int]:
-        """Extends leases given as (ref, lease). The `ref`s whose lease was lost."""
-        ...
-
-    async def held(self, leases: Sequence[tuple[int, int]]) -> set[int]:
-        """Which of these (ref, lease) still hold."""
-        ...
-
-
 # Maintaining
 
 
 class Maintaining(Protocol):
     """Asked by the background duties. Each does a bounded piece of work and tells how much it was."""
 
-    async def rescue(self, now: int, limit: int) -> int:
-        """Gives back tasks whose lease is over or whose worker is known to be dead; their attempt is recorded as
-        lost.
+    async def rescue(self, now: int, limit: int, decide: DecideLost) -> int:
+        """Finds tasks whose lease is over or whose worker is known to be dead, alone with them, and settles each as
+        `decide` has it.
         """
         ...
 

@@ -1,22 +1,20 @@
-"""Records what came of attempts, where the lease still holds; extends leases; rescues what dead workers held. Each
-batch is one statement.
+"""Records what came of attempts, where the lease still holds; extends leases; finds what dead workers held. A
+batch of reports is one statement.
 """
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from tasks_server.domain.attempt import OutcomeKind
-from tasks_server.store.ports import Report
 from tasks_server.store.postgres.days import Days
-from tasks_server.store.postgres.link import Connection, one
+from tasks_server.store.postgres.link import Connection
 from tasks_server.store.postgres.nodes import Nodes
 from tasks_server.store.postgres.rows import attempt_row, day_of, pack
 from tasks_server.store.postgres.statements import sql
 from tasks_server.store.sealing import Sealer
+from tasks_server.store.settling import DecideLost, Lost, Report
 
 Lease = tuple[int, int]
 
-_LOST: Final = "the worker died or lost its lease; what the target saw is unknown"
 _EVER: Final = 2**62
 _FLOOR_MS: Final = 120_000
 """No lease is as old as this when the last rescue found none that was over: dead entries before are not walked."""
@@ -57,11 +55,11 @@ class Settlements:
         """Each item is some leases. For each, the handles of those that hold."""
         return [{ref for (ref,) in connection.execute(sql("leases_find"), {"rows": pack(item)})} for item in items]
 
-    def rescue(self, connection: Connection, items: Sequence[tuple[int, int]]) -> Sequence[int]:
-        """Each item is the instant and how many to rescue at most. For each, how many were."""
-        return [self._rescue(connection, now, limit) for now, limit in items]
+    def rescue(self, connection: Connection, items: Sequence[tuple[int, int, DecideLost]]) -> Sequence[int]:
+        """Each item is the instant, how many to rescue at most, and what to decide. For each, how many were."""
+        return [self._rescue(connection, *item) for item in items]
 
-    def _rescue(self, connection: Connection, now: int, limit: int) -> int:
+    def _rescue(self, connection: Connection, now: int, limit: int, decide: DecideLost) -> int:
         self._days.ensure(connection, [day_of(now)])
         call = self._nodes.roll_call(connection)
         some_gone = call.gone is None or bool(call.gone)
@@ -73,15 +71,15 @@ class Settlements:
             "all": call.gone is None,
             "alive": list(call.alive),
             "count_max": limit,
-            "day": day_of(now),
-            "outcome": OutcomeKind.LOST.value,
-            "error": _LOST,
         }
-        (count,) = one(connection, sql("rescue"), parameters)
-        if count < limit:
+        with connection.transaction():  # what was found stays locked until it is settled
+            lost = [Lost(*row) for row in connection.execute(sql("lost_find"), parameters)]
+            if lost:
+                self.settle(connection, [[decide(task) for task in lost]])
+        if len(lost) < limit:
             self._rescued_until = now
             self._nodes.answered(call)
-        return int(count)
+        return len(lost)
 
     def _ensure_days(self, connection: Connection, reports: Iterable[Report]) -> None:
         self._days.ensure(connection, {day_of(report.attempt.ended_at) for report in reports if report.attempt})

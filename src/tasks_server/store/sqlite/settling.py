@@ -1,15 +1,13 @@
-"""Records what came of attempts, where the lease still holds; extends leases; rescues what dead workers held."""
+"""Records what came of attempts, where the lease still holds; extends leases; finds what dead workers held."""
 
-from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import apsw
 import msgspec
 
-from tasks_server.domain.attempt import Attempt, OutcomeKind
-from tasks_server.store.ports import Report
 from tasks_server.store.sealing import Sealer
+from tasks_server.store.settling import DecideLost, Lost, Report
 from tasks_server.store.sqlite.nodes import Nodes
 from tasks_server.store.sqlite.rows import attempt_row, pack, single, unpack
 from tasks_server.store.sqlite.statements import sql
@@ -20,18 +18,7 @@ Place = tuple[int, int]
 """An owner and a lane."""
 
 
-class _Lost(msgspec.Struct, array_like=True):
-    ref: int
-    id: str
-    owner: int
-    lane: int
-    attempt: int
-    due_at: int
-    started_at: int
-    failures: int
-    repeats: int
-    status_code: int
-    error: str | None
+_LOST: Final = msgspec.json.Decoder(list[Lost])
 
 
 class Settlements:
@@ -72,30 +59,16 @@ class Settlements:
         """Each item is some leases. For each, the handles of those that hold."""
         return [{ref for ref, _ in _held(connection, leases)} for leases in items]
 
-    def rescue(self, connection: apsw.Connection, items: Sequence[tuple[int, int]]) -> Sequence[int]:
-        """Each item is the instant and how many to rescue at most. For each, how many were."""
-        return [self._rescue(connection, now, limit) for now, limit in items]
+    def rescue(self, connection: apsw.Connection, items: Sequence[tuple[int, int, DecideLost]]) -> Sequence[int]:
+        """Each item is the instant, how many to rescue at most, and what to decide. For each, how many were."""
+        return [self._rescue(connection, *item) for item in items]
 
-    def _rescue(self, connection: apsw.Connection, now: int, limit: int) -> int:
+    def _rescue(self, connection: apsw.Connection, now: int, limit: int, decide: DecideLost) -> int:
         parameters = {"now": now, "alive": pack(list(self._nodes.alive())), "count_max": limit}
         (text,) = single(connection, "lost_find", parameters)
-        lost = msgspec.json.decode(text, type=list[_Lost])
-        rows, attempts = [], []
-        tally = Tally()
-        for task in lost:
-            rows.append(
-                (
-                    task.ref, 0, "available", task.due_at, task.due_at, task.failures, task.repeats, 0,
-                    task.status_code, task.error,
-                )
-            )  # fmt: skip
-            error = "the worker died or lost its lease; what the target saw is unknown"
-            attempt = Attempt(task.attempt, task.due_at, task.started_at, now, OutcomeKind.LOST, error=error)
-            attempts.append(attempt_row(task.ref, task.owner, task.id, attempt, self._sealer))
-        for (owner, lane), count in Counter((task.owner, task.lane) for task in lost).items():
-            tally.leave(owner, lane, "running", count)
-            tally.enter(owner, lane, "available", count)
-        _write(connection, rows, attempts, tally)
+        lost = _LOST.decode(text)
+        if lost:
+            self.settle(connection, [[decide(task) for task in lost]])
         return len(lost)
 
 

@@ -1,0 +1,40 @@
+"""From the end of an attempt to its report, by one rule for all: what was sent, what could not be sent, what was cut
+short, what nobody told of.
+"""
+
+from typing import Final
+
+from tasks_server.domain import lifecycle
+from tasks_server.domain.attempt import Attempt, Outcome, OutcomeKind
+from tasks_server.domain.request import TaskConfig
+from tasks_server.store.ports import Claim
+from tasks_server.store.settling import Lost, Report
+
+_LOST: Final = Outcome(OutcomeKind.LOST, error="the worker died or lost its lease; what the target saw is unknown")
+_UNKNOWN: Final = TaskConfig()
+
+
+def report_of(
+    held: Claim | Lost, config: TaskConfig, outcome: Outcome, started_at: int, ended_at: int, jitter: float
+) -> Report:
+    """What is to be recorded of an attempt that ended. `jitter` is in [0, 1)."""
+    progress = lifecycle.Progress(
+        held.due_at, held.failures, held.repeats, held.expire_at, held.status_code, held.error
+    )
+    settlement = lifecycle.settle(progress, config, outcome, ended_at, jitter)
+    attempt = Attempt(
+        held.attempt,
+        held.due_at,
+        started_at,
+        ended_at,
+        outcome.kind,
+        outcome.status_code,
+        outcome.error,
+        outcome.response if config.trace_response_data else None,
+    )
+    return Report(held.ref, held.lease, held.id, settlement, attempt, held.lane)
+
+
+def report_lost(now: int, lost: Lost) -> Report:
+    """What is to be recorded of an attempt of which nobody will tell any more, found at `now`."""
+    return report_of(lost, _UNKNOWN, _LOST, lost.started_at, now, 0.0)
