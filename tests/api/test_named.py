@@ -381,23 +381,45 @@ async def test_a_pending_task_is_put_on_another_time(api: Api, client: httpx.Asy
         assert (await client.patch(f"/tasks/{task_id}", json=body)).status_code == 400
 
 
-async def test_only_what_is_pending_is_changed_or_deleted(
+async def test_only_what_is_pending_is_changed_or_cancelled(
     api: Api, client: httpx.AsyncClient, clock: ManualClock
 ) -> None:
-    pending = await made(client, scheduled_at="2030-01-01T00:00:00Z")
-    answer = await client.delete(f"/tasks/{pending}")
-    assert (answer.status_code, answer.content) == (204, b"")
-    assert (await client.get(f"/tasks/{pending}")).status_code == 404
     running = await made(client)
     await claimed(api.store, clock)
     done, retried, paused = await made(client, max_retries=0), await made(client), await made(client)
     await client.patch(f"/v1/queues/{paused}/pause")
     await worked(api.store, clock, FAILED)
     for task_id, state in ((running, "running"), (done, "failed"), (retried, "retryable"), (paused, "paused")):
+        before = await shown(client, task_id)
         for answer in (
             await client.delete(f"/tasks/{task_id}"),
             await client.patch(f"/tasks/{task_id}", json={"scheduled_at": "2030-01-01"}),
         ):
             assert (answer.status_code, answer.json()["code"]) == (409, "task_not_pending")
             assert state in answer.json()["detail"]
-        assert (await client.get(f"/tasks/{task_id}")).status_code == 200
+        assert await shown(client, task_id) == before
+
+
+@pytest.mark.parametrize("fields", [{}, {"scheduled_at": "2023-11-14T22:13:30Z"}], ids=["available", "scheduled"])
+async def test_what_is_cancelled_stays_with_its_history(
+    api: Api, client: httpx.AsyncClient, clock: ManualClock, fields: dict[str, Any]
+) -> None:
+    task_id = await made(client, **fields)
+    clock.advance(5)
+    answer = await client.delete(f"/tasks/{task_id}")
+    assert (answer.status_code, answer.content) == (204, b"")
+    left = await shown(client, task_id)
+    assert (left["status"], left["updated_at"]) == ("cancelled", iso(clock.now()))
+    assert [entry["id"] for entry in (await client.get("/tasks", params={"status": "cancelled"})).json()] == [task_id]
+    stats = (await client.get("/monitor/stats")).json()
+    assert (stats["cancelled"], stats["pending"], stats["total"]) == (1, 0, 1)
+    ended = (await client.get(f"/v1/queues/{task_id}/timeline")).json()[-1]
+    assert (ended["event"], ended["at"], ended["detail"]) == ("revoked", clock.now(), "by its owner")
+    for answer in (
+        await client.delete(f"/tasks/{task_id}"),
+        await client.patch(f"/tasks/{task_id}", json={"scheduled_at": "2030-01-01"}),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (409, "task_cancelled")
+    assert await shown(client, task_id) == left, "it was refused, and nothing was changed"
+    clock.advance(60_000)
+    assert await worked(api.store, clock, FAILED) == 0, "it never runs"

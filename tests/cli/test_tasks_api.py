@@ -82,7 +82,8 @@ def test_the_printed_requests_work(serve: Serve, cli: Cli, monkeypatch: pytest.M
     status, task = ask(patch, waiting["id"])
     assert (status, task["scheduled_at"]) == (200, "2030-02-28T12:00:00.000Z")
     assert ask(delete, waiting["id"]) == (204, None)
-    assert ask(show, waiting["id"])[0] == 404
+    status, cancelled = ask(show, waiting["id"])
+    assert (status, cancelled["status"]) == (200, "cancelled")
     status, refused = ask(delete, made["id"])
     assert (status, refused["code"]) == (409, "task_not_pending")
 
@@ -93,7 +94,7 @@ def test_the_printed_requests_work(serve: Serve, cli: Cli, monkeypatch: pytest.M
     until(lambda: ask(health)[1]["checks"]["engine"]["status"] == "ok", "the engine has told of itself")
     assert ask(health)[0] == 200
     status, counted = ask(stats)
-    assert (status, counted["completed"], counted["total"]) == (200, 1, 1)
+    assert (status, counted["completed"], counted["cancelled"], counted["total"]) == (200, 1, 1, 2)
 
 
 def test_the_commands_need_no_more_of_curl_than_the_test_knows() -> None:

@@ -217,15 +217,16 @@ async def test_handlers_run_by_name(client: AsyncClient, clock: ManualClock) -> 
     later = at + timedelta(hours=1)
     assert (await client.handler_tasks.reschedule(made.id, later)).scheduled_at == later
     await client.handler_tasks.delete(made.id)
-    with pytest.raises(NotFound):
-        await client.handler_tasks.get(made.id)
+    assert (await client.handler_tasks.get(made.id)).status == "cancelled"
+    with pytest.raises(Conflict, match="task_cancelled"):
+        await client.handler_tasks.delete(made.id)
     await client.tasks.pause(second.id)
     with pytest.raises(Conflict):
         await client.handler_tasks.delete(second.id)
     recurring = await client.handler_tasks.create_recurring("send-email", "@daily", name="mails", max_retries=1)
     assert (await client.schedules.get("mails")).id == recurring.id
     stats = await client.monitor.stats()
-    assert (stats.paused, stats.total) == (1, 1)
+    assert (stats.paused, stats.cancelled, stats.total) == (1, 1, 2)
     assert (await client.monitor.health()).status == "ok"
 
 

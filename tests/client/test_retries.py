@@ -161,6 +161,22 @@ def test_what_is_gone_on_the_second_try_was_deleted_by_the_first(ask: Ask) -> No
             ask(script, lambda client: client.tasks.delete("T" * 24))
 
 
+def test_what_is_cancelled_on_the_second_try_was_cancelled_by_the_first(ask: Ask) -> None:
+    def cancel(client: Any) -> Any:
+        return client.handler_tasks.delete("T" * 24)
+
+    script = Script([httpx.ReadError("reset"), problem(409, "task_cancelled")])
+    assert ask(script, cancel) is None
+    script = Script([httpx.ReadError("reset"), problem(409, "task_not_pending")])
+    with pytest.raises(Conflict) as told:  # it has begun, whatever became of the first try
+        ask(script, cancel)
+    for harmless in ([], [problem(503, "store_busy")], [httpx.ConnectError("refused")]):
+        script = Script([*harmless, problem(409, "task_cancelled")])
+        with pytest.raises(Conflict) as told:
+            ask(script, cancel)
+        assert told.value.code == "task_cancelled"
+
+
 def test_waits_double_up_to_the_longest_and_are_shortened_by_chance(ask: Ask) -> None:
     failures = [httpx.ConnectError("refused") for _ in range(6)]
     script = Script([*failures, json(201, TASK)], Retries(first=0.5, longest=5.0))

@@ -107,8 +107,9 @@ class NamedRoutes:
         ]
 
     def _table_of_one(self) -> list[Route]:
-        path, here, pending = f"{PATH}/{{id}}", ["task_not_found"], ["task_not_found", "task_not_pending"]
-        shown, gone = Success(200, NamedDetailView, "The task"), Success(204, None, "It is removed")
+        path, here = f"{PATH}/{{id}}", ["task_not_found"]
+        pending = [*here, "task_not_pending", "task_cancelled"]
+        shown, cancelled = Success(200, NamedDetailView, "The task"), Success(204, None, "It is cancelled")
         only = "Only while it is pending."
         return [
             Route("GET", path, self.show, "Show the run of a handler", "owner", [shown], here, guests=True),
@@ -127,12 +128,12 @@ class NamedRoutes:
             Route(
                 "DELETE",
                 path,
-                self.delete,
-                "Delete the run of a handler",
+                self.cancel,
+                "Cancel the run of a handler",
                 "owner",
-                [gone],
+                [cancelled],
                 pending,
-                description=only,
+                description=f"{only} It stays visible as `cancelled`, with its history, as long as history is kept.",
                 guests=True,
             ),
         ]
@@ -183,8 +184,8 @@ class NamedRoutes:
         detail = await self._named.reschedule(exchange.caller.scope, exchange.parameter("id"), at)
         return Answer(200, encode(detail_view(detail)))
 
-    async def delete(self, exchange: Exchange) -> Answer:
-        await self._named.remove(exchange.caller.scope, exchange.parameter("id"))
+    async def cancel(self, exchange: Exchange) -> Answer:
+        await self._named.cancel(exchange.caller.scope, exchange.parameter("id"))
         return Answer(204, b"")
 
 

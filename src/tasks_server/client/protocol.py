@@ -78,7 +78,7 @@ class Rest:
 class Route(Generic[T]):
     """One method of one path of the API, and the type of its answer. `harmless_twice`: whether asking twice does the
     same as asking once, and is answered the same; by default where HTTP says so. `answers`: statuses that are answers
-    here, and errors elsewhere.
+    here, and errors elsewhere. `done_by`: the code of the error that tells of a second try that the first one did it.
     """
 
     method: str
@@ -86,6 +86,7 @@ class Route(Generic[T]):
     answer: type[T]
     harmless_twice: bool | None = None
     answers: tuple[int, ...] = ()
+    done_by: str | None = None
 
     def request(
         self, *names: str, query: Mapping[str, object] | None = None, body: object = msgspec.UNSET
@@ -107,6 +108,10 @@ class Route(Generic[T]):
             _JSON if has_body else {},
             harmless,
         )
+
+    def is_done_by(self, error: TasksError) -> bool:
+        """Whether this error says that what is asked for was done before."""
+        return (self.method == "DELETE" and error.status == 404) or error.code == self.done_by
 
 
 def _word(value: object) -> str:
@@ -195,9 +200,9 @@ class Core:
             assert reply is not None, "a request gets a reply"
             if isinstance(reply, Answer) and (reply.status < 300 or reply.status in request.route.answers):
                 return reply
-            if doubt and isinstance(reply, Answer) and request.route.method == "DELETE" and reply.status == 404:
-                return reply  # gone since the try whose answer was lost
             error = error_of(reply)
+            if doubt and isinstance(reply, Answer) and request.route.is_done_by(error):
+                return reply  # since the try whose answer was lost
             passing = not reply.lasting if isinstance(reply, Lost) else error.status in _PASSING
             again = passing and (request.harmless_twice or not error.uncertain)
             doubt = error.uncertain = request.route.method != "GET" and (doubt or error.uncertain)

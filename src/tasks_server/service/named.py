@@ -93,16 +93,15 @@ class NamedService:
                 entries.append(Entry(task, spec, self._retries_max(spec, engines)))
         return entries, page.next
 
-    async def remove(self, owner: str | None, task_id: str) -> None:
-        """Removes a task that has not begun. Raises `NotFound`, `Conflict`."""
+    async def cancel(self, owner: str | None, task_id: str) -> None:
+        """Stops a task that has not begun, for good; it stays on record. Raises `NotFound`, `Conflict`."""
         now = self._clock.now()
 
         def decide(task: Task, spec: bytes) -> Change:
-            _pending(task, spec, "be deleted")
+            _pending(task, spec, "be cancelled")
             return Change(lifecycle.revoke(task, now), Event(now, EventKind.REVOKE.value, by_whom(owner)))
 
-        await self._tasks.change(owner, task_id, decide)  # nobody can begin it from here on
-        await self._tasks.delete(owner, task_id)
+        await self._tasks.change(owner, task_id, decide)
 
     async def reschedule(self, owner: str | None, task_id: str, at: int) -> Detail:
         """Puts a task that has not begun on another time. Raises `NotFound`, `Conflict`."""
@@ -158,6 +157,8 @@ def _handlers(spec: TaskSpec) -> TaskSpec:
 def _pending(task: Task, stored: bytes, what: str) -> TaskSpec:
     """The spec of a task that has not begun. Raises `NotFound`, `Conflict`."""
     spec = _handlers(decode_spec(stored))
+    if task.state is State.REVOKED:
+        raise Conflict(f"only a pending task can {what}; this one is cancelled", code="task_cancelled")
     if task.state not in NOT_BEGUN:
         raise Conflict(f"only a pending task can {what}; this one is {task.state.value}", code="task_not_pending")
     return spec

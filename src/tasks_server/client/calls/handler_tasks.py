@@ -17,7 +17,7 @@ _CREATE: Final = Route("POST", "/tasks", results.Created)
 _LIST: Final = Route("GET", "/tasks", list[results.ListedHandlerTask])
 _GET: Final = Route("GET", _PATH, results.HandlerTask)
 _RESCHEDULE: Final = Route("PATCH", _PATH, results.HandlerTask)
-_DELETE: Final = Route("DELETE", _PATH, type(None))
+_DELETE: Final = Route("DELETE", _PATH, type(None), done_by="task_cancelled")
 
 
 def create(
@@ -85,7 +85,7 @@ def reschedule(task_id: str, scheduled_at: datetime | str) -> Request[results.Ha
 
 
 def delete(task_id: str) -> Request[None]:
-    """Takes it out. Only while it is pending, else `Conflict`."""
+    """Cancels it: it stays visible as `cancelled`. Only while it is pending, else `Conflict`."""
     return _DELETE.request(task_id)
 
 
