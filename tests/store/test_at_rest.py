@@ -11,6 +11,8 @@ from tasks_server.domain.errors import Corrupt
 from tasks_server.domain.owner import Owner
 from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec, encode_spec
 from tasks_server.domain.task import State, Task
+from tasks_server.service.ground import Ground
+from tasks_server.service.tasks import TaskService
 from tasks_server.store.ports import Change
 
 from .adapters import ADAPTERS, MASTER, Adapter
@@ -172,3 +174,22 @@ async def test_a_damaged_task_can_be_deleted_and_expires(world: World, owner: Ow
     assert await world.in_queue(owner) == 0
     assert await world.store.delete(None, bad)
     assert await world.store.task(None, bad) is None
+
+
+async def test_a_damaged_response_stands_in_the_way_of_nothing_that_does_without_it(world: World, owner: Owner) -> None:
+    task = await world.submit(owner)
+    claim = await world.claim_one()
+    await world.settle(
+        claim, Outcome(OutcomeKind.HTTP_ERROR, 503, response=b"body"), TaskConfig(retry=1, retry_interval=60_000)
+    )
+    await world.query(f"UPDATE attempt SET response = {world.adapter.blob(bytes(60))}")
+    with pytest.raises(Corrupt):
+        await world.store.task(owner.id, task.id)
+    shown = await world.store.task(owner.id, task.id, response=False)
+    assert shown is not None
+    assert (shown.state, shown.outcome, shown.response) == (State.RETRYABLE, OutcomeKind.HTTP_ERROR, None)
+    service = TaskService(Ground(world.store, world.clock))
+    assert [attempt.number for attempt in await service.attempts(owner.id, task.id)] == [1]
+    assert [entry.event for entry in await service.timeline(owner.id, task.id)][-1] == "retry_planned"
+    assert (await service.pause(owner.id, task.id)).state is State.PAUSED
+    assert (await service.revoke(owner.id, task.id)).state is State.REVOKED

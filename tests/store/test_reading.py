@@ -70,6 +70,14 @@ async def test_the_response_of_the_last_attempt_is_shown(world: World, owner: Ow
     assert (found.response, found.state, found.status_code, found.attempt) == (b"", State.COMPLETED, 204, 2)
 
 
+async def test_whether_a_task_is_there(world: World, owner: Owner, other: Owner) -> None:
+    task = await world.submit(owner)
+    asked = [(owner.id, task.id), (None, task.id), (other.id, task.id), (owner.id, "0" * 24), (None, "0" * 24)]
+    assert [await world.store.exists(*each) for each in asked] == [True, True, False, False, False]
+    await world.store.delete(owner.id, task.id)
+    assert not await world.store.exists(owner.id, task.id)
+
+
 async def test_attempts_are_listed_oldest_first_without_bodies(world: World, owner: Owner) -> None:
     task = await world.submit(owner)
     config = TaskConfig(retry=2, retry_interval=1_000)

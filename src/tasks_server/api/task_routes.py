@@ -181,7 +181,7 @@ class TaskRoutes:
         return _detail(await self._tasks.task(*_named(exchange)))
 
     async def config(self, exchange: Exchange) -> Answer:
-        task = await self._tasks.task(*_named(exchange))
+        task = await self._tasks.task(*_named(exchange), response=False)
         spec = await self._tasks.spec(*_named(exchange))
         return Answer(200, encode(wire.spec_view(spec, task.metadata)))
 

@@ -133,9 +133,9 @@ class TaskService:
 
     # Showing
 
-    async def task(self, owner: str | None, task_id: str) -> Task:
-        """The task with the response of its last attempt. Raises `NotFound`."""
-        return _found(await self._store.task(owner, _known(task_id)))
+    async def task(self, owner: str | None, task_id: str, *, response: bool = True) -> Task:
+        """The task with the response of its last attempt, unless that is not wanted. Raises `NotFound`."""
+        return _found(await self._store.task(owner, _known(task_id), response=response))
 
     async def tasks(self, query: TaskQuery) -> TaskPage:
         """One page of tasks. The filter may name a schedule by its name. Raises `InvalidRequest` when there is none."""
@@ -150,27 +150,32 @@ class TaskService:
 
     async def attempts(self, owner: str | None, task_id: str) -> list[Attempt]:
         """The recorded attempts, oldest first. Raises `NotFound`."""
-        await self.task(owner, task_id)
-        return await self._store.attempts(owner, task_id)
+        attempts = await self._store.attempts(owner, _known(task_id))
+        if not attempts and not await self._store.exists(owner, task_id):
+            _found(None)
+        return attempts
 
     async def timeline(self, owner: str | None, task_id: str) -> list[TimelineEntry]:
         """What happened to the task, oldest first. Raises `NotFound`."""
         for _ in range(_TRIES):
-            task, spec = await self.task(owner, task_id), await self.spec(owner, task_id)
+            task, spec = await self.task(owner, task_id, response=False), await self.spec(owner, task_id)
             attempts = await self._store.attempts(owner, task_id)
             events = await self._store.events(owner, task_id)
-            if await self.task(owner, task_id) == task:  # else something happened while it was read
+            if await self.task(owner, task_id, response=False) == task:  # else something happened while it was read
                 break
         return timeline(task, spec, attempts, events)
 
     # Steering. Each raises `NotFound`, or `IllegalTransition` when the state does not allow it. `by`: who does it, for
-    # the timeline, when that is not the one whose task it is.
+    # the timeline, when that is not the one whose task it is. What they give is without its response, where they do not
+    # say otherwise: a damaged one must not stand in the way of an owner who stops the task.
 
     async def pause(self, owner: str | None, task_id: str, *, by: str | None = None) -> Task:
         return await self._steer(owner, task_id, EventKind.PAUSE, lifecycle.pause, by)
 
     async def resume(self, owner: str | None, task_id: str, *, by: str | None = None) -> Task:
-        return await self._steer(owner, task_id, EventKind.RESUME, lifecycle.resume, by)
+        """The task with its response."""
+        await self._steer(owner, task_id, EventKind.RESUME, lifecycle.resume, by)
+        return await self.task(owner, task_id)
 
     async def revoke(self, owner: str | None, task_id: str, *, by: str | None = None) -> Task:
         return await self._steer(owner, task_id, EventKind.REVOKE, lifecycle.revoke, by)
@@ -180,16 +185,21 @@ class TaskService:
         return await self._steer(owner, task_id, EventKind.EXECUTE, lifecycle.execute, by)
 
     async def retry(self, owner: str | None, task_id: str, *, by: str | None = None) -> Task:
-        """Runs a final task once more, with all its retries. Raises `Refused` when the queue is full."""
-        return await self._steer(owner, task_id, EventKind.RESTART, lifecycle.restart, by)
+        """Runs a final task once more, with all its retries: the task with its response. Raises `Refused` when the
+        queue is full.
+        """
+        await self._steer(owner, task_id, EventKind.RESTART, lifecycle.restart, by)
+        return await self.task(owner, task_id)
 
     async def edit(self, owner: str | None, task_id: str, patch: object, *, by: str | None = None) -> Task:
-        """The task under a merge patch of `{httpRequest, handler, config, metadata}`. Raises `InvalidRequest`, too."""
+        """The task, with its response, under a merge patch of `{httpRequest, handler, config, metadata}`. Raises
+        `InvalidRequest`, too.
+        """
         now = self._clock.now()
         if faults := mask_faults(patch):
             raise InvalidRequest(faults)
         if faults := header_faults(_patched_headers(patch), _HEADERS):
-            await self._refuse_if_signed((await self.task(owner, task_id)).owner, faults)
+            await self._refuse_if_signed((await self.task(owner, task_id, response=False)).owner, faults)
 
         def decide(task: Task, spec: bytes) -> Change:
             lifecycle.allowed(task.state, EventKind.EDIT)  # the state refuses before the patch is judged

@@ -124,8 +124,12 @@ class Door(ABC):
 
     # Reading
 
-    async def task(self, owner: str | None, task_id: str) -> Task | None:
-        found: Task | None = await self._do("read", self._listings.task, (owner, task_id))
+    async def task(self, owner: str | None, task_id: str, *, response: bool = True) -> Task | None:
+        found: Task | None = await self._do("read", self._listings.task, (owner, task_id, response))
+        return found
+
+    async def exists(self, owner: str | None, task_id: str) -> bool:
+        found: bool = await self._do("read", self._listings.exists, (owner, task_id))
         return found
 
     async def spec(self, owner: str | None, task_id: str) -> bytes | None:

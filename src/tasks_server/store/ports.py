@@ -91,8 +91,8 @@ class Steering(Protocol):
 
     async def change(self, owner: str | None, task_id: str, decide: Decide) -> Task | None:
         """Applies `decide` to the task as it is, alone with it. A lease that the task had is taken away, unless
-        the task stays as it was. The task afterwards, or None when there is no such task. Raises what `decide` raises,
-        and `Refused` when a final task would run again and the queue is full.
+        the task stays as it was. The task afterwards, without a response, or None when there is no such task. Raises
+        what `decide` raises, and `Refused` when a final task would run again and the queue is full.
         """
         ...
 
@@ -131,8 +131,12 @@ class TaskPage(msgspec.Struct, frozen=True):
 class Reading(Protocol):
     """Asked by whoever shows tasks. `owner` None: any (the operator)."""
 
-    async def task(self, owner: str | None, task_id: str) -> Task | None:
-        """The task with the response of its last attempt."""
+    async def task(self, owner: str | None, task_id: str, *, response: bool = True) -> Task | None:
+        """The task with the response of its last attempt, unless that is not wanted: then it is not even read."""
+        ...
+
+    async def exists(self, owner: str | None, task_id: str) -> bool:
+        """Whether there is such a task."""
         ...
 
     async def spec(self, owner: str | None, task_id: str) -> bytes | None:

@@ -7,7 +7,7 @@ from tasks_server.domain.attempt import Attempt, Event, OutcomeKind
 from tasks_server.domain.task import PENDING, State, Task
 from tasks_server.store.filtering import HANDLERS, TaskFilter
 from tasks_server.store.ports import TaskPage, TaskQuery
-from tasks_server.store.postgres.link import Connection
+from tasks_server.store.postgres.link import Connection, one
 from tasks_server.store.postgres.rows import load_task, storable
 from tasks_server.store.postgres.statements import sql
 from tasks_server.store.rows import TASK_COLUMNS, event_of, task_of
@@ -32,13 +32,18 @@ class Listings:
     def __init__(self, sealer: Sealer) -> None:
         self._sealer = sealer
 
-    def task(self, connection: Connection, items: Sequence[tuple[str | None, str]]) -> Sequence[Task | None]:
-        """Each item is an owner and a task."""
+    def task(self, connection: Connection, items: Sequence[tuple[str | None, str, bool]]) -> Sequence[Task | None]:
+        """Each item is an owner, a task, and whether its response is wanted."""
         answers = []
-        for owner, task_id in items:
-            loaded = load_task(connection, self._sealer, owner, task_id)
+        for owner, task_id, response in items:
+            loaded = load_task(connection, self._sealer, owner, task_id, response=response)
             answers.append(loaded.task if loaded else None)
         return answers
+
+    @staticmethod
+    def exists(connection: Connection, items: Sequence[tuple[str | None, str]]) -> Sequence[bool]:
+        """Each item is an owner and a task."""
+        return [one(connection, sql("task_exists"), _names(*item))[0] for item in items]
 
     def spec(self, connection: Connection, items: Sequence[tuple[str | None, str]]) -> Sequence[bytes | None]:
         """Each item is an owner and a task."""

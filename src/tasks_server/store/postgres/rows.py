@@ -62,12 +62,11 @@ def load_task(
     names = {"id": storable(task_id), "owner": None if owner is None else storable(owner)}
     if lock:
         connection.execute(sql("task_lock"), names)
-    row = connection.execute(sql("task_load"), names).fetchone()
+    row = connection.execute(sql("task_load"), names | {"response": response}).fetchone()
     if row is None:
         return None
     ref, spec, owner_seq, lane_seq, number, sealed, outcome, schedule, fire_at, lease = row[TASK_COLUMNS:]
-    wanted = response and sealed is not None
-    opened = sealer.open(sealed, response_context(task_id, number)) if wanted else None
+    opened = None if sealed is None else sealer.open(sealed, response_context(task_id, number))
     task = task_of(row, opened, outcome)
     task.schedule, task.fire_at, task.held_by = schedule, fire_at, holder(lease)
     return Loaded(ref, task, spec, owner_seq, lane_seq)

@@ -59,7 +59,7 @@ class Steerings:
     def _change(
         self, connection: Connection, owner: str | None, task_id: str, decide: Decide, queues: set[int]
     ) -> Task | RequestError | None:
-        loaded = load_task(connection, self._sealer, owner, task_id, lock=True)
+        loaded = load_task(connection, self._sealer, owner, task_id, response=False, lock=True)
         if loaded is None:
             return None
         spec = self._sealer.open(loaded.sealed_spec, spec_context(task_id))

@@ -11,7 +11,7 @@ from tasks_server.store.filtering import HANDLERS
 from tasks_server.store.ports import TaskPage, TaskQuery
 from tasks_server.store.rows import event_of, task_of
 from tasks_server.store.sealing import Sealer, spec_context
-from tasks_server.store.sqlite.rows import load_task
+from tasks_server.store.sqlite.rows import load_task, single
 from tasks_server.store.sqlite.statements import sql
 
 _UNFINISHED: Final = PENDING | {State.RUNNING}
@@ -31,13 +31,18 @@ class Listings:
     def __init__(self, sealer: Sealer) -> None:
         self._sealer = sealer
 
-    def task(self, connection: apsw.Connection, items: Sequence[tuple[str | None, str]]) -> Sequence[Task | None]:
-        """Each item is an owner and a task."""
+    def task(self, connection: apsw.Connection, items: Sequence[tuple[str | None, str, bool]]) -> Sequence[Task | None]:
+        """Each item is an owner, a task, and whether its response is wanted."""
         answers = []
-        for owner, task_id in items:
-            loaded = load_task(connection, self._sealer, owner, task_id)
+        for owner, task_id, response in items:
+            loaded = load_task(connection, self._sealer, owner, task_id, response=response)
             answers.append(loaded.task if loaded else None)
         return answers
+
+    @staticmethod
+    def exists(connection: apsw.Connection, items: Sequence[tuple[str | None, str]]) -> Sequence[bool]:
+        """Each item is an owner and a task."""
+        return [bool(single(connection, "task_exists", {"owner": owner, "id": task_id})[0]) for owner, task_id in items]
 
     def spec(self, connection: apsw.Connection, items: Sequence[tuple[str | None, str]]) -> Sequence[bytes | None]:
         """Each item is an owner and a task."""

@@ -37,10 +37,11 @@ def load_task(
     """The task, or None when it is not there for that owner. With the opened response of its last attempt, unless
     that is not wanted: a damaged one must not stand in the way of what does not need it.
     """
-    row = connection.execute(sql("task_load"), {"id": task_id, "owner": owner}).fetchone()
+    names = {"id": task_id, "owner": owner, "response": response}
+    row = connection.execute(sql("task_load"), names).fetchone()
     if row is None:
         return None
-    sealed = row[22] if response else None
+    sealed = row[22]
     opened = None if sealed is None else sealer.open(sealed, response_context(task_id, row[21]))
     task = task_of(row[1:], opened, row[25])
     task.schedule, task.fire_at, task.held_by = row[26], row[27], holder(row[28])

@@ -46,7 +46,7 @@ class Steerings:
     def _change(
         self, connection: apsw.Connection, owner: str | None, task_id: str, decide: Decide
     ) -> Task | RequestError | None:
-        loaded = load_task(connection, self._sealer, owner, task_id)
+        loaded = load_task(connection, self._sealer, owner, task_id, response=False)
         if loaded is None:
             return None
         spec = self._sealer.open(loaded.sealed_spec, spec_context(task_id))

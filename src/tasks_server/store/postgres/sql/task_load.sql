@@ -1,8 +1,8 @@
--- One task by its id, with the names of its owner and lane, its spec and the response of its last attempt.
+-- One task by its id, with the names of its owner and lane, its spec and, if wanted, the response of its last attempt.
 SELECT
     r.id, o.id, l.name, t.state, t.priority, r.created_at, t.due_at, t.execution_at, t.ended_at, t.attempt,
     t.failures, t.repeats, t.status_code, t.error, t.remaining_ms, t.expire_at, t.target, t.urgency < 0, r.metadata,
-    t.seq, r.spec, t.owner, t.lane, a.number, a.response, a.outcome, f.schedule, coalesce(f.fire_at, 0),
+    t.seq, r.spec, t.owner, t.lane, a.number, CASE WHEN %(response)s THEN a.response END, a.outcome, f.schedule, coalesce(f.fire_at, 0),
     t.lease
 FROM request AS r
 JOIN task AS t ON t.seq = r.task

@@ -1,8 +1,8 @@
--- One task by its id, with the names of its owner and lane, its spec and the response of its last attempt.
+-- One task by its id, with the names of its owner and lane, its spec and, if wanted, the response of its last attempt.
 SELECT
     t.seq, t.id, o.id, l.name, t.state, t.priority, t.created_at, t.due_at, t.execution_at, t.ended_at, t.attempt,
     t.failures, t.repeats, t.status_code, t.error, t.remaining_ms, t.expire_at, t.target, t.urgency < 0, t.metadata,
-    r.spec, a.number, a.response, t.owner, t.lane, a.outcome, f.schedule, coalesce(f.fire_at, 0),
+    r.spec, a.number, CASE WHEN :response THEN a.response END, t.owner, t.lane, a.outcome, f.schedule, coalesce(f.fire_at, 0),
     t.lease
 FROM task AS t
 CROSS JOIN owner AS o ON o.seq = t.owner
