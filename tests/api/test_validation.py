@@ -146,7 +146,7 @@ async def test_every_fault_is_in_the_answer(client: httpx.AsyncClient) -> None:
             "field": "httpRequest.url",
             "message": "must be absolute, beginning with http:// or https://",
             "given": "nowhere",
-            "allowed": "an absolute http or https URL of at most 2083 characters",
+            "allowed": "an absolute http or https URL of at most 8192 characters",
         },
     ]
 

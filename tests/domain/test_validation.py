@@ -9,6 +9,7 @@ import pytest
 from tasks_server.domain import validation
 from tasks_server.domain.errors import InvalidRequest
 from tasks_server.domain.lifecycle import due_at
+from tasks_server.domain.limits import TOKEN_LENGTH_MAX
 from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec, decode_spec
 from tasks_server.domain.task import State, Task
 
@@ -50,7 +51,7 @@ def test_every_fault_is_named_at_once() -> None:
                 "url": "ftp://x",
                 "method": "FETCH",
                 "headers": {"Connection": "close", "X-Tasks-Queue-Id": "1", "Bad Name": "v", "Good": 5, "Fine": "ok"},
-                "query": {"a": "x" * 1_025},
+                "query": {"a": "x" * (TOKEN_LENGTH_MAX + 1)},
                 "data": [
                     {"name": "a", "value": "b"},
                     {"name": "", "value": 3},
@@ -198,7 +199,7 @@ def test_faults_show_little_and_nothing_secret() -> None:
             body(
                 {
                     "url": "http://me:hunter2@x/",
-                    "headers": {"Authorization": 5, "Cookie": "a" * 2_000, "X-Long": "b" * 2_000},
+                    "headers": {"Authorization": 5, "Cookie": "a" * 2_000, "X-Long": "b" * (TOKEN_LENGTH_MAX + 1)},
                     "authBasic": {"username": "u", "password": "hunter2"},
                 }
             )

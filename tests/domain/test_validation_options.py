@@ -13,6 +13,7 @@ from tasks_server.domain.request import decode_spec
 
 NOW = 1_700_000_000_000
 JOE = {"username": "joe", "password": "secret"}
+NOBODY = {"username": "", "password": ""}
 HTTP_PROXY = {"protocol": "http", "host": "proxy.test", "port": 3128}
 HTTPS_PROXY = {"protocol": "https", "host": "[::1]"}
 SOCKS4 = {"protocol": "socks4", "host": "proxy.test"}
@@ -160,6 +161,16 @@ def test_what_is_accepted(request_fields: dict[str, Any], config: dict[str, Any]
         ({}, {"proxy": HTTP_PROXY, "proxyHeaders": {"Host": "x"}}, ["config.proxyHeaders.Host"]),
         ({}, {"proxy": HTTP_PROXY, "proxyHeaders": {"A": "x\r\nB: y"}}, ["config.proxyHeaders.A"]),
         ({}, {"proxy": SOCKS4, "proxyAuthBasic": JOE}, ["config.proxyAuthBasic"]),
+        ({}, {"proxy": SOCKS5, "proxyAuthBasic": {"username": "", "password": "p" * 256}},
+         ["config.proxyAuthBasic.password", "config.proxyAuthBasic.username"]),
+        ({}, {"proxy": HTTP_PROXY, "proxyAuthBasic": NOBODY}, ["config.proxyAuthBasic"]),
+        ({}, {"proxy": HTTP_PROXY, "proxyAuthBasic": JOE | {"username": "a:b"}}, ["config.proxyAuthBasic.username"]),
+        ({}, {"proxy": HTTP_PROXY, "proxyAuthDigest": NOBODY}, ["config.proxyAuthDigest.username"]),
+        ({}, {"proxy": HTTP_PROXY, "proxyAuthNtlm": NOBODY}, ["config.proxyAuthNtlm.username"]),
+        ({"authBasic": NOBODY}, {}, ["httpRequest.authBasic"]),
+        ({"authDigest": NOBODY}, {}, ["httpRequest.authDigest.username"]),
+        ({"authNtlm": NOBODY}, {}, ["httpRequest.authNtlm.username"]),
+        ({}, {"locationTrusted": NOBODY}, ["config.locationTrusted"]),
         ({}, {"proxy": SOCKS5, "proxyHeaders": {"A": "x"}}, ["config.proxyHeaders"]),
         ({}, {"proxy": HTTP_PROXY, "haProxyProtocol": True}, ["config.haProxyProtocol"]),
         ({}, {"haProxyClientIp": "::1"}, ["config.haProxyClientIp"]),

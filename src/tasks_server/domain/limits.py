@@ -11,11 +11,23 @@ TEN_YEARS_MS = 3_650 * DAY_MS
 INT31_MAX = 2**31
 
 # Request
-URL_LENGTH_MAX = 2_083
+URL_LENGTH_MAX = 8_192
+"""What servers take in common (RFC 9110 section 4.1 asks for 8000), and URLs that are signed with a session need."""
 NAME_LENGTH_MAX = 64
 KEY_PATTERN = r"^[a-zA-Z0-9$_.\-\[\]]+$"
 """Of names that users give to headers, lanes, handlers."""
-VALUE_LENGTH_MAX = 1_024
+TOKEN_LENGTH_MAX = 8_192
+"""Of whatever may be or hold a token: a header's value, a value of the query, a username, a password."""
+COOKIE_LENGTH_MAX = 4_096
+"""What browsers keep of one cookie."""
+COOKIES_LENGTH_MAX = 8_180
+"""Of all cookies as they are sent; of what is more, libcurl would leave some out."""
+COOKIES_SENT_MAX = 150
+"""The same for their number."""
+SIGNING_SCOPE_LENGTH_MAX = 64
+"""Of region and service; libcurl would put parts of the host in the place of longer ones."""
+SOCKS_CREDENTIAL_BYTES_MAX = 255
+"""RFC 1929 counts in one byte."""
 HEADERS_MAX = 64
 QUERY_MAX = 64
 FORM_PARTS_MAX = 64

@@ -31,7 +31,8 @@ Port = Annotated[int, Meta(ge=1, le=65_535)]
 Ip = Annotated[str, Meta(min_length=2, max_length=45)]
 _Blob = Annotated[str, Meta(min_length=1)]
 _HeaderName = Annotated[str, Meta(min_length=1, max_length=limits.NAME_LENGTH_MAX, pattern=r"^[a-zA-Z0-9$_.\-\[\]]+$")]
-_Scope = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[a-zA-Z0-9\-]+$")]
+_Scope = Annotated[str, Meta(min_length=1, max_length=limits.SIGNING_SCOPE_LENGTH_MAX, pattern=r"^[a-zA-Z0-9\-]+$")]
+_Credential = Annotated[str, Meta(max_length=limits.TOKEN_LENGTH_MAX)]
 _Provider = Annotated[str, Meta(min_length=3, max_length=limits.NAME_LENGTH_MAX, pattern=r"^[a-zA-Z0-9]+$")]
 
 
@@ -45,15 +46,15 @@ class _Part(msgspec.Struct, rename="camel", frozen=True, forbid_unknown_fields=T
 
 
 class Credentials(_Part, frozen=True):
-    """Who somebody is, and how to prove it."""
+    """Who somebody is, and how to prove it. One of both may be empty: tokens stand in either place."""
 
-    username: Name
-    password: Annotated[str, Meta(min_length=1, max_length=256, extra={"secret": True})]
+    username: _Credential
+    password: Annotated[_Credential, Meta(extra={"secret": True})]
 
 
 class Cookie(_Part, frozen=True):
     name: Name
-    value: Annotated[str, Meta(min_length=1, max_length=512, extra={"secret": True})]
+    value: Annotated[str, Meta(min_length=1, max_length=limits.COOKIE_LENGTH_MAX, extra={"secret": True})]
 
 
 class AwsSigv4(_Part, frozen=True):
@@ -299,7 +300,7 @@ class ConnectionOptions(msgspec.Struct, rename="camel", forbid_unknown_fields=Tr
     ] = None
     proxy_headers: Annotated[
         Annotated[
-            dict[_HeaderName, Annotated[str, Meta(max_length=limits.VALUE_LENGTH_MAX)]],
+            dict[_HeaderName, Annotated[str, Meta(max_length=limits.TOKEN_LENGTH_MAX)]],
             Meta(max_length=limits.HEADERS_MAX),
         ]
         | None,

@@ -21,7 +21,7 @@ BODILESS_METHODS: frozenset[str] = frozenset({"GET", "HEAD", "DELETE"})
 """Data is not sent with these (RFC 9110 section 9.3: content of such a request has no defined meaning)."""
 
 Key = Annotated[str, Meta(min_length=1, max_length=limits.NAME_LENGTH_MAX, pattern=limits.KEY_PATTERN)]
-Value = Annotated[str, Meta(max_length=limits.VALUE_LENGTH_MAX)]
+Value = Annotated[str, Meta(max_length=limits.TOKEN_LENGTH_MAX)]
 Millis = Annotated[int, durations.bounds(0, limits.TEN_YEARS_MS)]
 
 
@@ -29,7 +29,7 @@ class FormPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One field of a multipart form. The value is literal: a leading `@` names no file."""
 
     name: Annotated[str, Meta(min_length=1, max_length=limits.NAME_LENGTH_MAX)]
-    value: Annotated[str, Meta(min_length=1)]
+    value: str
 
 
 class HttpRequest(RequestOptions, rename="camel", forbid_unknown_fields=True, omit_defaults=True):

@@ -21,7 +21,8 @@ HEADERS_REFUSED: Final = frozenset(
 """Hop-by-hop headers and Content-Length. `Host` is allowed: it names a virtual host behind the URL's address."""
 _OWN_PREFIX: Final = "x-tasks-"
 _PROXY_PREFIX: Final = "proxy-"
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+"""What would end a line, or hide in it."""
 _HOST_HEADER: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _IMMEDIATELY: Final = "executeImmediately: true accepts it and runs the task at once"
 _CONTAINERS: Final = (dict, list)
@@ -71,10 +72,15 @@ def judge_names(field: str, entries: Mapping[str, str], faults: list[Fault]) -> 
             faults.append(Fault(f"{field}.{name}", "must not contain the character NUL"))
 
 
+def is_named(request: HttpRequest, header: str) -> bool:
+    """Whether the caller sends a header of this name, given in lower case."""
+    return any(name.lower() == header for name in request.headers or ())
+
+
 def judge_config(config: TaskConfig, faults: list[Fault]) -> None:
     if config.lane.endswith("\n"):
         faults.append(Fault("config.lane", "has a line break in it"))
-    if config.user_agent is not None and _CONTROL.search(config.user_agent):
+    if config.user_agent is not None and CONTROL.search(config.user_agent):
         faults.append(Fault("config.userAgent", "must not contain control characters"))
 
 
@@ -138,7 +144,7 @@ def _judge_base64(request: HttpRequest, text: str, faults: list[Fault]) -> None:
 
 def _judge_form(parts: list[FormPart], faults: list[Fault]) -> None:
     for index, part in enumerate(parts):
-        if _CONTROL.search(part.name):
+        if CONTROL.search(part.name):
             field = f"httpRequest.data.{index}.name"
             faults.append(Fault(field, "must not contain control characters", shapes.shown(part.name)))
 
@@ -157,7 +163,7 @@ def _judge_headers(headers: dict[str, str], faults: list[Fault]) -> None:
             faults.append(Fault(field, "has a line break in its name"))
         seen.add(lowered)
         # isprintable() is the quick answer for nearly every value; the pattern has the last word.
-        if not value.isprintable() and _CONTROL.search(value):
+        if not value.isprintable() and CONTROL.search(value):
             faults.append(Fault(field, "must not contain control characters"))
         elif lowered == "host" and not _HOST_HEADER.fullmatch(value):
             faults.append(Fault(field, "is not a host", shapes.shown(value), "host or host:port"))

@@ -13,17 +13,22 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from tasks_server.domain import referrer, rules_fetch, shapes, urls
+from tasks_server.domain import limits, rules_fetch, shapes, urls
 from tasks_server.domain.errors import Fault
-from tasks_server.domain.options import REFERER_AUTO, TLS_VERSIONS, ConnectionOptions, RequestOptions, option_fields
+from tasks_server.domain.options import (
+    REFERER_AUTO,
+    TLS_VERSIONS,
+    ConnectionOptions,
+    Credentials,
+    Proxy,
+    RequestOptions,
+    option_fields,
+)
 from tasks_server.domain.request import HttpRequest, TaskConfig
+from tasks_server.domain.rules import CONTROL, is_named
+from tasks_server.domain.rules_cookies import judge_cookie
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?")
-_COOKIE_FIELDS: Final = 7
-SECURE_COOKIES: Final = ("__secure-", "__host-")
-"""How names of cookies begin, in lower case, that go by https only, or to this machine."""
 _HSTS_LINE: Final = re.compile(r'(\.?)([A-Za-z0-9_][A-Za-z0-9._-]{0,252}) "(\d{8} \d\d:\d\d:\d\d|unlimited)"')
 _HSTS_DATE: Final = "%Y%m%d %H:%M:%S"
 _PEM_BEGIN: Final = b"-----BEGIN "
@@ -34,9 +39,9 @@ _DER_BEGIN: Final = b"\x30"
 def judge_options(request: HttpRequest, config: TaskConfig, faults: list[Fault]) -> None:
     """Judges every option of `domain.options`, each by itself and together."""
     for field, text in _texts(request, config):
-        if _CONTROL.search(text):
+        if CONTROL.search(text):
             faults.append(Fault(field, "must not contain control characters"))
-    _judge_cookie(request, faults)
+    judge_cookie(request, faults)
     _judge_authentication(request, config, faults)
     _judge_ntlm(request, config, faults)
     _judge_target(request, config, faults)
@@ -58,24 +63,6 @@ def file_or_path(text: str) -> bytes | None:
     except (binascii.Error, UnicodeEncodeError):
         return None
     return content if content.startswith(_DER_BEGIN) or _PEM_BEGIN in content else None
-
-
-def cookie_lines(text: str) -> list[str]:
-    """The cookies of a Netscape cookie file in base64, one line each. Raises `ValueError` saying what is wrong."""
-    try:
-        content = base64.b64decode(text, validate=True).decode()
-    except (ValueError, UnicodeError):
-        raise ValueError("is not base64 of a text file") from None
-    lines = []
-    for number, line in enumerate(content.splitlines(), 1):
-        if not line.strip() or (line.startswith("#") and not line.startswith("#HttpOnly_")):
-            continue
-        if len(line.split("\t")) != _COOKIE_FIELDS or _CONTROL.search(line.replace("\t", "")):
-            raise ValueError(f"has a line {number} that is not seven fields between tabs")
-        lines.append(line)
-    if not lines:
-        raise ValueError("holds no cookie")
-    return lines
 
 
 class HstsEntry(msgspec.Struct, frozen=True):
@@ -124,40 +111,12 @@ def _inner_texts(path: str, value: Any) -> Iterator[tuple[str, str]]:
         yield path, value
     elif isinstance(value, dict):
         for name, item in value.items():
-            if _CONTROL.search(name):
+            if CONTROL.search(name):
                 yield f"{path}.{name.strip()}", name
             yield from _inner_texts(f"{path}.{name}", item)
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _inner_texts(f"{path}.{index}", item)
-
-
-def _named(request: HttpRequest, header: str) -> bool:
-    return any(name.lower() == header for name in request.headers or ())
-
-
-def _judge_cookie(request: HttpRequest, faults: list[Fault]) -> None:
-    field, cookie = "httpRequest.cookie", request.cookie
-    if cookie is None:
-        return
-    if _named(request, "cookie"):
-        faults.append(Fault(field, "cannot be given together with a Cookie header", allowed="one of both"))
-    if isinstance(cookie, str):
-        try:
-            cookie_lines(cookie)
-        except ValueError as error:
-            faults.append(Fault(field, str(error), allowed="base64 of a Netscape cookie file, or an array"))
-        return
-    for index, one in enumerate(cookie):
-        if not _TOKEN.fullmatch(one.name):
-            faults.append(Fault(f"{field}.{index}.name", "holds a character that no cookie's name may hold"))
-        is_insecure = urls.is_url(request.url) and not referrer.is_trustworthy(request.url)
-        if is_insecure and one.name.lower().startswith(SECURE_COOKIES):
-            faults.append(
-                Fault(f"{field}.{index}.name", "has a prefix that goes by https only", one.name, "an https URL")
-            )
-        if ";" in one.value:
-            faults.append(Fault(f"{field}.{index}.value", "must not hold a semicolon"))
 
 
 def _judge_authentication(request: HttpRequest, config: TaskConfig, faults: list[Fault]) -> None:
@@ -171,12 +130,26 @@ def _judge_authentication(request: HttpRequest, config: TaskConfig, faults: list
     given = [name for name, value in ways.items() if value is not None]
     if len(given) > 1:
         faults.extend(Fault(name, "is one of several ways to authenticate", allowed="one of them") for name in given)
-    if given and _named(request, "authorization"):
+    if given and is_named(request, "authorization"):
         faults.append(Fault(given[0], "cannot be given together with an Authorization header", allowed="one of both"))
     for name in ("httpRequest.authBasic", "config.locationTrusted"):
         credentials: Any = ways[name]
-        if credentials is not None and ":" in credentials.username:
-            faults.append(Fault(f"{name}.username", "must not hold a colon: Basic authentication ends it there"))
+        if credentials is not None:
+            _judge_basic(name, credentials, faults)
+    if request.auth_digest is not None:
+        _judge_username("httpRequest.authDigest", request.auth_digest, faults)
+
+
+def _judge_basic(field: str, who: Credentials, faults: list[Fault]) -> None:
+    if ":" in who.username:
+        faults.append(Fault(f"{field}.username", "must not hold a colon: Basic authentication ends it there"))
+    if not who.username and not who.password:
+        faults.append(Fault(field, "must have a username or a password: both are empty"))
+
+
+def _judge_username(field: str, who: Credentials, faults: list[Fault]) -> None:
+    if not who.username:
+        faults.append(Fault(f"{field}.username", "must not be empty: it goes into what proves who asks"))
 
 
 def _judge_ntlm(request: HttpRequest, config: TaskConfig, faults: list[Fault]) -> None:
@@ -186,6 +159,7 @@ def _judge_ntlm(request: HttpRequest, config: TaskConfig, faults: list[Fault]) -
             continue
         if config.http_version != "1.1":
             faults.append(Fault(field, f"needs HTTP/1.1, but httpVersion is {config.http_version}"))
+        _judge_username(field, who, faults)
         if who.username.endswith("\\"):
             faults.append(Fault(f"{field}.username", "must not end with its domain"))
     if config.proxy_auth_ntlm is None or config.proxy is None:
@@ -211,7 +185,7 @@ def _judge_target(request: HttpRequest, config: TaskConfig, faults: list[Fault])
     referer = config.referer_url
     if referer is None:
         return
-    if _named(request, "referer"):
+    if is_named(request, "referer"):
         faults.append(Fault("config.refererUrl", "cannot be given together with a Referer header"))
     if referer == REFERER_AUTO and request.transport != "curl":
         faults.append(Fault("config.refererUrl", "can be AUTO with transport curl only", allowed="a URL"))
@@ -299,11 +273,10 @@ def _judge_proxy(config: TaskConfig, faults: list[Fault]) -> None:
     if config.ha_proxy_protocol:
         faults.append(Fault("config.haProxyProtocol", "cannot be given together with proxy"))
     _judge_proxy_host(proxy.host, faults)
+    _judge_proxy_credentials(proxy, config, faults)
     if proxy.protocol.startswith("socks"):
         unfit = [name for name in named if not name.startswith("proxyAuthBasic")]
         faults.extend(Fault(f"config.{name}", "needs an http or https proxy") for name in unfit)
-        if proxy.protocol.startswith("socks4") and given["proxyAuthBasic"]:
-            faults.append(Fault("config.proxyAuthBasic", "is not possible: SOCKS 4 knows no passwords"))
     elif config.proxy_insecure and proxy.protocol != "https":
         faults.append(Fault("config.proxyInsecure", "has no meaning: the proxy is not https"))
     if (config.proxy_http_version == "2" and proxy.protocol != "https") or (
@@ -314,6 +287,27 @@ def _judge_proxy(config: TaskConfig, faults: list[Fault]) -> None:
     first, *others = [name for name in named if name.startswith("proxyAuth")] or [""]
     faults.extend(Fault(f"config.{name}", f"cannot be given together with {first}") for name in others)
     _judge_proxy_headers(config.proxy_headers or {}, faults)
+
+
+def _judge_proxy_credentials(proxy: Proxy, config: TaskConfig, faults: list[Fault]) -> None:
+    if config.proxy_auth_digest is not None:
+        _judge_username("config.proxyAuthDigest", config.proxy_auth_digest, faults)
+    if config.proxy_auth_basic is not None and proxy.protocol.startswith("socks"):
+        _judge_socks(proxy, config.proxy_auth_basic, faults)
+    elif config.proxy_auth_basic is not None:
+        _judge_basic("config.proxyAuthBasic", config.proxy_auth_basic, faults)
+
+
+def _judge_socks(proxy: Proxy, who: Credentials, faults: list[Fault]) -> None:
+    field = "config.proxyAuthBasic"
+    if proxy.protocol.startswith("socks4"):
+        faults.append(Fault(field, "is not possible: SOCKS 4 knows no passwords"))
+        return
+    for name, text in (("username", who.username), ("password", who.password)):
+        length = len(text.encode())
+        if not 1 <= length <= limits.SOCKS_CREDENTIAL_BYTES_MAX:
+            allowed = f"1 to {limits.SOCKS_CREDENTIAL_BYTES_MAX} bytes (RFC 1929)"
+            faults.append(Fault(f"{field}.{name}", "does not fit SOCKS 5", f"{length} bytes", allowed))
 
 
 def _judge_proxy_host(host: str, faults: list[Fault]) -> None:

@@ -209,15 +209,19 @@ def _describe_member(info: inspect.Type) -> str:
             words = ["true" if value is True else str(value) for value in info.values]
             return "one of " + ", ".join(words) if len(words) > 1 else words[0]
         case inspect.ListType():
-            entries = f", each {item}" if (item := _describe_member(_plain(info.item_type))) != "an object" else ""
-            return "an array" + _length(info.min_length, info.max_length, "entry", "entries") + entries
+            return "an array" + _length(info.min_length, info.max_length, "entry", "entries") + _each(info.item_type)
         case inspect.DictType():
-            return "an object" + _length(info.min_length, info.max_length, "entry", "entries")
+            return "an object" + _length(info.min_length, info.max_length, "entry", "entries") + _each(info.value_type)
         case inspect.StructType() if len(info.fields) <= _FIELDS_NAMED_MAX:
             return "an object with " + ", ".join(
                 field.encode_name if field.required else f"{field.encode_name} (optional)" for field in info.fields
             )
     return "an object"
+
+
+def _each(info: inspect.Type) -> str:
+    entry = _describe_member(_plain(info))
+    return f", each {entry}" if entry != "an object" else ""
 
 
 def _range(low: float | None, high: float | None) -> str:

@@ -32,7 +32,7 @@ def curl_request(payload: Any) -> HttpRequest | Outcome:
     >>> curl_request("https://a.example/x").method
     'GET'
     >>> curl_request({"url": "https://a.example"}).error
-    'payload: must be an absolute http or https URL of at most 2083 characters'
+    'payload: must be an absolute http or https URL of at most 8192 characters'
     """
     if not isinstance(payload, str):
         return _unfit(f"must be {FORMS}")

@@ -16,7 +16,8 @@ import pycurl
 from tasks_server.domain import urls
 from tasks_server.domain.options import MULTIPLEXED, REFERER_AUTO
 from tasks_server.domain.request import HttpRequest, TaskConfig
-from tasks_server.domain.rules_options import SECURE_COOKIES, cookie_lines, hsts_entries
+from tasks_server.domain.rules_cookies import SECURE_COOKIES, cookie_lines
+from tasks_server.domain.rules_options import hsts_entries
 from tasks_server.engine.calls import Call
 from tasks_server.engine.http import proxy, tls
 
