@@ -109,6 +109,22 @@ async def test_what_is_in_flight_is_bounded(open_shop: OpenShop) -> None:
     assert flying.count("http://quick.example:80/") == 4
 
 
+async def test_owners_who_hold_all_that_they_may_leave_a_slot_for_the_next(open_shop: OpenShop) -> None:
+    shop = await open_shop(EngineConfig(concurrency_max=64, per_target_max=64))
+    for number in range(5):
+        silent = await shop.world.owner()
+        for place in range(64):
+            await shop.world.submit(silent, target=f"silent-{number}-{place}.example:80")
+        await shop.look()
+    for _ in range(10):
+        await shop.look()
+    held = len(await shop.look())
+    assert 58 <= held < 64
+    task_id = await shop.submit(target="own.example:80")
+    assert len(await shop.look()) == held + 1
+    assert (await shop.task(task_id)).state is State.RUNNING
+
+
 async def test_an_unreadable_request_fails_with_a_reason(shop: Shop) -> None:
     new = shop.world.task(shop.owner, spec=b"\xc1 not ours")
     await shop.store.insert(new)

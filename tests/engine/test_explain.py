@@ -255,8 +255,10 @@ async def test_the_database_refuses_the_engines(shop: Shop, monkeypatch: pytest.
 async def test_all_slots_are_taken_by_whomever(open_shop: OpenShop) -> None:
     shop = await open_shop(EngineConfig(concurrency_max=4, per_target_max=4))
     stranger = await shop.world.owner()
-    for number in range(4):
-        await shop.world.submit(stranger, target=f"{number}.example:80")
+    await shop.world.submit(stranger, target="0.example:80")
+    for number in (1, 2):
+        await shop.world.submit(await shop.world.owner(), target=f"{number}.example:80")
+    await shop.look()
     await shop.submit(target="own.example:80")
     await shop.look()
     await shop.look()
@@ -279,7 +281,7 @@ async def test_the_owner_has_its_share(open_shop: OpenShop) -> None:
     task_id = await shop.submit()
     gate = await held(shop, task_id)
     assert (gate.gate, has(gate, taken=9, ownerMax=9)) == ("owner_share", True)
-    assert "9 of the 9 slots that one owner may have" in gate.text
+    assert "9 slots are taken by tasks of this owner; owners may fill 9, and 1 more is kept" in gate.text
     await shop.look()
     assert len(shop.caller.sent) == 9
     stranger = await shop.world.submit(await shop.world.owner())

@@ -86,6 +86,27 @@ def test_one_owner_never_takes_every_slot() -> None:
     assert sum(quota.count for quota in share(crowd, Slots.of(100, 100), Held(0, {}, {}))) == 90
 
 
+@given(st.integers(2, 1_100), st.integers(1, 30), st.booleans())
+def test_owners_who_give_nothing_back_leave_a_slot_for_the_next(total: int, count: int, together: bool) -> None:
+    slots = Slots.of(total, total)
+    held: dict[int, int] = {}
+    flood = {owner: [Group(owner, owner, 9, f"{owner}-{place}:80") for place in range(4)] for owner in range(count)}
+    for owners in [list(flood)] if together else [[owner] for owner in flood]:
+        while True:
+            groups = [group for owner in owners for group in flood[owner]]
+            quotas = share(groups, slots, Held(sum(held.values()), held, {}))
+            if not quotas:
+                break
+            for quota in quotas:
+                held[quota.group.owner] = held.get(quota.group.owner, 0) + quota.count
+    newcomer = Group(count + 1, count + 1, 9, "newcomer:80")
+    found = share([*groups, newcomer], slots, Held(sum(held.values()), held, {}))
+    full = sum(held.values()) == total
+    assert [quota.group for quota in found] == ([] if full else [newcomer])
+    assert not full or min(held.values()) <= 1, "the last slots went to owners who had none"
+    assert not full or len(held) > slots.kept // 4
+
+
 def test_the_owner_who_holds_least_comes_first() -> None:
     groups = [Group(1, 1, 9, "a:80"), Group(2, 1, 9, "b:80")]
     quotas = share(groups, Slots.of(10, 10), Held(9, {1: 9}, {"a:80": 9}))
@@ -115,7 +136,7 @@ def test_no_lane_gets_more_than_its_room(
 def test_what_the_lanes_of_one_owner_leave_is_for_the_others() -> None:
     groups = [Group(1, 1, 9, "a:80"), Group(2, 2, 9, "b:80")]
     quotas = share(groups, Slots.of(100, 100), Held(0, {}, {}), lanes={1: 3})
-    assert [quota.count for quota in quotas] == [3, 90]
+    assert [quota.count for quota in quotas] == [3, 87]
 
 
 def test_a_lane_shares_its_room_among_targets_in_the_order_that_they_come() -> None:

@@ -63,7 +63,8 @@ KINDS: Final[dict[str, Kind]] = {
         "Wait, or raise `WORKER_MAX_CONCURRENT_TASKS`, or start more engines.",
     ),
     "owner_share": Kind(
-        "The owner has as many tasks in work as one owner may have: nine tenths of an engine's slots.",
+        "Nine tenths of an engine's slots are taken; the last tenth is kept for owners who hold few slots or none, and "
+        "this owner holds more.",
         "Wait, or raise `WORKER_MAX_CONCURRENT_TASKS`, or start more engines.",
     ),
     "host": Kind(

@@ -74,12 +74,21 @@ def roomy(situation: Situation, takers: Sequence[Load]) -> Iterator[Gate]:
     taken, most = sum(load.total for load in takers), sum(load.slots.total for load in takers)
     closed = full and any(not load.slots.free(load.total) for load in takers)
     yield Gate("slots", closed, f"{taken} of {most} slots are taken", None, {"taken": taken, "slots": most})
-    taken, most = sum(load.of_owner for load in takers), sum(load.slots.owner_max for load in takers)
-    closed = full and any(not load.slots.owner_room(load.of_owner) for load in takers)
-    text = f"{taken} of the {most} slots that one owner may have are taken by tasks of this owner"
-    yield Gate("owner_share", closed, text, None, {"taken": taken, "ownerMax": most})
+    yield _owner_share(takers, full)
     closed = full and any(not load.target_room(target) for load in takers)
     yield (_handler_limit if target.startswith(HANDLER_MARK) else _host)(target, takers, closed)
+
+
+def _owner_share(takers: Sequence[Load], full: bool) -> Gate:
+    taken, most = sum(load.of_owner for load in takers), sum(load.slots.owner_max for load in takers)
+    kept = sum(load.slots.kept for load in takers)
+    closed = full and any(
+        load.slots.free(load.total) and not load.slots.owner_room(load.of_owner, load.total) for load in takers
+    )
+    text = f"{taken} slots are taken by tasks of this owner; owners may fill {most}"
+    if kept:
+        text += f", and {kept} more {'is' if kept == 1 else 'are'} kept for owners who hold few or none"
+    return Gate("owner_share", closed, text, None, {"taken": taken, "ownerMax": most, "kept": kept})
 
 
 def _host(target: str, takers: Sequence[Load], closed: bool) -> Gate:

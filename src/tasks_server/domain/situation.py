@@ -106,7 +106,7 @@ class Load(msgspec.Struct, frozen=True):
 
     def room(self, target: str) -> int:
         """How many more tasks of the owner with this target it would begin now."""
-        free, owners = self.slots.free(self.total), self.slots.owner_room(self.of_owner)
+        free, owners = self.slots.free(self.total), self.slots.owner_room(self.of_owner, self.total)
         return min(free, owners, self.target_room(target))
 
 

@@ -2,9 +2,9 @@
 
 Owners share equally, lanes of one owner share what the owner gets, the most urgent of an owner's tasks go first (and
 some of the others with them, once those have waited long: `ageing`), targets share equally. A lane with limits gets no
-more than these allow, over all its groups. No owner and no target may fill the engine, so that a flood of one never
-makes another wait for a slot. How many tasks a group has is not known: what one cannot use comes back with the next
-look.
+more than these allow, over all its groups. Some slots are kept for owners who hold few or none, and no target may fill
+the engine, so that no flood makes another owner wait for a slot, however long its calls last and however many owners
+take part in it. How many tasks a group has is not known: what one cannot use comes back with the next look.
 """
 
 from collections import defaultdict
@@ -32,11 +32,13 @@ def share(
     >>> nothing = Held(0, {}, {})
     >>> a, b = Group(1, 1, 9, "a:80"), Group(2, 2, 9, "b:80")
     >>> [quota.count for quota in share([a, b], few, nothing)]
-    [4, 4]
+    [4, 3]
     >>> [quota.count for quota in share([a], few, nothing)]
     [7]
+    >>> [quota.count for quota in share([a, b], few, Held(7, {1: 7}, {}))]
+    [1]
     >>> [quota.count for quota in share([a, b], few, nothing, lanes={1: 3})]
-    [3, 5]
+    [3, 4]
     """
     free = slots.free(held.total)
     by_owner: defaultdict[int, list[Group]] = defaultdict(list)
@@ -44,16 +46,27 @@ def share(
         by_owner[group.owner].append(group)
     # Those who hold least come first: when slots are scarce, the remainder of the division goes to them.
     owners = sorted(by_owner, key=lambda owner: held.owners.get(owner, 0))
-    rooms = [slots.owner_room(held.owners.get(owner, 0)) for owner in owners]
-    if lanes:  # what an owner's lanes leave is for the others
-        fits = [_lanes_room(by_owner[owner], lanes, slots.total) for owner in owners]
-        rooms = [min(pair) for pair in zip(rooms, fits, strict=True)]
+    # What an owner's lanes leave is for the others.
+    rooms = [_lanes_room(by_owner[owner], lanes, free) if lanes else free for owner in owners]
+    parts = _with_kept(divide(max(0, free - slots.kept), rooms), rooms, owners, slots, held)
     targets = _divide_targets(owners, by_owner, slots, held)
     left = dict(lanes)
     quotas: list[Quota] = []
-    for owner, places in zip(owners, divide(free, rooms), strict=True):
+    for owner, places in zip(owners, parts, strict=True):
         quotas.extend(_share_owner(by_owner[owner], places, (targets[owner], left), aged.get(owner)))
     return quotas
+
+
+def _with_kept(parts: list[int], rooms: Sequence[int], owners: Sequence[int], slots: Slots, held: Held) -> list[int]:
+    """The parts of the owners, with what newcomers among them get of the slots that are kept for such."""
+    free = slots.free(held.total) - sum(parts)
+    for index, owner in enumerate(owners):
+        own = held.owners.get(owner, 0) + parts[index]
+        more = min(free, rooms[index] - parts[index], slots.newcomer_max(free) - own)
+        if more > 0:
+            parts[index] += more
+            free -= more
+    return parts
 
 
 def _lanes_room(groups: Sequence[Group], lanes: Mapping[int, int], most: int) -> int:
