@@ -308,6 +308,20 @@ def test_a_name_is_given_once(cli: Cli, shop: dict[str, str]) -> None:
     assert cli("task", "list", "--json").json() == []
 
 
+def test_words_are_taken_in_any_case(cli: Cli, shop: dict[str, str]) -> None:
+    sent = submit(cli, "--method", "post", "--retry-backoff", "FIXED", "--delay", "1h", "--json").json()
+    told = shown(cli, sent["id"])
+    assert (told["request"]["method"], told["config"]["retryBackoff"]) == ("POST", "fixed")
+    listed = {state: cli("task", "list", "--state", state, "--json").json() for state in ("Running", "Scheduled")}
+    assert [one["id"] for one in listed["Running"]] == [one["id"] for one in listed["Scheduled"]] == [sent["id"]]
+    assert cli("logs", "--state", "Stopped", "--state", "HTTP_Error").code == 0
+    work = cli("bulk", "create", "REVOKE", "--owner", "small-shop", "--state", "Running", "--dry-run", "--json").json()
+    assert (work["action"], work["filter"]["states"], work["changed"]) == ("revoke", ["RUNNING"], 1)
+    when = ("--every", "1h", "--missed", "Skip", "--overlap", "BUFFER")
+    rule = cli("schedule", "create", "http://a.test/", "-o", "small-shop", "--name", "a", *when, "--json").json()
+    assert (rule["missed"], rule["overlap"]) == ("skip", "buffer")
+
+
 def test_states_are_shown_in_the_words_of_the_api(cli: Cli, shop: dict[str, str]) -> None:
     waiting = cli("task", "submit", "http://target.test/", "--owner", shop["name"], "--delay", "1h", "--json").json()
     assert isinstance(waiting, dict)

@@ -57,6 +57,8 @@ def speak(url: str, key: str) -> None:
         tasks.append(client.tasks.register(url=f"{url}/status", method="GET", delay=1))
         assert {client.tasks.wait(task.id).response for task in tasks} == {b"OK"}
         assert [task.id for task in client.tasks.list(page_size=2)] == [task.id for task in tasks]
+        shouted: Any = {"state": "success", "sort": "ASC"}  # words are taken in any case
+        assert [task.id for task in client.tasks.list(**shouted)] == [task.id for task in tasks]
         assert client.bulk.wait(client.bulk.create("delete", states=["SUCCESS"]).id).changed == len(tasks)
         with pytest.raises(NotFound):
             client.tasks.get("T" * 24)

@@ -43,6 +43,15 @@ def test_options_are_kept_in_ms() -> None:
     assert known.coroutine
 
 
+def test_how_the_wait_grows_is_said_in_any_case() -> None:
+    shouted: Any = "Linear"
+
+    @handlers.register("send", backoff=shouted)
+    async def send(payload: object) -> None: ...
+
+    assert registered["send"].backoff == "linear"
+
+
 def shape(function: Any) -> tuple[str | None, str | None]:
     known: Registration = _registered(function)
     return (known.payload.name if known.payload else None, known.context)

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from tasks_server.api.listing import status_range
 from tasks_server.api.wire import WIRE_STATES
-from tasks_server.domain import dates, ids, limits, masking, reading, shapes
+from tasks_server.domain import dates, ids, limits, masking, reading, shapes, words
 from tasks_server.domain.bulk import Action, Bulk, BulkFilter
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.hosts import ascii_host
@@ -113,7 +113,7 @@ def read_bulk(raw: object, zone: tzinfo) -> BulkAsked:
     asked = raw.get("filter")
     canonical = _canonical(asked, zone, faults) if isinstance(asked, dict) else asked
     spoiled = {fault.field for fault in faults}
-    whole = raw | ({"filter": canonical} if "filter" in raw else {})
+    whole = words.spelled(BulkBody, raw | ({"filter": canonical} if "filter" in raw else {}))
     faults += [fault for fault in shapes.struct_faults(BulkBody, whole, "") if fault.field not in spoiled]
     if isinstance(canonical, dict):
         faults += _faults_between(canonical)
@@ -124,7 +124,9 @@ def read_bulk(raw: object, zone: tzinfo) -> BulkAsked:
 
 
 def _canonical(asked: dict[str, Any], zone: tzinfo, faults: list[Fault]) -> dict[str, Any]:
-    """Dates in milliseconds, whole numbers as integers, words in the case that we write them in."""
+    """Dates in milliseconds, whole numbers as integers, classes of statuses and hosts in the case that we write them
+    in.
+    """
     read = {name: reading.whole(value) for name, value in asked.items()}
     for name in _DATES:
         if isinstance(read.get(name), str):

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, tzinfo
 from typing import Final, get_args
 from urllib.parse import urlencode
@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from tasks_server.api.wire import WIRE_STATES
-from tasks_server.domain import dates, ids, limits, shapes
+from tasks_server.domain import dates, ids, limits, shapes, words
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.reading import MetadataValue
 from tasks_server.domain.request import Key
@@ -65,12 +65,12 @@ def read_query(
     were `found` before included.
     """
     faults = list(found)
-    order = _choice(query, "order", tuple(ORDERS), faults) or "createdAt"
-    descending = _choice(query, "sort", SORTS, faults) == "desc"
-    cursor = read_cursor(query, ORDERS.get(order, "created"), descending, faults)
+    order = read_word(query, "order", tuple(ORDERS), faults) or "createdAt"
+    descending = read_word(query, "sort", SORTS, faults) == "desc"
+    cursor = read_cursor(query, ORDERS[order], descending, faults)
     asked = TaskQuery(
         owner,
-        order=ORDERS.get(order, "created"),
+        order=ORDERS[order],
         descending=descending,
         limit=read_number(query, "limit", (1, limits.PAGE_SIZE_MAX), limits.PAGE_SIZE_DEFAULT, faults),
         offset=read_number(query, "offset", (0, limits.OFFSET_MAX), 0, faults),
@@ -169,11 +169,28 @@ def read_cursor(
     return cursor.value, cursor.seq
 
 
-def _choice(query: Mapping[str, str], name: str, choices: tuple[str, ...], faults: list[Fault]) -> str | None:
+def read_word(query: Mapping[str, str], name: str, known: Sequence[str], faults: list[Fault]) -> str | None:
+    """One of the known words, given in any case; None where there is none, or with a fault."""
     value = query.get(name)
-    if value is not None and value not in choices:
-        faults.append(Fault(f"query.{name}", f"must be one of {', '.join(choices)}", value[:100], list(choices)))
-    return value
+    word = None if value is None else words.chosen(value, known)
+    if value is not None and word is None:
+        faults.append(Fault(f"query.{name}", f"must be one of {', '.join(known)}", value[:100], list(known)))
+    return word
+
+
+def read_words(query: Mapping[str, str], name: str, known: Sequence[str], faults: list[Fault]) -> list[str] | None:
+    """One or more of the known words, given in any case with commas between them. None: there are none."""
+    if name not in query:
+        return None
+    found = []
+    for given in query[name].split(","):
+        word = words.chosen(given, known)
+        if word is None:
+            what = f"must be one or more of {', '.join(known)}, with commas between them"
+            faults.append(Fault(f"query.{name}", what, given[:100], list(known)))
+        else:
+            found.append(word)
+    return found
 
 
 def read_number(query: Mapping[str, str], name: str, bounds: tuple[int, int], default: int, faults: list[Fault]) -> int:
@@ -198,15 +215,8 @@ def read_instant(text: str, zone: tzinfo) -> int:
 
 
 def _states(query: Mapping[str, str], faults: list[Fault]) -> frozenset[State] | None:
-    value = query.get("state")
-    if value is None:
-        return None
-    names = value.split(",")
-    for name in names:
-        if name not in STATES:
-            what = f"must be one or more of {', '.join(STATES)}, with commas between them"
-            faults.append(Fault("query.state", what, name[:100], list(STATES)))
-    return frozenset(state for state, name in WIRE_STATES.items() if name in names)
+    names = read_words(query, "state", STATES, faults)
+    return None if names is None else frozenset(state for state, name in WIRE_STATES.items() if name in names)
 
 
 def _metadata(query: Mapping[str, str], faults: list[Fault]) -> tuple[tuple[str, str], ...]:

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from tasks_server.api.exchange import Answer, Exchange
-from tasks_server.api.listing import read_instant, read_number, status_range
+from tasks_server.api.listing import read_instant, read_number, read_words, status_range
 from tasks_server.api.routes import QueryParameter, Route, Success
 from tasks_server.api.wire import encode
 from tasks_server.domain import dates, ids, limits, shapes
@@ -179,7 +179,7 @@ def read_query(owner: str | None, query: Mapping[str, str], zone: tzinfo) -> Log
     asked = LogQuery(
         owner,
         limit=read_number(query, "limit", (1, limits.PAGE_SIZE_MAX), limits.PAGE_SIZE_DEFAULT, faults),
-        outcomes=read("state", _outcomes),
+        outcomes=_outcomes(query, faults),
         statuses=read("statusCode", _statuses),
         target=host or handler,
         lane=lane,
@@ -194,14 +194,11 @@ def read_query(owner: str | None, query: Mapping[str, str], zone: tzinfo) -> Log
     return asked
 
 
-def _outcomes(text: str) -> frozenset[OutcomeKind]:
-    found: frozenset[OutcomeKind] = frozenset()
-    for name in text.split(","):
-        if name not in _STATE_NAMES:
-            what = f"must be one or more of {', '.join(_STATE_NAMES)}, with commas between them"
-            raise ValueError(what, list(_STATE_NAMES))
-        found |= STATES[name] if name in STATES else {OutcomeKind(name)}
-    return found
+def _outcomes(query: Mapping[str, str], faults: list[Fault]) -> frozenset[OutcomeKind] | None:
+    names = read_words(query, "state", _STATE_NAMES, faults)
+    if names is None:
+        return None
+    return frozenset(kind for name in names for kind in STATES.get(name) or {OutcomeKind(name)})
 
 
 def _statuses(text: str) -> tuple[tuple[int, int], ...]:

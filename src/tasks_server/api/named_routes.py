@@ -227,11 +227,5 @@ def read_query(owner: str | None, query: Mapping[str, str], zone: tzinfo) -> Tas
 
 
 def _states(query: Mapping[str, str], faults: list[Fault]) -> frozenset[State] | None:
-    if "status" not in query:
-        return None
-    names = query["status"].split(",")
-    for name in names:
-        if name not in STATUS_NAMES:
-            what = f"must be one or more of {', '.join(STATUS_NAMES)}, with commas between them"
-            faults.append(Fault("query.status", what, name[:100], list(STATUS_NAMES)))
-    return frozenset(state for state, name in STATUSES.items() if name in names)
+    names = listing.read_words(query, "status", STATUS_NAMES, faults)
+    return None if names is None else frozenset(state for state, name in STATUSES.items() if name in names)

@@ -9,7 +9,7 @@ from tasks_server.api import wire
 from tasks_server.domain import dates, lifecycle, masking
 from tasks_server.domain.attempt import OutcomeKind
 from tasks_server.domain.errors import InvalidRequest
-from tasks_server.domain.named_reading import RECURRING, Manner, NamedTask, RecurringTask, judge_named, read_named
+from tasks_server.domain.named_reading import Manner, NamedTask, RecurringTask, is_recurring, judge_named, read_named
 from tasks_server.domain.named_reading import read_recurring as _read_recurring
 from tasks_server.domain.task import State, Task
 from tasks_server.domain.validation import Draft
@@ -88,7 +88,7 @@ def read_task(body: bytes, now: int, manner: Manner) -> Draft | RecurringTask:
         named = _NAMED.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raw = wire.read_json(body)
-        if isinstance(raw, dict) and raw.get("type") == RECURRING:
+        if is_recurring(raw):
             return _read_recurring(raw)
         return read_named(raw, now, manner)
     return judge_named(named, now, manner)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from tasks_server.domain import limits, masking, reading, rules, shapes, validation
+from tasks_server.domain import limits, masking, reading, rules, shapes, validation, words
 from tasks_server.domain.abilities import Abilities
 from tasks_server.domain.attempt import Attempt, OutcomeKind
 from tasks_server.domain.egress import Egress
@@ -232,11 +232,11 @@ def _object(wanted: type[msgspec.Struct], body: bytes) -> dict[str, Any]:
     raw = read_json(body)
     if not isinstance(raw, dict):
         raise InvalidRequest([Fault("body", "must be a JSON object", shapes.shown(raw), "an object")])
-    raw = {name: reading.whole(value) for name, value in raw.items()}
-    faults = list(shapes.struct_faults(wanted, raw, ""))
+    fields: dict[str, Any] = words.spelled(wanted, {name: reading.whole(value) for name, value in raw.items()})
+    faults = list(shapes.struct_faults(wanted, fields, ""))
     if faults:
         raise InvalidRequest(faults)
-    return raw
+    return fields
 
 
 # What goes out

@@ -77,7 +77,7 @@ def create(
     faults: list[Fault] = []
     asked = {
         "all": all_ or None,
-        "states": [one.upper() for one in state] if state else None,
+        "states": state or None,
         "lane": lane,
         "host": host,
         "handler": handler,

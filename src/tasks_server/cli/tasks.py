@@ -13,7 +13,7 @@ from tasks_server.cli.explain import explain
 from tasks_server.cli.options import Config, DataDir, with_services
 from tasks_server.cli.output import Json, task_fields
 from tasks_server.cli.submit import submit
-from tasks_server.domain import limits, masking
+from tasks_server.domain import limits, masking, words
 from tasks_server.domain.errors import Fault, InvalidRequest, NotFound, TasksServerError
 from tasks_server.domain.task import State, Task
 from tasks_server.service.tasks import TaskService
@@ -92,21 +92,21 @@ def _standing(task: Task) -> str:
     return f"{state} ({task.state.value})" if state == "RUNNING" else state
 
 
-def _states(words: list[str]) -> frozenset[State]:
+def _states(given: list[str]) -> frozenset[State]:
     """The states that these words name, in any case: those of the API, and phases. Raises `InvalidRequest`.
 
-    `running` is the phase in lower case and all that is RUNNING in upper case.
+    `running` is the phase when it is written so, and else all that is RUNNING.
     """
-    phases = {state.value: {state} for state in State}
-    wire: dict[str, set[State]] = {}
-    for state, word in WIRE_STATES.items():
-        wire.setdefault(word, set()).add(state)
+    named: dict[str, set[State]] = {}
+    for state, name in WIRE_STATES.items():
+        named.setdefault(name, set()).add(state)
+    named |= {state.value: {state} for state in State}
     found: set[State] = set()
-    for word in words:
-        named = phases.get(word) or wire.get(word.upper())
-        if named is None:
-            raise InvalidRequest([Fault("--state", "is no state", word, ", ".join([*wire, *phases]))])
-        found |= named
+    for word in given:
+        known = words.chosen(word, named)
+        if known is None:
+            raise InvalidRequest([Fault("--state", "is no state", word, ", ".join(named))])
+        found |= named[known]
     return frozenset(found)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from tasks_server.domain import dates, handler_reading, limits, rules, shapes
+from tasks_server.domain import dates, handler_reading, limits, rules, shapes, words
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.reading import Metadata, whole
 from tasks_server.domain.request import HandlerCall, Key, TaskConfig
@@ -17,6 +17,7 @@ from tasks_server.domain.validation import Draft, handler_draft
 
 ONE_TIME: Final = "one_time"
 RECURRING: Final = "recurring"
+TYPES: Final = (ONE_TIME, RECURRING)
 _OF_RECURRING: Final = ("schedule", "timezone", "name")
 Retries = Annotated[int, Meta(ge=0, le=limits.RETRY_MAX)]
 TimeoutMs = Annotated[int, Meta(ge=limits.TIMEOUT_MIN_MS, le=limits.TIMEOUT_MAX_MS)]
@@ -103,9 +104,15 @@ def _faults_of_type(value: dict[str, Any], faults: list[Fault]) -> list[Fault]:
     if "schedule" in value:
         return [*told, Fault("type", "must be recurring for a task with a schedule", given, RECURRING)]
     if len(told) < len(faults) and value.get("type", ONE_TIME) != ONE_TIME:
-        told.append(Fault("type", f"must be one of {ONE_TIME}, {RECURRING}", given, [ONE_TIME, RECURRING]))
+        told.append(Fault("type", f"must be one of {', '.join(TYPES)}", given, list(TYPES)))
     text = "belongs to a task of the type recurring, with a schedule"
     return told + [Fault(name, text, shapes.shown(value[name])) for name in _OF_RECURRING if name in value]
+
+
+def is_recurring(raw: object) -> bool:
+    """Whether a body asks for a recurring task."""
+    kind = raw.get("type") if isinstance(raw, dict) else None
+    return isinstance(kind, str) and words.chosen(kind, TYPES) == RECURRING
 
 
 def read_recurring(raw: object) -> RecurringTask:
@@ -202,5 +209,5 @@ def _object(raw: object, wanted: type[msgspec.Struct]) -> tuple[dict[str, Any], 
     """The fields of an object, numbers without a fraction as integers, and what is wrong with them."""
     if not isinstance(raw, dict):
         raise InvalidRequest([Fault("body", "must be a JSON object", shapes.shown(raw), "an object")])
-    value = {name: whole(item) if name != "payload" else item for name, item in raw.items()}
+    value = words.spelled(wanted, {name: whole(item) if name != "payload" else item for name, item in raw.items()})
     return value, list(shapes.struct_faults(wanted, value, ""))

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from tasks_server.domain import dates, durations, limits, shapes
+from tasks_server.domain import dates, durations, limits, shapes, words
 from tasks_server.domain.errors import Fault
 from tasks_server.domain.request import Key, TaskConfig
 
@@ -74,7 +74,7 @@ def read_config(value: object, zone: tzinfo, path: str, faults: list[Fault]) -> 
     if not isinstance(value, dict):
         faults.append(Fault(path, "must be an object", shapes.shown(value), "an object"))
         return TaskConfig()
-    canonical = _canonical(value, zone, path, faults)
+    canonical = words.spelled(TaskConfig, _canonical(value, zone, path, faults))
     try:
         return msgspec.convert(canonical, TaskConfig)
     except msgspec.ValidationError:

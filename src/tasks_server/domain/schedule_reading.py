@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from tasks_server.domain import dates, durations, ids, limits, masking, reading, shapes, validation
+from tasks_server.domain import dates, durations, ids, limits, masking, reading, shapes, validation, words
 from tasks_server.domain.abilities import Abilities
 from tasks_server.domain.cron import FORMS, cron, zone_of
 from tasks_server.domain.egress import Egress
@@ -206,7 +206,7 @@ def _read_frame(raw: dict[str, Any], zone: tzinfo, faults: list[Fault]) -> Sched
     known = {field.encode_name: field for field in msgspec.structs.fields(ScheduleBody)}
     found = [shapes.unknown_field("", name, known) if name not in known else None for name in read]
     faults += [fault for fault in found if fault is not None]
-    read = {name: value for name, value in read.items() if name in known}
+    read = words.spelled(ScheduleFrame, {name: value for name, value in read.items() if name in known})
     unfit = list(shapes.struct_faults(ScheduleFrame, read, ""))
     if "name" in {fault.field for fault in faults}:
         unfit = [fault for fault in unfit if fault.field != "name"]

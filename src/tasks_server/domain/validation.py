@@ -1,7 +1,7 @@
 """From what was sent to a `Draft` that obeys every rule, or to all the faults of it at once.
 
 `judge` takes what a decoder already fitted to the types: the fast way, for canonical JSON. `read` takes any JSON
-value, understands the other forms (dates and durations as text, methods in any case) and finds every fault; whoever
+value, understands the other forms (dates and durations as text, words in any case) and finds every fault; whoever
 decodes falls back on it. Both apply the same rules. `revise` reads a merge patch. Nothing here does I/O.
 """
 
@@ -11,7 +11,16 @@ from typing import Any, Final
 
 import msgspec
 
-from tasks_server.domain import handler_reading, lifecycle, rules, rules_egress, rules_hosts, rules_options, shapes
+from tasks_server.domain import (
+    handler_reading,
+    lifecycle,
+    rules,
+    rules_egress,
+    rules_hosts,
+    rules_options,
+    shapes,
+    words,
+)
 from tasks_server.domain.abilities import ALL, Abilities, judge_certificates, judge_features
 from tasks_server.domain.egress import OPEN, Egress
 from tasks_server.domain.errors import Fault, InvalidRequest
@@ -28,7 +37,7 @@ from tasks_server.domain.reading import (
     read_config,
     read_metadata,
 )
-from tasks_server.domain.request import METHODS, HandlerCall, HttpRequest, TaskConfig, TaskSpec, encode_spec, is_special
+from tasks_server.domain.request import HandlerCall, HttpRequest, TaskConfig, TaskSpec, encode_spec, is_special
 from tasks_server.domain.task import Task, handler_target
 
 
@@ -251,9 +260,7 @@ def _read_request(raw: dict[str, Any], prefix: str, faults: list[Fault]) -> Http
         what = "is required, or handler in its place" if value is None else "must be an object"
         faults.append(Fault(path, what, shapes.shown(value), "an object with url and method"))
         return None
-    method = value.get("method")
-    if isinstance(method, str) and method.upper() in METHODS:
-        value = {**value, "method": method.upper()}
+    value = words.spelled(HttpRequest, value)
     try:
         return msgspec.convert(value, HttpRequest)
     except msgspec.ValidationError:

@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from typing import Any, Final, Literal, NamedTuple, TypeVar, get_args
 
 from tasks_server.domain import limits
 from tasks_server.handlers.context import Context
@@ -13,7 +13,8 @@ BUILTIN_NAMES: Final = frozenset({"default", "curl"})
 _NAME: Final = re.compile(limits.KEY_PATTERN)
 _POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _VARIABLE: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-_BACKOFFS: Final = ("fixed", "linear", "exponential")
+Backoff = Literal["fixed", "linear", "exponential"]
+_BACKOFFS: Final[tuple[Backoff, ...]] = get_args(Backoff)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,7 +33,7 @@ class Registration(NamedTuple):
     timeout_ms: int | None
     retries_max: int | None
     retry_interval_ms: int | None
-    backoff: Literal["fixed", "linear", "exponential"] | None
+    backoff: Backoff | None
     concurrency_max: int | None
 
     @property
@@ -52,7 +53,7 @@ def register(
     timeout: float | None = None,
     max_retries: int | None = None,
     retry_delay: float | None = None,
-    backoff: Literal["fixed", "linear", "exponential"] | None = None,
+    backoff: Backoff | None = None,
     concurrency: int | None = None,
 ) -> Callable[[F], F]:
     """Registers the function below it as the handler `name`, and leaves the function as it is.
@@ -77,8 +78,7 @@ def register(
     retry_interval_ms = _milliseconds(name, "retry_delay", retry_delay, 1, limits.TEN_YEARS_MS)
     _check_count(name, "max_retries", max_retries, 0, limits.RETRY_MAX)
     _check_count(name, "concurrency", concurrency, 1, 100_000)
-    if backoff is not None and backoff not in _BACKOFFS:
-        raise ValueError(f"handler {name!r}: backoff must be one of {', '.join(_BACKOFFS)}, not {backoff!r}")
+    growth = _backoff(name, backoff)
 
     def add(function: F) -> F:
         payload, context = _parameters(name, function)
@@ -91,7 +91,7 @@ def register(
             timeout_ms,
             max_retries,
             retry_interval_ms,
-            backoff,
+            growth,
             concurrency,
         )
         known = registered.setdefault(name, new)
@@ -141,6 +141,16 @@ def _milliseconds(name: str, option: str, seconds: float | None, least: int, mos
             f"handler {name!r}: {option} must be {least / 1_000:g} to {most // 1_000} seconds, not {seconds!r}"
         )
     return round(seconds * 1_000)
+
+
+def _backoff(name: str, backoff: str | None) -> Backoff | None:
+    """How the wait grows, given in any case."""
+    if backoff is None:
+        return None
+    for word in _BACKOFFS:
+        if isinstance(backoff, str) and word == backoff.lower():
+            return word
+    raise ValueError(f"handler {name!r}: backoff must be one of {', '.join(_BACKOFFS)}, not {backoff!r}")
 
 
 def _check_count(name: str, option: str, count: int | None, least: int, most: int) -> None:
