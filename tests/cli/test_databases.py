@@ -1,6 +1,8 @@
 """`tasks-server db upgrade`: makes the schema on PostgreSQL, and the key of a new database."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,7 +13,7 @@ from tasks_server.store import migrate
 from tasks_server.store.migrate import Migration
 from tests.postgres.databases import Databases
 
-from .conftest import Cli
+from .conftest import DEADLINE_SECONDS, Cli
 
 OURS = [step.name for step in migrate.load("tasks_server.store.postgres.migrations")]
 LAST = len(OURS)
@@ -114,3 +116,46 @@ def test_sqlite_needs_none_of_it(cli: Cli, data_dir: Path) -> None:
     assert "upgrades itself" in result.out
     assert cli("db", "upgrade", "--check", "--json").json() == {"applied": [], "pending": [], "pendingPost": []}
     assert not data_dir.exists()
+
+
+def told_of(encoding: str, said: str) -> bool:
+    """Whether it is one sentence, with what to do."""
+    return (
+        said.count("tasks-server: ") == 1
+        and f"the database has the encoding {encoding}" in said
+        and "CREATE DATABASE" in said
+    )
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII", "EUC_JP"])
+def test_a_database_that_is_not_in_utf_8(
+    cli: Cli, databases: Databases, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    """Every command says so, and none makes anything."""
+    bare = databases.bare(encoding)
+    monkeypatch.setenv("DATABASE_URL", bare)
+    for flag in ((), ("--check",), ("--post",)):
+        refused = cli("db", "upgrade", *flag)
+        assert (refused.code, refused.out, told_of(encoding, refused.err)) == (3, "", True), refused.err
+    monkeypatch.setenv("CIPHER_KEY", "c" * 64)
+    new = tmp_path / "new.sqlite"
+    for command in (("owner", "list"), ("nodes",), ("db", "copy", "--to", f"sqlite:///{new}")):
+        refused = cli(*command)
+        assert (refused.code, refused.out, told_of(encoding, refused.err)) == (3, "", True), refused.err
+    assert not new.exists()
+    assert not data_dir.exists()
+
+
+@pytest.mark.process
+def test_a_server_and_a_copy_refuse_a_database_that_is_not_in_utf_8(
+    cli: Cli, databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = databases.bare("LATIN1")
+    monkeypatch.setenv("CIPHER_KEY", "c" * 64)
+    assert cli("owner", "create", "first-shop").code == 0
+    refused = cli("db", "copy", "--to", bare)
+    assert (refused.code, refused.out, told_of("LATIN1", refused.err)) == (3, "", True), refused.err
+    monkeypatch.setenv("DATABASE_URL", bare)
+    command = [sys.executable, "-m", "tasks_server", "serve", "--port", "0"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False)
+    assert (ended.returncode, ended.stdout, told_of("LATIN1", ended.stderr)) == (3, "", True), ended.stderr

@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
+from psycopg import sql
 
 from tasks_server import wiring
 from tasks_server.settings import resolve
@@ -74,6 +77,32 @@ def test_one_takes_in_and_another_executes(serve: Serve, cli: Cli, url: str, dat
     assert cli("nodes").out == "No process works on the database.\n"
     assert "postgres@" not in api.log() + engine.log() + api.banner
     assert not data_dir.exists()
+
+
+def test_defaults_that_others_need_do_not_matter(
+    serve: Serve, cli: Cli, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twelve clients at once, while an engine claims: under such an isolation every few of them were turned away."""
+    bare = databases.bare()
+    monkeypatch.setenv("DATABASE_URL", bare)
+    with psycopg.connect(bare, autocommit=True) as connection:
+        name = sql.Identifier(connection.info.dbname)
+        for setting in ("default_transaction_isolation = serializable", "synchronous_commit = off", "lock_timeout = 1"):
+            connection.execute(sql.SQL("ALTER DATABASE {} SET " + setting).format(name))
+    assert cli("db", "upgrade").code == 0
+    server = serve()
+    owner = httpx.post(f"{server.url}/v1/owners/register", json={"name": "first-shop"}).json()
+    asked = {"httpRequest": {"url": f"{server.url}/status", "method": "GET"}}
+
+    def register(_: int) -> list[int]:
+        with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {owner['key']}"}) as client:
+            return [client.post("/v1/queues/register", json=asked).status_code for _ in range(10)]
+
+    with ThreadPoolExecutor(12) as clients:
+        answers = Counter(status for some in clients.map(register, range(12)) for status in some)
+    assert answers == {201: 120}
+    assert server.stop() == 0
+    assert "store_trouble" not in server.log()
 
 
 def test_commands_work_on_the_same_database(cli: Cli, url: str) -> None:

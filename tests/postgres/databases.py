@@ -123,11 +123,16 @@ class Databases:
         self._lent.append((of, lent))
         return named(server, lent.name)
 
-    def bare(self) -> str:
+    def bare(self, encoding: str = "UTF8") -> str:
         """The URL of a database without any table, gone with `take_back`."""
-        name = self._create()
+        name = self._create(encoding)
         self._bare.append(name)
         return named(self._url(), name)
+
+    def pooled(self, url: str) -> str | None:
+        """The same database through PgBouncer; None: that is not installed."""
+        pooler = self._servers.url(PGBOUNCER)
+        return None if pooler is None else named(pooler, urlsplit(url).path.removeprefix("/"))
 
     def keep(self) -> str:
         """The URL of a database without any table, until it is thrown away."""
@@ -172,12 +177,16 @@ class Databases:
         name = self._create()
         return Lent(name, named(self._url(), name))
 
-    def _create(self) -> str:
+    def _create(self, encoding: str = "UTF8") -> str:
         if self._admin is None:
             self._admin = psycopg.connect(self._url(), autocommit=True, application_name="tests")
         self._number += 1
         name = f"tasks_server_test_{os.getpid()}_{self._number}"
-        self._admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        self._admin.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {} LOCALE 'C'").format(
+                sql.Identifier(name), sql.Literal(encoding)
+            )
+        )
         return name
 
     def _drop(self, name: str) -> None:

@@ -102,6 +102,7 @@ class PostgresSource:
         link = Link(url, clock)
         self.shown = link.where
         self._connection = link.connect()
+        self._reading = contextlib.ExitStack()
         try:
             self._open(sealer, live)
         except BaseException as error:
@@ -120,7 +121,8 @@ class PostgresSource:
                 "called from both databases",
             )
         self._worked = self._work_done()
-        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        connection.isolation_level, connection.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
+        self._reading.enter_context(connection.transaction())
         _lift_limits(connection)
         refuse_unfinished(schema.copy_progress(connection))
         self.identity = _identity(connection, sealer)
@@ -137,12 +139,14 @@ class PostgresSource:
 
     def changed(self) -> bool:
         try:
-            self._connection.execute("COMMIT")
+            self._reading.close()
             return self._work_done() != self._worked or _workers(self._connection) is not None
         except psycopg.Error as error:
             raise translate(error, self.shown) from error
 
     def close(self) -> None:
+        with contextlib.suppress(psycopg.Error):
+            self._reading.close()
         self._connection.close()
 
     def _work_done(self) -> list[Any]:

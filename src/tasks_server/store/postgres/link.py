@@ -1,18 +1,21 @@
 """How to reach the database: connecting, backing off, what errors mean, and the time that it tells."""
 
+import contextlib
 import logging
 import random
 import select
 import threading
+from collections.abc import Iterator
 from typing import Any, Final, LiteralString, TypeVar
 
 import psycopg
 from psycopg import errors
-from psycopg.abc import PQGen
+from psycopg.abc import Params, PQGen, QueryNoTemplate
 from psycopg.rows import TupleRow
 
 from tasks_server.clock import Clock, DatabaseClock
 from tasks_server.domain.errors import Busy, Corrupt, SchemaOutOfDate, StoreError, Unavailable, Uncertain
+from tasks_server.store.postgres import manner
 from tasks_server.store.postgres.address import shown
 
 Connection = psycopg.Connection[TupleRow]
@@ -20,13 +23,12 @@ Connection = psycopg.Connection[TupleRow]
 _CONNECT_SECONDS: Final = 5
 _BACK_OFF_FIRST_SECONDS: Final = 0.05
 _BACK_OFF_MAX_SECONDS: Final = 2.0
-_STATEMENT_MS: Final = 30_000
-"""No statement of ours takes so long, but those of an upgrade, which lift the limit."""
 _UNREACHABLE_MS: Final = 10_000
 """After so long without an answer on the wire, a connection counts as lost: a server that vanished tells nobody."""
 ANSWER_SECONDS: Final = 40.0
 """After so long without an answer to a statement, too: what stands in between may be alive, and wait for ever."""
 _VERSION_MIN: Final = 140_000
+_ENCODING: Final = "UTF8"
 
 _T = TypeVar("_T")
 
@@ -48,9 +50,36 @@ logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 
 class _Bounded(psycopg.Connection[TupleRow]):
-    """Ends itself when the database leaves a statement without an answer."""
+    """Ends itself when the database leaves a statement without an answer. On a session that is shared with others, it
+    says in each transaction what that is to be like (`manner`); a statement by itself becomes one.
+    """
 
     answer_seconds: float | None = _CONNECT_SECONDS
+    manner: bytes | None = None
+    _begun = False
+
+    def execute(  # type: ignore[override]  # nobody here uses template strings
+        self, query: QueryNoTemplate, params: Params | None = None, *, prepare: bool | None = None, binary: bool = False
+    ) -> psycopg.Cursor[TupleRow]:
+        if self.manner is None or self._begun:
+            return super().execute(query, params, prepare=prepare, binary=binary)
+        with self.pipeline(), self.transaction():
+            return super().execute(query, params, prepare=prepare, binary=binary)
+
+    @contextlib.contextmanager
+    def transaction(
+        self, savepoint_name: str | None = None, force_rollback: bool = False
+    ) -> Iterator[psycopg.Transaction]:
+        with super().transaction(savepoint_name, force_rollback) as transaction:
+            if self.manner is None or self._begun:
+                yield transaction
+                return
+            self._begun = True
+            try:
+                self.execute(self.manner)
+                yield transaction
+            finally:
+                self._begun = False
 
     def wait(self, gen: PQGen[_T], interval: float = 0.1, timeout: float | None = None) -> _T:
         if timeout is not None:
@@ -97,8 +126,9 @@ class Link:
                 raise Unavailable(self._trouble)
             try:
                 connection = self._connect()
-            except psycopg.Error as error:
-                self._trouble = f"{self.where}: the database cannot be reached: {_plain(error)}"
+            except (psycopg.Error, Unavailable) as error:
+                told = f"{self.where}: the database cannot be reached: {_plain(error)}"
+                self._trouble = error.message if isinstance(error, Unavailable) else told
                 self._retry_at = self._clock.monotonic() + self._back_off * random.uniform(0.5, 1.0)  # noqa: S311
                 self._back_off = min(self._back_off * 2, _BACK_OFF_MAX_SECONDS)
                 raise Unavailable(self._trouble) from error
@@ -123,6 +153,7 @@ class Link:
                     f"{self.where}: this is PostgreSQL {connection.info.server_version // 10_000}; "
                     f"Tasks Server needs {_VERSION_MIN // 10_000} or newer"
                 )
+            _refuse_encoding(connection, self.where)
             self._set_up(connection)
             self.sample(connection)
             connection.answer_seconds = self._answer_seconds
@@ -131,22 +162,25 @@ class Link:
             raise
         return connection
 
-    def _set_up(self, connection: Connection) -> None:
-        (backend,) = one(connection, "SELECT pg_backend_pid()")
+    def _set_up(self, connection: _Bounded) -> None:
+        backend, standby, closed = one(
+            connection, f"SELECT pg_backend_pid(), pg_is_in_recovery(), ({manner.CHOSEN_FOR_ALL})"
+        )
+        if standby:
+            raise Unavailable(
+                f"{self.where}: this is a standby, which takes no writes: name the primary in DATABASE_URL, or all "
+                "hosts with ?target_session_attrs=read-write"
+            )
+        version = connection.info.server_version
         self.pooled = backend != connection.info.backend_pid  # a pooler invents the one that it gives at the start
         if self.pooled:
             connection.prepare_threshold = None
-            return
-        connection.prepare_threshold = 1
-        connection.execute(f"SET statement_timeout = {_STATEMENT_MS}")
-        connection.execute(f"SET idle_in_transaction_session_timeout = {_STATEMENT_MS}")
-        # Statements are made for indexes; a plan that was right for an empty table would be kept for a full one.
-        for way in ("seqscan", "hashjoin", "mergejoin"):
-            connection.execute(f"SET enable_{way} = off")
-        # Before PostgreSQL 18, a forbidden way has a price at which the server compiles the statement: 0.1 s each time.
-        connection.execute("SET jit = off")
-        if not self._durable:
-            connection.execute("SET synchronous_commit = off")
+            connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+            connection.read_only = None if closed else False
+            connection.manner = manner.for_transaction(version, durable=self._durable)
+        else:
+            connection.prepare_threshold = 1
+            connection.execute(manner.for_session(version, durable=self._durable, writes=not closed), prepare=False)
 
     def sample(self, connection: Connection) -> None:
         """Learns the time of the database."""
@@ -154,6 +188,16 @@ class Link:
             before = self._clock.monotonic()
             (at,) = one(connection, "SELECT extract(epoch FROM clock_timestamp()) * 1000")
             self._clock.sample(before, self._clock.monotonic(), float(at))
+
+
+def _refuse_encoding(connection: Connection, where: str) -> None:
+    """Raises `StoreError` for a database that cannot keep every text."""
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != _ENCODING:
+        raise StoreError(
+            f"{where}: the database has the encoding {encoding}, and Tasks Server keeps texts of every script: make "
+            "one with UTF-8 (CREATE DATABASE … ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0) and name that"
+        )
 
 
 def one(connection: Connection, text: LiteralString | bytes, parameters: Any = None) -> TupleRow:
@@ -190,7 +234,7 @@ _MEANINGS: Final[tuple[tuple[tuple[type[Exception], ...], type[StoreError], str]
     (
         (errors.ReadOnlySqlTransaction,),
         Unavailable,
-        "the database is read-only (a standby?); nothing was stored",
+        "the database is read-only (default_transaction_read_only is on); nothing was stored",
     ),
     ((errors.DeadlockDetected, errors.SerializationFailure), Conflicted, "the database is busy: transactions collide"),
     ((errors.QueryCanceled, errors.LockNotAvailable), Busy, "the database is busy: a statement waited for too long"),
