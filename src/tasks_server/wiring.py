@@ -83,10 +83,14 @@ class AbilitiesPlan(msgspec.Struct, frozen=True):
 
 
 class ApiPlan(msgspec.Struct, frozen=True):
-    """What the operator chose for the API. `zone` names a time zone; no request limit is None."""
+    """What the operator chose for the API. `zone` names a time zone; no request limit is None; `hosts` are names of
+    this server, `loopback`: only this machine can reach it.
+    """
 
     admin_key: str | None
-    registration_open: bool
+    registration: Literal["closed", "loopback", "open"]
+    hosts: list[str]
+    loopback: bool
     zone: str
     docs: bool
     body_max_bytes: int
@@ -167,6 +171,8 @@ def abilities_plan(settings: "Settings") -> AbilitiesPlan:
 
 def plan(settings: "Settings", where: "Places", keys: list[bytes], listen_fd: int, loopback: bool) -> Plan:
     """What the processes have to know. `loopback`: only this machine can reach the server."""
+    from tasks_server.settings.reach import own_hosts, registration
+
     return Plan(
         database=where.locator,
         cipher_keys=keys,
@@ -178,7 +184,9 @@ def plan(settings: "Settings", where: "Places", keys: list[bytes], listen_fd: in
         abilities=abilities_plan(settings),
         api=ApiPlan(
             admin_key=settings.admin_key.get_secret_value() if settings.admin_key else None,
-            registration_open=loopback if settings.registration == "auto" else settings.registration == "open",
+            registration=registration(settings, loopback),
+            hosts=own_hosts(settings),
+            loopback=loopback,
             zone=settings.tz,
             docs=settings.swagger_ui,
             body_max_bytes=settings.max_size_body_request,
@@ -264,11 +272,13 @@ def has_owners(where: "Places") -> bool:
 def build_api(plan: Plan, store: "Store", clock: Clock, told: Telemetry) -> Any:
     """The ASGI application, over an open store with this clock."""
     from tasks_server.api.app import ApiConfig, create_app
+    from tasks_server.domain.own_hosts import KnownHosts
 
     chosen = plan.api
     config = ApiConfig(
         admin_key=chosen.admin_key,
-        registration_open=chosen.registration_open,
+        registration=chosen.registration,
+        hosts=KnownHosts(chosen.hosts, loopback=chosen.loopback),
         zone=ZoneInfo(chosen.zone),
         docs=chosen.docs,
         body_max_bytes=chosen.body_max_bytes,

@@ -33,7 +33,7 @@ class Api:
         if owner_id:
             headers["X-Tasks-Owner-Id"] = owner_id
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=True)
-        return httpx.AsyncClient(transport=transport, base_url="http://api.test", headers=headers)
+        return httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers)
 
     async def owner(self, name: str = "small-shop") -> tuple[httpx.AsyncClient, dict[str, str]]:
         """A client of a new owner, and what registration answered."""
@@ -44,7 +44,7 @@ class Api:
 
 @pytest.fixture
 def config() -> ApiConfig:
-    return ApiConfig(admin_key=ADMIN_KEY, registration_open=True)
+    return ApiConfig(admin_key=ADMIN_KEY, registration="open")
 
 
 @pytest.fixture

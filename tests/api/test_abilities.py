@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def config(folder: Path) -> ApiConfig:
     abilities = Abilities(frozenset({"HTTP/3"}), True, partial(path_fault, folder))
-    return ApiConfig(admin_key=ADMIN_KEY, registration_open=True, abilities=abilities)
+    return ApiConfig(admin_key=ADMIN_KEY, registration="open", abilities=abilities)
 
 
 async def test_a_version_that_libcurl_does_not_speak(api: Api) -> None:

@@ -218,7 +218,7 @@ def test_every_class_of_error_has_a_status() -> None:
 class TestThrottle:
     @pytest.fixture
     def config(self) -> ApiConfig:
-        return ApiConfig(registration_open=True, throttle_requests_max=3, throttle_window_ms=10_000)
+        return ApiConfig(registration="open", throttle_requests_max=3, throttle_window_ms=10_000)
 
     async def test_who_asks_too_often_is_told_when_to_go_on(self, api: Api) -> None:
         client, _ = await api.owner()
@@ -331,7 +331,7 @@ async def test_every_request_is_told_of_when_that_is_asked_for(api: Api, clock: 
     lines: list[bytes] = []
     telemetry = Telemetry(clock, level="debug", form="json", write=lines.append)
     app = create_app(api.store, clock=clock, telemetry=telemetry, config=ApiConfig())
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api.test") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         answer = await client.get("/nowhere?key=secret&pretty")
 
     (line,) = map(json.loads, lines)

@@ -97,7 +97,7 @@ async def test_the_admin_key_for_an_unknown_owner(api: Api) -> None:
 class TestWithoutAnAdminKey:
     @pytest.fixture
     def config(self) -> ApiConfig:
-        return ApiConfig(registration_open=True)
+        return ApiConfig(registration="open")
 
     @pytest.mark.parametrize("key", ["", "None", ADMIN_KEY])
     async def test_nothing_passes_for_one(self, api: Api, key: str) -> None:

@@ -12,7 +12,7 @@ LOOPBACK = "leads to a loopback address, which the egress policy (public) refuse
 @pytest.fixture
 def config() -> ApiConfig:
     egress = Egress.parse("public", "127.0.0.9", "denied.test")
-    return ApiConfig(admin_key=ADMIN_KEY, registration_open=True, egress=egress)
+    return ApiConfig(admin_key=ADMIN_KEY, registration="open", egress=egress)
 
 
 def body(url: str, **rest: object) -> dict[str, object]:

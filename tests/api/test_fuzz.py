@@ -29,6 +29,7 @@ from tasks_server.api.exchange import Receive, Scope, Send
 from tasks_server.clock import ManualClock
 from tasks_server.domain.bulk import Action, BulkFilter
 from tasks_server.domain.ids import is_owner_id
+from tasks_server.domain.own_hosts import KnownHosts
 from tasks_server.domain.reading import DATES, DURATIONS
 from tasks_server.domain.validation import read
 from tasks_server.service.bulks import BulkService
@@ -81,7 +82,9 @@ class World:
         clock = ManualClock()
         store = SqliteStore(None, Sealer(bytes(32)), clock)
         await store.open()
-        self.app = Api(store, clock, ApiConfig(admin_key=ADMIN_KEY, registration_open=True)).app
+        self.app = Api(
+            store, clock, ApiConfig(admin_key=ADMIN_KEY, registration="open", hosts=KnownHosts(["testserver"]))
+        ).app
         await self._populate(store, clock)
         await send({"type": "lifespan.startup.complete"})
         await receive()

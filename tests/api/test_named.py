@@ -97,7 +97,7 @@ async def test_what_a_task_says_itself_is_its_own(api: Api, client: httpx.AsyncC
 class TestRetryBase:
     @pytest.fixture
     def config(self) -> ApiConfig:
-        return ApiConfig(admin_key=ADMIN_KEY, registration_open=True, retry_base_ms=250, tasks_max_bytes=2_000)
+        return ApiConfig(admin_key=ADMIN_KEY, registration="open", retry_base_ms=250, tasks_max_bytes=2_000)
 
     async def test_the_operator_sets_the_first_wait(
         self, api: Api, client: httpx.AsyncClient, clock: ManualClock

@@ -147,7 +147,7 @@ async def test_an_owner_patches_itself_alone_and_all_or_nothing(api: Api) -> Non
 class TestClosed:
     @pytest.fixture
     def config(self) -> ApiConfig:
-        return ApiConfig(admin_key=ADMIN_KEY, registration_open=False)
+        return ApiConfig(admin_key=ADMIN_KEY, registration="closed")
 
     @pytest.mark.parametrize(
         ("key", "expected"),

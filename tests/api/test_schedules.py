@@ -192,7 +192,7 @@ class TestEgress:
     def config(self) -> ApiConfig:
         from tasks_server.domain.egress import Egress
 
-        return ApiConfig(admin_key=ADMIN_KEY, registration_open=True, egress=Egress.parse("public", "", ""))
+        return ApiConfig(admin_key=ADMIN_KEY, registration="open", egress=Egress.parse("public", "", ""))
 
     async def test_what_tasks_may_not_call_schedules_may_not(self, client: httpx.AsyncClient) -> None:
         call = {"httpRequest": {"url": "http://127.0.0.1/", "method": "GET"}}

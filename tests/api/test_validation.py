@@ -118,7 +118,8 @@ async def raw(api: Api, receive: Any, headers: dict[bytes, bytes]) -> list[dict[
         "method": "POST",
         "path": "/v1/queues/register",
         "query_string": b"",
-        "headers": [(b"content-type", b"application/json"), *headers.items()],
+        "http_version": "1.1",
+        "headers": [(b"host", b"localhost"), (b"content-type", b"application/json"), *headers.items()],
     }
     await api.app(scope, receive, send)
     return sent
@@ -187,7 +188,7 @@ async def test_thousands_of_faults_are_cut_short(client: httpx.AsyncClient) -> N
 class TestBatchLimit:
     @pytest.fixture
     def config(self) -> ApiConfig:
-        return ApiConfig(registration_open=True, batch_max_bytes=100_000)
+        return ApiConfig(registration="open", batch_max_bytes=100_000)
 
     async def test_batches_have_a_limit_of_their_own(self, client: httpx.AsyncClient) -> None:
         batch = json.dumps({"tasks": [task()]}).encode()

@@ -33,7 +33,7 @@ class Door:
 
     def client(self, key: str | None = None, **options: Any) -> AsyncClient:
         transport = httpx.ASGITransport(self.api.app)
-        return AsyncClient("http://api.test", key, transport=transport, retries=Retries(deadline=0.0), **options)
+        return AsyncClient("http://localhost", key, transport=transport, retries=Retries(deadline=0.0), **options)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ class Counter:
     def __init__(self, shop: Shop) -> None:
         self.shop = shop
         told = Telemetry(shop.clock, write=shop.lines.append)
-        self.app = create_app(shop.store, clock=shop.clock, telemetry=told, config=ApiConfig(registration_open=True))
+        self.app = create_app(shop.store, clock=shop.clock, telemetry=told, config=ApiConfig(registration="open"))
         self.key = ""
         self.id = ""
         self.begun_at = shop.clock.now()
@@ -31,7 +31,7 @@ class Counter:
     async def ask(self, method: str, path: str, body: Any = None) -> Any:
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         transport = httpx.ASGITransport(self.app)  # type: ignore[arg-type]  # an App is one, in other words
-        async with httpx.AsyncClient(transport=transport, base_url="http://api.test", headers=headers) as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client:
             answer = await client.request(method, path, json=body)
         assert answer.is_success, answer.text
         return answer.json()

@@ -18,8 +18,8 @@ TASK = {"httpRequest": {"url": "https://target.test/hook", "method": "POST"}}
 async def client(world: World) -> httpx.AsyncClient:
     """A client of a new owner."""
     telemetry = Telemetry(world.clock, write=lambda _: None)
-    app = create_app(world.store, clock=world.clock, telemetry=telemetry, config=ApiConfig(registration_open=True))
-    client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api.test")
+    app = create_app(world.store, clock=world.clock, telemetry=telemetry, config=ApiConfig(registration="open"))
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
     owner = await client.post("/v1/owners/register", json={"name": "small-shop"})
     client.headers["Authorization"] = f"Bearer {owner.json()['key']}"
     return client

@@ -13,6 +13,7 @@ from starlette.routing import Router
 from tasks_server.api.auth import Authenticator, Caller
 from tasks_server.api.bulk_routes import BulkRoutes
 from tasks_server.api.docs import docs_routes
+from tasks_server.api.door import Door
 from tasks_server.api.exchange import Answer, Exchange, Receive, Scope, Send, request_ids, send_answer
 from tasks_server.api.explain_routes import ExplainRoutes
 from tasks_server.api.lane_routes import LaneRoutes
@@ -20,7 +21,7 @@ from tasks_server.api.log_routes import LogRoutes
 from tasks_server.api.monitor_routes import HEALTH, MonitorRoutes
 from tasks_server.api.named_routes import NamedRoutes
 from tasks_server.api.openapi import openapi
-from tasks_server.api.owner_routes import OwnerRoutes
+from tasks_server.api.owner_routes import OwnerRoutes, Registration
 from tasks_server.api.problems import MethodNotAllowed, problem
 from tasks_server.api.routes import Route, Success
 from tasks_server.api.schedule_routes import ScheduleRoutes
@@ -32,6 +33,7 @@ from tasks_server.domain import limits
 from tasks_server.domain.abilities import ALL, Abilities
 from tasks_server.domain.egress import OPEN, Egress
 from tasks_server.domain.errors import Busy, Forbidden, NotFound, RequestError, StoreError, Unauthorized, Unavailable
+from tasks_server.domain.own_hosts import LOOPBACK, KnownHosts
 from tasks_server.service.bulks import BulkService
 from tasks_server.service.explain import ExplainService
 from tasks_server.service.ground import Ground
@@ -54,11 +56,13 @@ _UNCOUNTED: Final = (_STATUS_PATH, HEALTH)
 @dataclass(frozen=True)
 class ApiConfig:
     """What the operator may choose. Dates without a zone count in `zone`; no `throttle_requests_max`: no throttle;
-    `egress` says what tasks may call, `abilities` what the engine can do, `retention_ms` how long history is kept.
+    `egress` says what tasks may call, `abilities` what the engine can do, `retention_ms` how long history is kept,
+    `hosts` under which names requests without a key are served.
     """
 
     admin_key: str | None = None
-    registration_open: bool = False
+    registration: Registration = "closed"
+    hosts: KnownHosts = LOOPBACK
     zone: tzinfo = UTC
     docs: bool = True
     body_max_bytes: int = limits.BODY_REQUEST_MAX_BYTES
@@ -87,11 +91,9 @@ def create_app(
     ground = Ground(store, clock, config.zone, random, config.egress, config.abilities)
     tasks = TaskService(ground)
     authenticator = Authenticator(owners, clock, config.admin_key, config.default_owner)
+    door = Door(config.hosts)
     owner_routes = OwnerRoutes(
-        owners,
-        authenticator,
-        registration_open=config.registration_open,
-        body_max_bytes=config.body_max_bytes,
+        owners, authenticator, door, registration=config.registration, body_max_bytes=config.body_max_bytes
     )
     signing_routes = SigningRoutes(owners, body_max_bytes=config.body_max_bytes)
     task_routes = TaskRoutes(tasks, clock, body_max_bytes=config.body_max_bytes, batch_max_bytes=config.batch_max_bytes)
@@ -118,7 +120,7 @@ def create_app(
     ]
     if config.docs:
         table += docs_routes()
-    return App(table, authenticator, throttle, clock, telemetry)
+    return App(table, door, authenticator, throttle, clock, telemetry)
 
 
 async def _status(_: Exchange) -> Answer:
@@ -127,7 +129,9 @@ async def _status(_: Exchange) -> Answer:
 
 def _status_route() -> Route:
     alive = Success(200, None, "The server answers")
-    return Route("GET", _STATUS_PATH, _status, "Tell that the server is alive", "none", [alive], hot=True)
+    about = "It says nothing else, so a load balancer may ask under any Host where others reach the server anyway."
+    action = "Tell that the server is alive"
+    return Route("GET", _STATUS_PATH, _status, action, "none", [alive], description=about, any_host=True, hot=True)
 
 
 def _document_route(table: Sequence[Route]) -> Route:
@@ -149,12 +153,14 @@ class App:
     def __init__(
         self,
         table: Sequence[Route],
+        door: Door,
         authenticator: Authenticator,
         throttle: Throttle | None,
         clock: Clock,
         telemetry: Telemetry,
     ) -> None:
         self.table = (*table, _document_route(table))
+        self._door = door
         self._authenticator = authenticator
         self._throttle = throttle
         self._clock = clock
@@ -195,6 +201,7 @@ class App:
         extra: Sequence[tuple[bytes, bytes]] = ()
         try:
             exchange = Exchange(scope, receive)
+            self._door.look(exchange)
             extra = await self._admit(route, exchange)
             if scope["query_string"] and route.path and route.query_prefix is None:
                 exchange.query(tuple(parameter.name for parameter in route.query))
@@ -222,14 +229,21 @@ class App:
                 raise Forbidden("this takes the admin key", code="admin_required")
             if self._throttle is not None and not exchange.caller.admin:
                 return self._throttle.count(exchange.caller.scope or "")
-        elif self._throttle is not None and route.path not in _UNCOUNTED:
+            return ()
+        if access == "none":
+            self._door.admit(exchange, any_host=route.any_host)
+        if self._throttle is not None and route.path not in _UNCOUNTED:
             return self._throttle.count(exchange.address())
         return ()
 
     async def _identify(self, route: Route, exchange: Exchange) -> Caller:
         try:
-            guest = await self._authenticator.guest(exchange.headers) if route.guests else None
-            return guest or await self._authenticator.caller(exchange.headers)
+            if not (route.guests and self._authenticator.has_place_for(exchange.headers)):
+                return await self._authenticator.caller(exchange.headers)
+            self._door.admit(exchange)
+            if (sign := self._door.forwarded(exchange)) is not None:
+                raise Forbidden(f"what a proxy passed on ({sign}) needs a key: send it as Authorization: Bearer <key>")
+            return await self._authenticator.guest()
         except (Unauthorized, Forbidden):
             if self._throttle is not None:  # who guesses keys is counted by address
                 self._throttle.count(exchange.address())

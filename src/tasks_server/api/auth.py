@@ -19,7 +19,6 @@ _REMEMBERED_MAX: Final = 10_000
 _BEARER: Final = b"bearer "
 _KEY: Final = re.compile(rb"[A-Za-z0-9]{%d}" % limits.KEY_LENGTH)
 _NO_HEADER: Final = b""
-_LOOPBACK: Final = re.compile(rb"(127\.\d{1,3}\.\d{1,3}\.\d{1,3}|localhost|\[::1\])(:\d{1,5})?", re.IGNORECASE)
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -87,14 +86,13 @@ class Authenticator:
             self._remember(digest, caller, owner)
         return caller
 
-    async def guest(self, headers: Mapping[bytes, bytes]) -> Caller | None:
-        """The default owner, for a request without any credentials that was sent to this machine by its own name;
-        None: there is none, or the request is another. Makes the owner when it is not there.
-        """
-        if self._default_owner is None or b"authorization" in headers or b"x-tasks-owner-id" in headers:
-            return None
-        if not _LOOPBACK.fullmatch(headers.get(b"host", b"")):  # a page from elsewhere whose name leads here
-            raise Forbidden("requests without a key are served at 127.0.0.1, [::1] and localhost only")
+    def has_place_for(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether these are the headers of a guest: no credentials at all, and there is a default owner."""
+        return self._default_owner is not None and not (b"authorization" in headers or b"x-tasks-owner-id" in headers)
+
+    async def guest(self) -> Caller:
+        """The default owner, who is made when it is not there. Asked only where `has_place_for` says so."""
+        assert self._default_owner is not None
         guest = self._guest
         if guest is None or guest.until < self._clock.monotonic():
             owner = await self._owners.ensured(self._default_owner)

@@ -18,7 +18,7 @@ from tasks_server.domain.validation import Registration
 _REF: Final = "#/components/schemas/{name}"
 _HARMLESS_URL: Final = "http://127.0.0.1:9420/status"
 """The page of the API begins with it: whoever just presses Send calls this server, and nobody else."""
-_EVERYWHERE: Final = ("internal_error", "store_error", "store_corrupt", "store_schema_out_of_date")
+_EVERYWHERE: Final = ("host_invalid", "internal_error", "store_error", "store_corrupt", "store_schema_out_of_date")
 _STORE: Final = ("store_unavailable", "store_outcome_unknown", "store_busy", "throttled")
 _ACCESS: Final[Mapping[str, Sequence[str]]] = {
     "owner": ("key_invalid", "credentials_missing", "credentials_malformed", "owner_unknown"),
@@ -72,6 +72,8 @@ def openapi(table: Sequence[Route]) -> dict[str, Any]:
 def codes_of(route: Route) -> list[str]:
     """Every error code that a route may answer with."""
     codes = [*route.errors, *_ACCESS.get(route.access, ()), _QUERY, *_EVERYWHERE]
+    if route.access not in _ACCESS or route.guests:
+        codes += ("host_unknown", "cross_site")
     if route.access != "none":
         codes += _STORE
     elif route.path != "/status":

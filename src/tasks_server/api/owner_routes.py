@@ -1,11 +1,12 @@
 """`/v1/owners`: register, show, limit, rotate keys, remove."""
 
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import UNSET
 
 from tasks_server.api import wire
 from tasks_server.api.auth import Authenticator
+from tasks_server.api.door import Door
 from tasks_server.api.exchange import Answer, Exchange
 from tasks_server.api.routes import Route, Success
 from tasks_server.api.wire import DONE, encode
@@ -15,6 +16,10 @@ from tasks_server.domain.owner import Owner
 from tasks_server.service.owners import OWNER_NOT_FOUND, OwnerService
 
 _BODY: Final = ("malformed_body", "malformed_json", "content_type_invalid", "invalid_request", "body_too_large")
+Registration = Literal["closed", "loopback", "open"]
+"""Who may register owners without the admin key: nobody; everybody on this machine, as only this machine can reach the
+server; everybody.
+"""
 _CLOSED: Final = ("registration_closed", "admin_required", "credentials_malformed", "key_invalid")
 
 
@@ -30,11 +35,18 @@ class OwnerRoutes:
     """The handlers, and the table of them."""
 
     def __init__(
-        self, owners: OwnerService, authenticator: Authenticator, *, registration_open: bool, body_max_bytes: int
+        self,
+        owners: OwnerService,
+        authenticator: Authenticator,
+        door: Door,
+        *,
+        registration: Registration,
+        body_max_bytes: int,
     ) -> None:
         self._owners = owners
         self._authenticator = authenticator
-        self._registration_open = registration_open
+        self._door = door
+        self._registration = registration
         self._body_max = body_max_bytes
 
     def table(self) -> list[Route]:
@@ -117,12 +129,20 @@ class OwnerRoutes:
 
     def _admits(self, exchange: Exchange) -> bool:
         """Whether it is the operator who registers. Raises when registration is for the operator only."""
-        if self._registration_open:
-            return self._authenticator.is_admin(exchange.headers)
-        if b"authorization" not in exchange.headers:
-            raise Forbidden("owners are registered with the admin key here", code="registration_closed")
-        self._authenticator.require_admin(exchange.headers)
-        return True
+        if self._authenticator.is_admin(exchange.headers):
+            return True
+        if self._registration == "closed":
+            if b"authorization" not in exchange.headers:
+                raise Forbidden("owners are registered with the admin key here", code="registration_closed")
+            self._authenticator.require_admin(exchange.headers)
+        self._door.admit(exchange)
+        if self._registration == "loopback" and (sign := self._door.forwarded(exchange)) is not None:
+            raise Forbidden(
+                f"a proxy passed this on ({sign}): that the server listens on loopback only does not open registration "
+                "to it. Use the admin key; the operator may open registration to all (TASKS_SERVER_REGISTRATION=open)",
+                code="registration_closed",
+            )
+        return False
 
     async def show(self, exchange: Exchange) -> Answer:
         return await self._answer(await self._owner(exchange))

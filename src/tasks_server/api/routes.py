@@ -49,6 +49,8 @@ class Route(msgspec.Struct, frozen=True):
     description: str = ""
     idempotency: bool = False
     """Whether the header Idempotency-Key means something here."""
+    any_host: bool = False
+    """Whether it is served without a key whatever the Host, where other machines reach the server anyway."""
     hot: bool = False
     """Looked up before the router."""
     guests: bool = False

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tasks_server.domain import egress, limits
+from tasks_server.domain.own_hosts import allowed_host_fault
 from tasks_server.domain.owner import name_fault
 from tasks_server.store.postgres import address
 
@@ -126,8 +127,15 @@ class Settings(BaseSettings):
     )
     registration: Annotated[Literal["auto", "open", "closed"], Lowered] = _setting(
         "auto",
-        "Who may register owners over the API: everybody (`open`), only the admin key (`closed`), or everybody as "
-        "long as the server listens on loopback (`auto`).",
+        "Who may register owners over the API: everybody (`open`), only the admin key (`closed`), or everybody on this "
+        "machine as long as the server listens on loopback (`auto`; what a proxy passes on takes the admin key).",
+    )
+    allowed_hosts: str | None = _setting(
+        None,
+        "Names under which requests without a key are served, separated by commas, beside `localhost`, the loopback's "
+        "addresses and the machine's own name: `tasks.example.com, *.corp.example`. `*` is any name: then "
+        "every web page is let in that makes its name lead here ([limits](limits.md#requests-without-a-key)).",
+        short=True,
     )
     default_owner: str | None = _setting(
         None,
@@ -281,6 +289,19 @@ class Settings(BaseSettings):
         if value is not None and (fault := name_fault(value)):
             raise ValueError(fault)
         return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _names_of_hosts(cls, value: str | None) -> str | None:
+        for name in _parts(value):
+            if fault := allowed_host_fault(name):
+                raise ValueError(fault)
+        return value
+
+    @property
+    def own_hosts(self) -> list[str]:
+        """The names in `allowed_hosts`, each once."""
+        return _parts(self.allowed_hosts)
 
     @field_validator("egress_allow", "egress_deny")
     @classmethod
