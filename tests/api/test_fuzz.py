@@ -99,7 +99,7 @@ class World:
         async def made(steps: tuple[str, ...]) -> str:
             new = await tasks.submit(owner.id, read(task(executionDelay="1h"), clock.now(), tasks.zone))
             for step in steps:
-                await getattr(tasks, step)(owner.id, new.id)
+                await getattr(tasks, step)(owner.id, new.id, by="owner")
             return new.id
 
         states = [(), ("pause",), ("revoke",), ("execute",), ("pause", "resume")] * EXAMPLES

@@ -8,7 +8,7 @@ import pytest
 
 from tasks_server.domain.attempt import Outcome, OutcomeKind
 
-from .conftest import Api, claimed, task, worked
+from .conftest import ADMIN_KEY, Api, claimed, task, worked
 from .test_tasks import registered, shown
 
 SUCCESS = Outcome(OutcomeKind.SUCCESS, 200)
@@ -217,3 +217,57 @@ async def test_a_merge_patch_may_call_itself_one(client: httpx.AsyncClient) -> N
         headers={"Content-Type": "application/merge-patch+json"},
     )
     assert answer.status_code == 200
+
+
+# By whom
+
+
+@pytest.fixture
+async def in_its_name(api: Api, client: httpx.AsyncClient, admin: httpx.AsyncClient) -> httpx.AsyncClient:
+    """A client of the operator who acts in the name of the owner that `client` is of."""
+    owner = (await client.get("/v1/owners/small-shop")).json()
+    return api.client(ADMIN_KEY, owner["id"])
+
+
+@pytest.mark.parametrize("by", ["its owner", "the operator"])
+async def test_all_that_is_done_by_hand_tells_by_whose(
+    client: httpx.AsyncClient, in_its_name: httpx.AsyncClient, api: Api, by: str
+) -> None:
+    who = client if by == "its owner" else in_its_name
+    made = await registered(client, executionDelay=60_000)
+    for step in ("pause", "resume", "execute"):
+        assert (await steer(who, made, step)).status_code == 200
+    assert (await who.patch(f"/v1/queues/{made['id']}", json={"metadata": {"a": "b"}})).status_code == 200
+    api.clock.advance(5)
+    await claimed(api.store, api.clock)
+    for step in ("revoke", "retry"):
+        assert (await steer(who, made, step)).status_code == 200
+    told = await shown(client, made, "/timeline")
+    details = {entry["event"]: entry.get("detail") for entry in told}
+    events = ("paused", "resumed", "executed", "edited", "revoked", "restarted")
+    assert {event: details[event] for event in events} == dict.fromkeys(events, f"by {by}")
+    (attempt,) = await shown(client, made, "/attempts")
+    assert attempt["error"] == details["dropped"] == f"dropped: {by} asked to revoke the task"
+
+
+@pytest.mark.parametrize("by", ["its owner", "the operator"])
+async def test_runs_of_handlers_tell_the_same(
+    client: httpx.AsyncClient, in_its_name: httpx.AsyncClient, by: str
+) -> None:
+    who = client if by == "its owner" else in_its_name
+    body = {"task_name": "send-email", "scheduled_at": "2030-01-01"}
+    made = (await client.post("/tasks", json=body)).json()
+    assert (await who.patch(f"/tasks/{made['id']}", json={"scheduled_at": "2031-01-01"})).status_code == 200
+    assert (await who.delete(f"/tasks/{made['id']}")).status_code == 204
+    told = [(entry["event"], entry.get("detail")) for entry in await shown(client, made, "/timeline")]
+    assert told[1:] == [("edited", f"by {by}"), ("revoked", f"by {by}")]
+
+
+async def test_lanes_and_bulk_work_tell_it_too(client: httpx.AsyncClient, in_its_name: httpx.AsyncClient) -> None:
+    for who, by in ((client, "owner"), (in_its_name, "operator")):
+        await registered(client, lane=by)
+        assert (await who.post(f"/v1/lanes/{by}/pause")).json()["pausedBy"] == by
+        assert (await who.post(f"/v1/lanes/{by}/purge")).json()["askedBy"] == by
+        assert (await who.put(f"/v1/lanes/put-{by}", json={"paused": True})).json()["pausedBy"] == by
+        bulk = await who.post("/v1/bulk", json={"action": "revoke", "filter": {"lane": by}})
+        assert bulk.json()["askedBy"] == by

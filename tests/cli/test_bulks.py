@@ -51,7 +51,7 @@ def test_all_options_reach_the_work(cli: Cli, shop: list[str]) -> None:
         "endedUntil": 2_208_988_800_000,
         "ids": [shop[0]],
     }
-    assert (made["askedBy"], made["state"]) == ("command line", "pending")
+    assert (made["askedBy"], made["state"]) == ("operator", "pending")
     handled = create(cli, "retry", "--handler", "send", "--status-code", "503", "--json").json()
     assert handled["filter"] == {"states": ["ERROR"], "handler": "send", "statusCode": 503}
     assert create(cli, "delete", "--all", "--json").json()["filter"] == {"all": True}
@@ -82,7 +82,7 @@ def test_it_is_listed_shown_and_cancelled(cli: Cli, shop: list[str]) -> None:
     listed = cli("bulk", "list", "--owner", "small-shop")
     assert made["id"] in listed.out
     assert cli("bulk", "list", "--json").json() == [made] == [cli("bulk", "show", made["id"], "--json").json()]
-    assert "command line" in cli("bulk", "show", made["id"]).out
+    assert "by operator" in cli("bulk", "show", made["id"]).out
     assert f"Bulk work {made['id']} is cancelled; it has changed 0 tasks." in cli("bulk", "cancel", made["id"]).out
     assert "cancelled" in cli("bulk", "show", made["id"]).out
     assert cli("bulk", "cancel", made["id"], "--json").json()["state"] == "cancelled"

@@ -9,6 +9,7 @@ from tasks_server.domain import gates
 from tasks_server.domain.engines import SILENT_MS
 from tasks_server.domain.errors import Busy, NotFound
 from tasks_server.domain.gate import KINDS
+from tasks_server.domain.owner import By, by_whom
 from tasks_server.domain.request import HandlerCall, TaskConfig
 from tasks_server.engine.loop import EngineConfig
 from tasks_server.engine.runs import Known
@@ -46,7 +47,7 @@ async def test_a_task_that_failed_tells_of_what(shop: Shop) -> None:
 
 async def test_a_task_that_was_revoked_tells_by_whom(shop: Shop) -> None:
     task_id = await shop.submit()
-    await tasks(shop).revoke(shop.owner.id, task_id)
+    await tasks(shop).revoke(shop.owner.id, task_id, by="owner")
     gate = await held(shop, task_id)
     assert (gate.gate, gate.facts["detail"]) == ("final", "by its owner")
     assert "was revoked at 2023-11-14T22:13:20.000Z (by its owner)" in gate.text
@@ -93,16 +94,17 @@ async def test_a_task_whose_engine_lost_its_lease(shop: Shop) -> None:
     assert "was not heard of any more: its lease ended at 2023-11-14T22:13:50.000Z" in gate.text
 
 
-@pytest.mark.parametrize("by", ["by its owner", "by the operator"])
-async def test_a_paused_task_tells_by_whom_and_when(shop: Shop, by: str) -> None:
+@pytest.mark.parametrize("in_the_owners_name", [True, False])
+@pytest.mark.parametrize("by", ["owner", "operator"])
+async def test_a_paused_task_tells_by_whom_and_when(shop: Shop, by: By, in_the_owners_name: bool) -> None:
     task_id = await shop.submit(delay=90_000)
     shop.clock.advance(30_000)
-    await tasks(shop).pause(shop.owner.id if by == "by its owner" else None, task_id)
+    await tasks(shop).pause(shop.owner.id if in_the_owners_name else None, task_id, by=by)
     paused_at = shop.clock.now()
     shop.clock.advance(3_600_000)
     gate = await held(shop, task_id)
-    assert (gate.gate, has(gate, pausedAt=paused_at, detail=by, remainingMs=60_000)) == ("paused", True)
-    assert f"paused at 2023-11-14T22:13:50.000Z ({by}); resume it: 1 min of its wait are left" in gate.text
+    assert (gate.gate, has(gate, pausedAt=paused_at, detail=by_whom(by), remainingMs=60_000)) == ("paused", True)
+    assert f"paused at 2023-11-14T22:13:50.000Z ({by_whom(by)}); resume it: 1 min of its wait are left" in gate.text
 
 
 async def test_another_owners_task_is_not_there(shop: Shop) -> None:
@@ -164,9 +166,9 @@ async def test_a_task_that_expires_before_it_is_due(shop: Shop) -> None:
     """A pause moved its time beyond its end."""
     expire_at = shop.clock.now() + 90_000
     task_id = await shop.submit(TaskConfig(expire_at=expire_at), delay=60_000)
-    await tasks(shop).pause(shop.owner.id, task_id)
+    await tasks(shop).pause(shop.owner.id, task_id, by="owner")
     shop.clock.advance(50_000)
-    await tasks(shop).resume(shop.owner.id, task_id)
+    await tasks(shop).resume(shop.owner.id, task_id, by="owner")
     explained = await explain(shop, task_id)
     gate = gates.closed(explained.gates)[0]
     assert (gate.gate, gate.facts["expireAt"], explained.estimate_at) == ("expiry", expire_at, None)

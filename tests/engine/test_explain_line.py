@@ -3,7 +3,7 @@
 import pytest
 
 from tasks_server.domain import gates
-from tasks_server.domain.lane import PausedBy
+from tasks_server.domain.owner import By
 from tasks_server.domain.request import TaskConfig
 from tasks_server.engine.loop import EngineConfig
 from tasks_server.service.ground import Ground
@@ -85,7 +85,7 @@ async def test_the_engines_are_behind(shop: Shop, delay: int, in_line: bool) -> 
 
 
 @pytest.mark.parametrize(("by", "text"), [("owner", "by its owner"), ("operator", "by the operator")])
-async def test_its_lane_is_paused(shop: Shop, by: PausedBy, text: str) -> None:
+async def test_its_lane_is_paused(shop: Shop, by: By, text: str) -> None:
     await seen(shop)
     task_id = await shop.submit()
     lanes = LaneService(Ground(shop.store, shop.clock))

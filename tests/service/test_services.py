@@ -123,8 +123,8 @@ async def test_an_owner_that_is_gone_gets_no_tasks(tasks: TaskService, clock: Ma
 
 async def test_the_operator_reaches_every_owners_tasks(tasks: TaskService, owner: Owner, clock: ManualClock) -> None:
     made = await tasks.submit(owner.id, draft(clock.now(), executionDelay="1h"))
-    assert (await tasks.pause(None, made.id)).state is State.PAUSED
-    assert (await tasks.revoke(None, made.id)).state is State.REVOKED
+    assert (await tasks.pause(None, made.id, by="operator")).state is State.PAUSED
+    assert (await tasks.revoke(None, made.id, by="operator")).state is State.REVOKED
     await tasks.delete(None, made.id)
     with pytest.raises(NotFound):
         await tasks.task(None, made.id)

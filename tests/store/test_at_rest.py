@@ -191,5 +191,5 @@ async def test_a_damaged_response_stands_in_the_way_of_nothing_that_does_without
     service = TaskService(Ground(world.store, world.clock))
     assert [attempt.number for attempt in await service.attempts(owner.id, task.id)] == [1]
     assert [entry.event for entry in await service.timeline(owner.id, task.id)][-1] == "retry_planned"
-    assert (await service.pause(owner.id, task.id)).state is State.PAUSED
-    assert (await service.revoke(owner.id, task.id)).state is State.REVOKED
+    assert (await service.pause(owner.id, task.id, by="owner")).state is State.PAUSED
+    assert (await service.revoke(owner.id, task.id, by="owner")).state is State.REVOKED

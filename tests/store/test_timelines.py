@@ -10,7 +10,7 @@ from tasks_server.domain.owner import Owner
 from tasks_server.domain.request import TaskConfig
 from tasks_server.domain.task import NewTask
 from tasks_server.service.ground import Ground
-from tasks_server.service.tasks import BY_OPERATOR, TaskService
+from tasks_server.service.tasks import TaskService
 from tasks_server.service.timeline import Happening, TimelineEntry
 
 from .world import FAILURE, INTERRUPTED, LEASE_MS, SUCCESS, World, nothing, sample_spec
@@ -107,7 +107,7 @@ async def test_a_task_that_gives_up_and_is_restarted(world: World, owner: Owner)
     for _ in range(2):
         await it.attempt(FAILURE)
         it.after(1_000)
-    await it.service.retry(owner.id, it.id)
+    await it.service.retry(owner.id, it.id, by="owner")
     assert (await it.of(Happening.RESTARTED)).detail == "by its owner"
     await it.attempt(FAILURE)
     it.after(1_000)
@@ -138,10 +138,10 @@ async def test_pauses_and_what_becomes_of_the_planned_retry(world: World, owner:
     await it.submit()
     await it.attempt(FAILURE)
     it.after(400)
-    await it.service.pause(owner.id, it.id)
+    await it.service.pause(owner.id, it.id, by="owner")
     it.after(10_000)
     assert (await it.of(Happening.RETRY_PLANNED)).due_at == it.begun_at + 1_005
-    await it.service.resume(None, it.id)
+    await it.service.resume(None, it.id, by="operator")
     it.after(600)
     await it.attempt()
     assert await it.told() == [
@@ -167,7 +167,7 @@ async def test_paused_when_it_was_due_already(world: World, owner: Owner) -> Non
     it.after(600)
     await world.look(nothing)  # it is promoted, and not taken
     assert await it.told() == [(0, "registered"), (500, "promoted")]
-    await it.service.pause(owner.id, it.id, by=BY_OPERATOR)
+    await it.service.pause(owner.id, it.id, by="operator")
     assert await it.told() == [(0, "registered"), (500, "promoted"), (600, "paused")]
     assert (await it.of(Happening.PAUSED)).detail == "by the operator"
 
@@ -179,7 +179,7 @@ async def test_stopped_in_flight(world: World, owner: Owner, act: str) -> None:
     await world.claim_one()
     it.after(7)
     assert await it.told() == [(0, "registered"), (0, "started", 1)]
-    await (it.service.pause if act == "pause" else it.service.revoke)(owner.id, it.id)
+    await (it.service.pause if act == "pause" else it.service.revoke)(owner.id, it.id, by="owner")
     happened = "paused" if act == "pause" else "revoked"
     assert await it.told() == [(0, "registered"), (0, "started", 1), (7, "dropped", 1), (7, happened)]
 
@@ -189,7 +189,7 @@ async def test_revoked_while_it_waits_for_a_retry(world: World, owner: Owner) ->
     await it.submit()
     await it.attempt(FAILURE)
     it.after(100)
-    await it.service.revoke(owner.id, it.id)
+    await it.service.revoke(owner.id, it.id, by="owner")
     assert (await it.told())[-2:] == [(5, "retry_planned", 1), (105, "revoked")]
     assert (await it.of(Happening.RETRY_PLANNED)).due_at == it.begun_at + 1_005
 
@@ -199,12 +199,12 @@ async def test_edited_names_fields_and_no_values(world: World, owner: Owner) -> 
     await it.submit(delay=9_000)
     it.after(10)
     secret = {"httpRequest": {"headers": {"X-Api-Key": "s3cret-value"}, "url": "http://b.example/"}}
-    await it.service.edit(owner.id, it.id, secret | {"metadata": {"a": "b"}})
+    await it.service.edit(owner.id, it.id, secret | {"metadata": {"a": "b"}}, by="owner")
     first = await it.of(Happening.EDITED)
     assert (first.fields, first.due_at) == (["httpRequest.headers", "httpRequest.url", "metadata"], None)
     assert "s3cret" not in repr(await it.entries())
     it.after(10)
-    await it.service.edit(owner.id, it.id, {"config": {"executionDelay": 100}})
+    await it.service.edit(owner.id, it.id, {"config": {"executionDelay": 100}}, by="owner")
     moved = (await it.entries())[-1]
     assert (moved.fields, moved.due_at) == (["config.executionDelay"], it.begun_at + 120)
     assert (await it.of(Happening.REGISTERED)).due_at == it.begun_at + 9_000
@@ -221,7 +221,7 @@ async def test_executed_by_hand(world: World, owner: Owner) -> None:
     it = story(world, owner)
     await it.submit(delay=9_000)
     it.after(50)
-    await it.service.execute(owner.id, it.id)
+    await it.service.execute(owner.id, it.id, by="owner")
     await it.attempt()
     assert await it.told() == [
         (0, "registered"), (50, "executed"), (50, "started", 1), (55, "succeeded", 1), (55, "completed"),
@@ -319,10 +319,10 @@ async def test_what_shares_a_millisecond_is_in_the_order_of_cause_and_effect(wor
     it = story(world, owner, TaskConfig())
     await it.submit()
     for _ in range(3):
-        await it.service.pause(owner.id, it.id)
-        await it.service.resume(owner.id, it.id)
+        await it.service.pause(owner.id, it.id, by="owner")
+        await it.service.resume(owner.id, it.id, by="owner")
         await it.attempt(FAILURE, takes=0)
-        await it.service.retry(owner.id, it.id)
+        await it.service.retry(owner.id, it.id, by="owner")
     await it.attempt(takes=0)
     events = [event for _, event, *_ in await it.told()]
     round_ = ["paused", "resumed", "started", "failed", "given_up", "restarted"]

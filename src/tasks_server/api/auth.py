@@ -10,7 +10,7 @@ import msgspec
 from tasks_server.clock import Clock
 from tasks_server.domain import ids, limits
 from tasks_server.domain.errors import Forbidden, Unauthorized
-from tasks_server.domain.owner import Owner
+from tasks_server.domain.owner import By, Owner
 from tasks_server.service.owners import OwnerService
 
 REMEMBERED_SECONDS: Final = 10.0
@@ -31,6 +31,11 @@ class Caller(msgspec.Struct, frozen=True):
     def scope(self) -> str | None:
         """Whose tasks the caller sees; None: everyone's."""
         return None if self.owner is None else self.owner.id
+
+    @property
+    def by(self) -> By:
+        """Who acts: the operator, also in an owner's name, or the owner."""
+        return "operator" if self.admin else "owner"
 
     def owner_id(self) -> str:
         """In whose name the caller acts. Raises `Forbidden` when the operator named nobody."""

@@ -76,8 +76,8 @@ class BulkRoutes:
         asked = read_bulk(wire.read_json(await exchange.json_body(self._body_max)), self._bulks.zone)
         if asked.dry_run:
             return Answer(200, encode(sight_view(await self._bulks.sight(owner, asked.action, asked.filter))))
-        asked_by = "operator" if exchange.caller.admin else "owner"
-        return Answer(202, encode(bulk_view(await self._bulks.create(owner, asked.action, asked.filter, asked_by))))
+        made = await self._bulks.create(owner, asked.action, asked.filter, exchange.caller.by)
+        return Answer(202, encode(bulk_view(made)))
 
     async def list(self, exchange: Exchange) -> Answer:
         query = exchange.query(("limit", "cursor"))

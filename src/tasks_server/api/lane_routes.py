@@ -17,7 +17,7 @@ from tasks_server.api.wire import DONE, encode
 from tasks_server.domain import limits
 from tasks_server.domain.bulk import Action, in_queue_of
 from tasks_server.domain.errors import Fault, InvalidRequest
-from tasks_server.domain.lane import Lane, PausedBy
+from tasks_server.domain.lane import Lane
 from tasks_server.domain.lane_reading import LaneBody
 from tasks_server.domain.request import Key
 from tasks_server.service.bulks import BulkService
@@ -156,20 +156,20 @@ class LaneRoutes:
     async def put(self, exchange: Exchange) -> Answer:
         owner, name = _named(exchange)
         raw = wire.read_json(await exchange.json_body(self._body_max))
-        lane, made = await self._lanes.put(owner, name, raw, _by(exchange))
+        lane, made = await self._lanes.put(owner, name, raw, exchange.caller.by)
         return _answer(lane, 201 if made else 200)
 
     async def edit(self, exchange: Exchange) -> Answer:
         owner, name = _named(exchange)
         patch = wire.read_json(await exchange.json_body(self._body_max, _MERGE_PATCH))
-        return _answer(await self._lanes.edit(owner, name, patch, _by(exchange)))
+        return _answer(await self._lanes.edit(owner, name, patch, exchange.caller.by))
 
     async def delete(self, exchange: Exchange) -> Answer:
         await self._lanes.delete(*_named(exchange))
         return Answer(200, DONE)
 
     async def pause(self, exchange: Exchange) -> Answer:
-        return _answer(await self._lanes.pause(*_named(exchange), _by(exchange)))
+        return _answer(await self._lanes.pause(*_named(exchange), exchange.caller.by))
 
     async def resume(self, exchange: Exchange) -> Answer:
         return _answer(await self._lanes.resume(*_named(exchange)))
@@ -177,17 +177,13 @@ class LaneRoutes:
     async def purge(self, exchange: Exchange) -> Answer:
         owner, name = _named(exchange)
         await self._lanes.show(owner, name)
-        made = await self._bulks.create(owner, Action.DELETE, in_queue_of(name), _by(exchange))
+        made = await self._bulks.create(owner, Action.DELETE, in_queue_of(name), exchange.caller.by)
         return Answer(202, encode(bulk_view(made)))
 
 
 def _named(exchange: Exchange) -> tuple[str, str]:
     """Whose lane the path names."""
     return exchange.caller.owner_id(), exchange.parameter("name")
-
-
-def _by(exchange: Exchange) -> PausedBy:
-    return "operator" if exchange.caller.admin else "owner"
 
 
 def _answer(lane: Lane, status: int = 200) -> Answer:

@@ -181,11 +181,12 @@ class NamedRoutes:
     async def reschedule(self, exchange: Exchange) -> Answer:
         raw = read_json(await exchange.json_body(self._body_max))
         at = read_rescheduling(raw, self._clock.now(), self._named.manner.zone)
-        detail = await self._named.reschedule(exchange.caller.scope, exchange.parameter("id"), at)
+        caller = exchange.caller
+        detail = await self._named.reschedule(caller.scope, exchange.parameter("id"), at, by=caller.by)
         return Answer(200, encode(detail_view(detail)))
 
     async def cancel(self, exchange: Exchange) -> Answer:
-        await self._named.cancel(exchange.caller.scope, exchange.parameter("id"))
+        await self._named.cancel(exchange.caller.scope, exchange.parameter("id"), by=exchange.caller.by)
         return Answer(204, b"")
 
 

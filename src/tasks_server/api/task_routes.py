@@ -13,7 +13,7 @@ from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.handler_reading import HandlerRegistration
 from tasks_server.domain.task import NewTask, Task
 from tasks_server.domain.validation import Registration
-from tasks_server.service.tasks import BY_OPERATOR, Idempotency, TaskService
+from tasks_server.service.tasks import Idempotency, TaskService
 from tasks_server.service.timeline import TimelineEntry
 
 _BODY: Final = ("malformed_body", "malformed_json", "content_type_invalid", "invalid_request", "body_too_large")
@@ -194,34 +194,29 @@ class TaskRoutes:
 
     async def edit(self, exchange: Exchange) -> Answer:
         patch = wire.read_json(await exchange.json_body(self._body_max, _MERGE_PATCH))
-        return _detail(await self._tasks.edit(*_named(exchange), patch, by=_by(exchange)))
+        return _detail(await self._tasks.edit(*_named(exchange), patch, by=exchange.caller.by))
 
     async def delete(self, exchange: Exchange) -> Answer:
         await self._tasks.delete(*_named(exchange))
         return Answer(200, DONE)
 
     async def pause(self, exchange: Exchange) -> Answer:
-        await self._tasks.pause(*_named(exchange), by=_by(exchange))
+        await self._tasks.pause(*_named(exchange), by=exchange.caller.by)
         return Answer(200, DONE)
 
     async def resume(self, exchange: Exchange) -> Answer:
-        return _detail(await self._tasks.resume(*_named(exchange), by=_by(exchange)))
+        return _detail(await self._tasks.resume(*_named(exchange), by=exchange.caller.by))
 
     async def revoke(self, exchange: Exchange) -> Answer:
-        await self._tasks.revoke(*_named(exchange), by=_by(exchange))
+        await self._tasks.revoke(*_named(exchange), by=exchange.caller.by)
         return Answer(200, DONE)
 
     async def execute(self, exchange: Exchange) -> Answer:
-        await self._tasks.execute(*_named(exchange), by=_by(exchange))
+        await self._tasks.execute(*_named(exchange), by=exchange.caller.by)
         return Answer(200, DONE)
 
     async def retry(self, exchange: Exchange) -> Answer:
-        return _detail(await self._tasks.retry(*_named(exchange), by=_by(exchange)))
-
-
-def _by(exchange: Exchange) -> str | None:
-    """Who acts, when it is the operator, who may do so in an owner's name."""
-    return BY_OPERATOR if exchange.caller.admin else None
+        return _detail(await self._tasks.retry(*_named(exchange), by=exchange.caller.by))
 
 
 def _named(exchange: Exchange) -> tuple[str | None, str]:

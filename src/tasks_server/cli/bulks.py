@@ -132,7 +132,7 @@ async def _create(services: Services, owner_name: str, raw: dict[str, Any]) -> B
         asked = read_bulk(raw, services.bulks.zone)
         if asked.dry_run:
             return await services.bulks.sight(owner.id, asked.action, asked.filter)
-        return await services.bulks.create(owner.id, asked.action, asked.filter, "command line")
+        return await services.bulks.create(owner.id, asked.action, asked.filter, "operator")
     except InvalidRequest as error:
         raise InvalidRequest([_by_its_option(fault) for fault in error.faults]) from None
 

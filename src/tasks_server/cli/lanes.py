@@ -175,7 +175,7 @@ def purge(
     async def create(services: Services) -> Bulk:
         owner_id = (await services.owners.by_name(owner)).id
         await services.lanes.show(owner_id, name)
-        return await services.bulks.create(owner_id, Action.DELETE, in_queue_of(name), "command line")
+        return await services.bulks.create(owner_id, Action.DELETE, in_queue_of(name), "operator")
 
     bulks.run(create, wait=wait, json=json, options=(config, data_dir))
 

@@ -25,6 +25,7 @@ from tasks_server.wiring import Services
 app = typer.Typer(no_args_is_help=True)
 
 _FIRST: Final = "is first in line"
+_BY: Final = "operator"
 
 Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of tasks.")]
 
@@ -221,26 +222,26 @@ def _steer(
 @app.command("pause")
 def pause(task_ids: Ids, config: Config = None, data_dir: DataDir = None, json: Json = False) -> None:
     """Stop the clock of waiting or running tasks; resume goes on from there."""
-    _steer(task_ids, lambda tasks, task_id: tasks.pause(None, task_id), "is paused", (config, data_dir, json))
+    _steer(task_ids, lambda tasks, task_id: tasks.pause(None, task_id, by=_BY), "is paused", (config, data_dir, json))
 
 
 @app.command("resume")
 def resume(task_ids: Ids, config: Config = None, data_dir: DataDir = None, json: Json = False) -> None:
     """Let paused tasks go on."""
-    _steer(task_ids, lambda tasks, task_id: tasks.resume(None, task_id), "goes on", (config, data_dir, json))
+    _steer(task_ids, lambda tasks, task_id: tasks.resume(None, task_id, by=_BY), "goes on", (config, data_dir, json))
 
 
 @app.command("revoke")
 def revoke(task_ids: Ids, config: Config = None, data_dir: DataDir = None, json: Json = False) -> None:
     """Stop tasks for good. They stay on record."""
-    _steer(task_ids, lambda tasks, task_id: tasks.revoke(None, task_id), "is revoked", (config, data_dir, json))
+    _steer(task_ids, lambda tasks, task_id: tasks.revoke(None, task_id, by=_BY), "is revoked", (config, data_dir, json))
 
 
 @app.command("run")
 def run(task_ids: Ids, config: Config = None, data_dir: DataDir = None, json: Json = False) -> None:
     """Run waiting tasks now, as far as their lanes and targets let them."""
     options = (config, data_dir, json)
-    _steer(task_ids, lambda tasks, task_id: tasks.execute(None, task_id), _FIRST, options, look=_held)
+    _steer(task_ids, lambda tasks, task_id: tasks.execute(None, task_id, by=_BY), _FIRST, options, look=_held)
 
 
 async def _held(services: Services, task_id: str) -> str:
@@ -261,7 +262,7 @@ async def _held(services: Services, task_id: str) -> str:
 @app.command("retry")
 def retry(task_ids: Ids, config: Config = None, data_dir: DataDir = None, json: Json = False) -> None:
     """Run finished tasks once more, with all their retries."""
-    _steer(task_ids, lambda tasks, task_id: tasks.retry(None, task_id), "runs again", (config, data_dir, json))
+    _steer(task_ids, lambda tasks, task_id: tasks.retry(None, task_id, by=_BY), "runs again", (config, data_dir, json))
 
 
 @app.command("delete")

@@ -9,6 +9,7 @@ from tasks_server.domain import dates
 from tasks_server.domain.gate import Gate
 from tasks_server.domain.lane import Lane, LaneFacts, Room, burst_of, room
 from tasks_server.domain.limits import SECOND_MS
+from tasks_server.domain.owner import WHO
 from tasks_server.domain.situation import Situation
 
 _HOLDERS_TOLD = 3
@@ -25,7 +26,7 @@ def paused(situation: Situation) -> Iterator[Gate]:
     if limits.paused_at is None:
         yield Gate("lane_paused", False, f"its lane {lane.name} is not paused", None, facts)
         return
-    by = f" by {'the operator' if limits.paused_by == 'operator' else 'its owner'}" if limits.paused_by else ""
+    by = f" by {WHO[limits.paused_by]}" if limits.paused_by else ""
     text = f"its lane {lane.name} was paused{by} at {dates.shown(limits.paused_at)}; resume the lane"
     yield Gate("lane_paused", True, text, None, facts)
 

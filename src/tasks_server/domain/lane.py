@@ -11,6 +11,7 @@ from typing import Final, Literal
 import msgspec
 
 from tasks_server.domain import limits
+from tasks_server.domain.owner import By
 from tasks_server.domain.task import FINAL, State
 
 _US: Final = 1_000_000
@@ -20,7 +21,6 @@ _SKEW_US: Final = 60 * _US
 """A bucket that is emptier by more than this than it can be was written by a clock that has been put back since."""
 
 Why = Literal["paused", "rate", "concurrency"]
-PausedBy = Literal["owner", "operator"]
 
 
 class LaneLimits(msgspec.Struct, frozen=True):
@@ -33,7 +33,7 @@ class LaneLimits(msgspec.Struct, frozen=True):
     burst: int | None = None
     """How many may start at once, after a while without any; None: what `burst_of` gives."""
     paused_at: int | None = None
-    paused_by: PausedBy | None = None
+    paused_by: By | None = None
 
     @property
     def limited(self) -> bool:

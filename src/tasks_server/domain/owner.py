@@ -1,13 +1,16 @@
 """Owners: who may submit tasks, under which name, with how many places in the queue."""
 
 import re
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from tasks_server.domain import limits
 from tasks_server.domain.errors import Forbidden, Refused
 
+By = Literal["owner", "operator"]
+"""Who acts on what is an owner's: itself, or the operator, who may do so in the owner's name."""
+WHO: Final[dict[By, str]] = {"owner": "its owner", "operator": "the operator"}
 _NAME: Final = re.compile(r"[a-z](?:[a-z0-9]|-(?!-))*[a-z0-9]")
 
 
@@ -66,3 +69,12 @@ def queue_full(limit: int) -> Refused:
 def owner_gone() -> Forbidden:
     """The refusal of what an owner asks for that was removed meanwhile."""
     return Forbidden("the owner has been removed", code="owner_unknown")
+
+
+def by_whom(by: By) -> str:
+    """What a timeline says of who acted.
+
+    >>> by_whom("operator")
+    'by the operator'
+    """
+    return f"by {WHO[by]}"

@@ -7,7 +7,7 @@ import msgspec
 from tasks_server.domain import ids, limits
 from tasks_server.domain.bulk import Action, Bulk, BulkFilter, act, with_states
 from tasks_server.domain.errors import Fault, InvalidRequest, NotFound, Refused
-from tasks_server.domain.owner import owner_gone
+from tasks_server.domain.owner import By, owner_gone
 from tasks_server.service.ground import Ground
 from tasks_server.store.bulking import BulkRefusal
 
@@ -38,7 +38,7 @@ class BulkService:
         self._random = ground.random
         self.zone = ground.zone
 
-    async def create(self, owner: str, action: Action, asked: BulkFilter, asked_by: str) -> Bulk:
+    async def create(self, owner: str, action: Action, asked: BulkFilter, asked_by: By) -> Bulk:
         """New work, stored durably. Without states or ids in its filter, it is for the states that the action is meant
         for. Raises `Refused` when the owner has as much open as it may have, `InvalidRequest` for a schedule by a name
         that there is none of.

@@ -7,9 +7,9 @@ import msgspec
 
 from tasks_server.domain import lane, limits
 from tasks_server.domain.errors import NotFound, Refused
-from tasks_server.domain.lane import Lane, LaneFacts, LaneLimits, PausedBy
+from tasks_server.domain.lane import Lane, LaneFacts, LaneLimits
 from tasks_server.domain.lane_reading import LaneBody, merged, read_lane
-from tasks_server.domain.owner import owner_gone
+from tasks_server.domain.owner import By, owner_gone
 from tasks_server.service.ground import Ground
 from tasks_server.store.laning import DecideLane, LanePage, LaneRefusal
 
@@ -32,7 +32,7 @@ class LaneService:
         """Raises `NotFound`."""
         return _found(await self._store.lane(owner, name))
 
-    async def put(self, owner: str, name: str, raw: object, by: PausedBy) -> tuple[Lane, bool]:
+    async def put(self, owner: str, name: str, raw: object, by: By) -> tuple[Lane, bool]:
         """The lane with these settings and no others, made when there is none. Whether it was. Raises `InvalidRequest`
         with every fault, `Refused` when the owner has as many lanes as may be set up.
         """
@@ -46,7 +46,7 @@ class LaneService:
 
         return _found(await self._change(owner, name, decide)), made
 
-    async def edit(self, owner: str, name: str, patch: object, by: PausedBy) -> Lane:
+    async def edit(self, owner: str, name: str, patch: object, by: By) -> Lane:
         """The lane under a merge patch of its settings. Raises `InvalidRequest`, `NotFound`."""
 
         def decide(found: Lane | None) -> LaneFacts | None:
@@ -56,7 +56,7 @@ class LaneService:
 
         return _found(await self._change(owner, name, decide))
 
-    async def pause(self, owner: str, name: str, by: PausedBy) -> Lane:
+    async def pause(self, owner: str, name: str, by: By) -> Lane:
         """Its tasks wait from now on; those that run go on. Raises `NotFound`."""
         return await self._steer(owner, name, lambda before: self._paused(before, by))
 
@@ -80,7 +80,7 @@ class LaneService:
 
         return _found(await self._change(owner, name, decide))
 
-    def _under(self, found: Lane | None, body: LaneBody, by: PausedBy) -> LaneFacts:
+    def _under(self, found: Lane | None, body: LaneBody, by: By) -> LaneFacts:
         facts = found.facts if found else LaneFacts(LaneLimits())
         kept = self._paused(facts.limits, by) if body.paused else _resumed(facts.limits)
         chosen = msgspec.structs.replace(
@@ -88,7 +88,7 @@ class LaneService:
         )
         return lane.changed(facts, chosen, self._clock.now())
 
-    def _paused(self, before: LaneLimits, by: PausedBy) -> LaneLimits:
+    def _paused(self, before: LaneLimits, by: By) -> LaneLimits:
         """Paused already, it stays so since then and by whom it was."""
         if before.paused_at is not None:
             return before

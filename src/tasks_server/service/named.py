@@ -12,11 +12,12 @@ from tasks_server.domain.engines import Engine
 from tasks_server.domain.errors import Conflict, InvalidRequest, NotFound
 from tasks_server.domain.lifecycle import EventKind
 from tasks_server.domain.named_reading import Manner, RecurringTask, config_of, in_these_words
+from tasks_server.domain.owner import By, by_whom
 from tasks_server.domain.request import TaskConfig, TaskSpec, decode_spec, encode_spec
 from tasks_server.domain.task import State, Task
 from tasks_server.service.ground import Ground
 from tasks_server.service.schedules import ScheduleService
-from tasks_server.service.tasks import TaskService, by_whom
+from tasks_server.service.tasks import TaskService
 from tasks_server.store.ports import Change, TaskQuery
 
 _T = TypeVar("_T")
@@ -93,17 +94,17 @@ class NamedService:
                 entries.append(Entry(task, spec, self._retries_max(spec, engines)))
         return entries, page.next
 
-    async def cancel(self, owner: str | None, task_id: str) -> None:
+    async def cancel(self, owner: str | None, task_id: str, *, by: By) -> None:
         """Stops a task that has not begun, for good; it stays on record. Raises `NotFound`, `Conflict`."""
         now = self._clock.now()
 
         def decide(task: Task, spec: bytes) -> Change:
             _pending(task, spec, "be cancelled")
-            return Change(lifecycle.revoke(task, now), Event(now, EventKind.REVOKE.value, by_whom(owner)))
+            return Change(lifecycle.revoke(task, now), Event(now, EventKind.REVOKE.value, by_whom(by)))
 
         await self._tasks.change(owner, task_id, decide)
 
-    async def reschedule(self, owner: str | None, task_id: str, at: int) -> Detail:
+    async def reschedule(self, owner: str | None, task_id: str, at: int, *, by: By) -> Detail:
         """Puts a task that has not begun on another time. Raises `NotFound`, `Conflict`."""
         now = self._clock.now()
 
@@ -113,7 +114,7 @@ class NamedService:
             edited = lifecycle.edit(task, config, True, now)
             blob = encode_spec(msgspec.structs.replace(spec, config=config))
             facts = EventFacts(fields=["config.executeAt"])
-            return Change(edited, Event(now, EventKind.EDIT.value, by_whom(owner), facts), spec=blob)
+            return Change(edited, Event(now, EventKind.EDIT.value, by_whom(by), facts), spec=blob)
 
         await self._tasks.change(owner, task_id, decide)
         return await self.show(owner, task_id)

@@ -11,7 +11,7 @@ from tasks_server.domain.attempt import Attempt, Event, EventFacts
 from tasks_server.domain.errors import Conflict, Fault, InvalidRequest, NotFound
 from tasks_server.domain.lifecycle import EventKind
 from tasks_server.domain.masking import mask_faults
-from tasks_server.domain.owner import owner_gone, queue_full
+from tasks_server.domain.owner import WHO, By, by_whom, owner_gone, queue_full
 from tasks_server.domain.request import TaskSpec, decode_spec
 from tasks_server.domain.signing import header_faults
 from tasks_server.domain.task import WAITING, NewTask, State, Task
@@ -35,7 +35,6 @@ _T = TypeVar("_T")
 _SOON_MS: Final = limits.MINUTE_MS
 _HEADERS: Final = "httpRequest.headers"
 _TRIES: Final = 3
-BY_OPERATOR: Final = "by the operator"
 
 
 class Idempotency(msgspec.Struct, frozen=True):
@@ -166,32 +165,32 @@ class TaskService:
         return timeline(task, spec, attempts, events)
 
     # Steering. Each raises `NotFound`, or `IllegalTransition` when the state does not allow it. `by`: who does it, for
-    # the timeline, when that is not the one whose task it is. What they give is without its response, where they do not
-    # say otherwise: a damaged one must not stand in the way of an owner who stops the task.
+    # the timeline; the operator may act in an owner's name, too. What they give is without its response, where they do
+    # not say otherwise: a damaged one must not stand in the way of whoever stops the task.
 
-    async def pause(self, owner: str | None, task_id: str, *, by: str | None = None) -> Task:
+    async def pause(self, owner: str | None, task_id: str, *, by: By) -> Task:
         return await self._steer(owner, task_id, EventKind.PAUSE, lifecycle.pause, by)
 
-    async def resume(self, owner: str | None, task_id: str, *, by: str | None = None) -> Task:
+    async def resume(self, owner: str | None, task_id: str, *, by: By) -> Task:
         """The task with its response."""
         await self._steer(owner, task_id, EventKind.RESUME, lifecycle.resume, by)
         return await self.task(owner, task_id)
 
-    async def revoke(self, owner: str | None, task_id: str, *, by: str | None = None) -> Task:
+    async def revoke(self, owner: str | None, task_id: str, *, by: By) -> Task:
         return await self._steer(owner, task_id, EventKind.REVOKE, lifecycle.revoke, by)
 
-    async def execute(self, owner: str | None, task_id: str, *, by: str | None = None) -> Task:
+    async def execute(self, owner: str | None, task_id: str, *, by: By) -> Task:
         """Runs it now; one that is in flight already is left alone."""
         return await self._steer(owner, task_id, EventKind.EXECUTE, lifecycle.execute, by)
 
-    async def retry(self, owner: str | None, task_id: str, *, by: str | None = None) -> Task:
+    async def retry(self, owner: str | None, task_id: str, *, by: By) -> Task:
         """Runs a final task once more, with all its retries: the task with its response. Raises `Refused` when the
         queue is full.
         """
         await self._steer(owner, task_id, EventKind.RESTART, lifecycle.restart, by)
         return await self.task(owner, task_id)
 
-    async def edit(self, owner: str | None, task_id: str, patch: object, *, by: str | None = None) -> Task:
+    async def edit(self, owner: str | None, task_id: str, patch: object, *, by: By) -> Task:
         """The task, with its response, under a merge patch of `{httpRequest, handler, config, metadata}`. Raises
         `InvalidRequest`, too.
         """
@@ -207,7 +206,7 @@ class TaskService:
             edited = lifecycle.edit(task, edit.draft.config, edit.rescheduled, now)
             edited.target, edited.metadata = edit.draft.target, edit.draft.metadata
             facts = EventFacts(fields=_patched_fields(patch))
-            return Change(edited, Event(now, EventKind.EDIT.value, by or by_whom(owner), facts), spec=edit.draft.spec)
+            return Change(edited, Event(now, EventKind.EDIT.value, by_whom(by), facts), spec=edit.draft.spec)
 
         edited = _found(await self._store.change(owner, _known(task_id), decide))
         self._hint(edited, now)
@@ -228,7 +227,7 @@ class TaskService:
         self._store.hint_cancel()
 
     async def _steer(
-        self, owner: str | None, task_id: str, kind: EventKind, decide: Callable[[Task, int], Task], by: str | None
+        self, owner: str | None, task_id: str, kind: EventKind, decide: Callable[[Task, int], Task], by: By
     ) -> Task:
         now = self._clock.now()
         cancelled = False
@@ -239,8 +238,8 @@ class TaskService:
             if after is before:
                 return Change(before)
             cancelled = before.state is State.RUNNING
-            attempt = lifecycle.dropped(before, now, f"its owner asked to {kind.value} the task")
-            return Change(after, Event(now, kind.value, by or by_whom(owner)), attempt)
+            attempt = lifecycle.dropped(before, now, f"{WHO[by]} asked to {kind.value} the task")
+            return Change(after, Event(now, kind.value, by_whom(by)), attempt)
 
         task = _found(await self._store.change(owner, _known(task_id), change))
         if cancelled:
@@ -286,11 +285,6 @@ def _found(thing: _T | None) -> _T:
 def not_found() -> NotFound:
     """What to raise of a task that is not there, or is another owner's."""
     return NotFound("there is no task of this id that this key may see")
-
-
-def by_whom(owner: str | None) -> str:
-    """Who steers, for the timeline."""
-    return BY_OPERATOR if owner is None else "by its owner"
 
 
 def _not_inserted(answer: InsertAnswer) -> NoReturn:
