@@ -112,39 +112,6 @@ def test_a_command_that_makes_nothing_says_where_it_looked(tmp_path: Path) -> No
         cipher_keys(Settings(), where, [], create=False)
 
 
-def test_a_key_that_others_can_read_is_closed_and_told(tmp_path: Path) -> None:
-    where = places(Settings(data_dir=tmp_path))
-    assert where.key_file is not None
-    where.key_file.write_text(KEY)
-    where.key_file.chmod(0o644)
-    warnings: list[str] = []
-    cipher_keys(Settings(), where, warnings, create=False)
-    assert stat.S_IMODE(where.key_file.stat().st_mode) == 0o600
-    assert len(warnings) == 1
-    assert "had mode 0644" in warnings[0]
-
-
-def test_a_key_that_cannot_be_closed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    where = places(Settings(data_dir=tmp_path))
-    assert where.key_file is not None
-    where.key_file.write_text(KEY)
-    where.key_file.chmod(0o644)
-
-    def refuse(*_: object) -> None:
-        raise PermissionError
-
-    monkeypatch.setattr(Path, "chmod", refuse)
-    warnings: list[str] = []
-    assert cipher_keys(Settings(), where, warnings, create=False) == [bytes.fromhex(KEY)]
-    assert "has mode 0644" in warnings[0]
-
-
-def test_a_key_file_that_is_a_folder(tmp_path: Path) -> None:
-    where = places(Settings(data_dir=tmp_path, cipher_key_file=tmp_path))
-    with pytest.raises(Unavailable, match="cannot read the cipher key"):
-        cipher_keys(Settings(), where, [], create=False)
-
-
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Unavailable, match="cannot make the data folder"):

@@ -1,12 +1,15 @@
 """Changing the cipher key: everything is sealed anew in bounded steps, and nothing is lost by it."""
 
+import errno
+import os
+import struct
 from pathlib import Path
 
 import pytest
 
 from tasks_server.clock import ManualClock
 from tasks_server.domain.attempt import Outcome, OutcomeKind
-from tasks_server.domain.errors import Corrupt
+from tasks_server.domain.errors import Corrupt, Unavailable
 from tasks_server.domain.firing import encode_template
 from tasks_server.domain.owner import Owner
 from tasks_server.domain.request import TaskConfig
@@ -146,3 +149,76 @@ def test_what_is_no_key_file_leaves_the_keys_as_they_are(tmp_path: Path) -> None
     assert sealer.open(sealer.seal(b"x", b"y"), b"y") == b"x"
     with pytest.raises(Corrupt, match="another cipher key"):
         sealer.open(Sealer(OTHER).seal(b"x", b"y"), b"y")
+
+
+# The file
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    """A key file as Kubernetes mounts it: a link to a link."""
+    (tmp_path / "..2026_01_01").mkdir()
+    (tmp_path / "..2026_01_01" / "key").write_text(MASTER.hex())
+    (tmp_path / "..data").symlink_to("..2026_01_01")
+    (tmp_path / "key").symlink_to("..data/key")
+    return tmp_path / "key"
+
+
+def test_behind_a_link_the_file_itself_changes_and_keeps_its_mode(key_file: Path) -> None:
+    key_file.chmod(0o640)
+    before = key_file.stat()
+    assert change_keys(key_file, lambda keys: [OTHER, *keys]) == [OTHER, MASTER]
+    assert key_file.is_symlink()
+    assert str(key_file.readlink()) == "..data/key"
+    after = key_file.stat()
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+    assert key_file.read_text() == f"{OTHER.hex()}\n{MASTER.hex()}\n"
+    assert [path.name for path in key_file.resolve().parent.iterdir()] == ["key"]
+
+
+def test_an_access_list_stays(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text(MASTER.hex())
+    entries = ((1, 6, -1), (2, 4, 4711), (4, 0, -1), (16, 4, -1), (32, 0, -1))  # acl(5): user 4711 may read it, too
+    kept = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+    try:
+        os.setxattr(path, "system.posix_acl_access", kept)
+    except OSError:
+        pytest.skip("this file system has no access lists")
+    change_keys(path, lambda keys: [OTHER, *keys])
+    assert os.getxattr(path, "system.posix_acl_access") == kept
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [(errno.EROFS, "mounted read-only: change it where it comes from"), (errno.EBUSY, "mounted by itself")],
+)
+def test_one_that_cannot_be_replaced_is_left_alone(
+    key_file: Path, number: int, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(Unavailable, match=f"cannot change the cipher key {key_file}: it is {told}.*; it is as it was"):
+        change_keys(key_file, lambda keys: [OTHER, *keys])
+    assert key_file.read_text() == MASTER.hex()
+    assert [path.name for path in key_file.resolve().parent.iterdir()] == ["key"]
+
+
+def test_a_pipe_that_takes_the_place_of_the_file_makes_nobody_wait(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text(MASTER.hex())
+    sealer = Sealer(MASTER, source=follower(path))
+    assert sealer.refresh()
+    path.unlink()
+    os.mkfifo(path)
+    assert not sealer.refresh()
+
+
+def test_what_another_is_writing_beside_a_new_key_stays(tmp_path: Path) -> None:
+    """Processes of two containers may have the same number."""
+    others = tmp_path / f"cipher.key.{os.getpid()}.tmp"
+    others.write_text("half of it")
+    create_key_file(tmp_path / "cipher.key")
+    assert others.read_text() == "half of it"

@@ -1,10 +1,13 @@
 """Hints: they come to whoever waits, they are not lost between two waits, and they are never needed."""
 
 import asyncio
+import os
+from pathlib import Path
 
 from tasks_server.domain.owner import Owner
 from tasks_server.domain.request import TaskConfig
 from tasks_server.store.ports import Hints
+from tasks_server.store.sqlite.nodes import Nodes
 from tasks_server.store.sqlite.store import SqliteStore
 
 from .world import FAILURE, LEASE_MS, World
@@ -89,3 +92,16 @@ async def test_what_was_rescued_is_a_hint(world: World, owner: Owner) -> None:
     world.clock.advance(LEASE_MS + 1)
     assert await world.rescue(10) == 1
     assert await world.store.wait(60) == Hints(world.now)
+
+
+async def test_who_looks_for_its_peers_removes_nothing_but_pipes(tmp_path: Path) -> None:
+    nodes = Nodes(tmp_path / "db")
+    nodes.open()
+    number = nodes.join()
+    folder = tmp_path / "db.nodes"
+    (folder / "4711").write_text("of somebody else")
+    os.mkfifo(folder / "4712")  # left by one that died
+    assert nodes.alive() == {number}
+    nodes.close()
+    assert [path.name for path in folder.iterdir()] == ["4711"]
+    assert (folder / "4711").read_text() == "of somebody else"

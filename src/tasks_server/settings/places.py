@@ -3,6 +3,7 @@ machine at the first start. Opening the database is the store's affair.
 """
 
 import os
+import shlex
 import stat
 from pathlib import Path
 from typing import Final
@@ -12,8 +13,9 @@ from pydantic import SecretStr
 
 from tasks_server.domain.errors import Corrupt, SettingsError, Unavailable
 from tasks_server.settings.table import Settings
-from tasks_server.store.keys import create_key_file, parse_keys
+from tasks_server.store.keys import create_key_file, parse_keys, read_key_file
 from tasks_server.store.postgres import address
+from tasks_server.store.regular import file_fault
 
 DATABASE_NAME: Final = "tasks.sqlite"
 KEY_NAME: Final = "cipher.key"
@@ -47,17 +49,20 @@ class Places(msgspec.Struct, frozen=True):
 
 
 def places(settings: Settings) -> Places:
-    """The absolute paths that `settings` mean. Touches nothing. Raises `SettingsError` without a home folder."""
+    """The absolute paths that `settings` mean. Touches nothing. Raises `SettingsError` without a home folder, and when
+    what they name is there and is no file.
+    """
     data_dir = (settings.data_dir.expanduser() if settings.data_dir else _default_data_dir()).absolute()
     key_file: Path | None = None
     if not settings.cipher_key:
         named = settings.cipher_key_file
         key_file = named.expanduser().absolute() if named else data_dir / KEY_NAME
+        _refuse_odd(key_file, "CIPHER_KEY_FILE")
     url = settings.database_url.get_secret_value() if settings.database_url else ""
     if address.is_postgres(url):
         return Places(data_dir, None, key_file, settings.database_url)
-    database = Path(url.removeprefix(_SQLITE_URL)) if url else settings.path_sqlite
-    return Places(data_dir, _file(database or data_dir / DATABASE_NAME), key_file)
+    database = Path(url.removeprefix(_SQLITE_URL)) if url else settings.path_sqlite or data_dir / DATABASE_NAME
+    return Places(data_dir, _file(database, "DATABASE_URL" if url else "PATH_SQLITE"), key_file)
 
 
 def located(url: str, name: str) -> str:
@@ -72,12 +77,19 @@ def located(url: str, name: str) -> str:
         return url
     if not url.startswith(_SQLITE_URL) or url == _SQLITE_URL:
         raise SettingsError(f"{name}: must be sqlite:///relative/path, sqlite:////absolute/path or postgresql://…")
-    return str(_file(Path(url.removeprefix(_SQLITE_URL))))
+    return str(_file(Path(url.removeprefix(_SQLITE_URL)), name))
 
 
-def _file(path: Path) -> Path:
+def _file(path: Path, name: str) -> Path:
     path = path.expanduser().absolute()
-    return path / DATABASE_NAME if path.is_dir() else path
+    path = path / DATABASE_NAME if path.is_dir() else path
+    _refuse_odd(path, name)
+    return path
+
+
+def _refuse_odd(path: Path, name: str) -> None:
+    if fault := file_fault(path):
+        raise SettingsError(f"{name}: {fault}")
 
 
 def _default_data_dir() -> Path:
@@ -130,12 +142,13 @@ def cipher_keys(settings: Settings, where: Places, warnings: list[str], create: 
             )
         create_key_file(where.key_file)
     try:
-        text = where.key_file.read_text("ascii", errors="replace")
+        text, facts = read_key_file(where.key_file)
     except FileNotFoundError:
         raise Unavailable(f"there is no cipher key {where.key_file}: {_advice(where)}") from None
     except OSError as error:
         raise Unavailable(f"cannot read the cipher key {where.key_file}: {error.strerror}") from error
-    _keep_private(where.key_file, warnings)
+    if exposed := _exposed(where.key_file, facts):
+        warnings.append(exposed)
     return parse_keys(text, str(where.key_file))
 
 
@@ -162,13 +175,17 @@ def create_key(where: Places) -> None:
     create_key_file(where.key_file)
 
 
-def _keep_private(path: Path, warnings: list[str]) -> None:
-    """Takes from others the right to read the key; says so, as they may have read it."""
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o077 == 0:
-        return
-    try:
-        path.chmod(0o600)
-        warnings.append(f"the cipher key {path} had mode {mode:04o}, others could read it; it has mode 0600 now")
-    except OSError:
-        warnings.append(f"the cipher key {path} has mode {mode:04o}: others than its owner can read it")
+def _exposed(path: Path, facts: os.stat_result) -> str | None:
+    """What to tell when others can read the key. Nothing is changed: whoever put the file there chose its mode.
+
+    That the group can read it is how a process reads a file that is not its own, and how Kubernetes mounts secrets for
+    an `fsGroup`: then it is nothing to tell of.
+    """
+    mode = stat.S_IMODE(facts.st_mode)
+    mounted = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    groups_way = mode & 0o077 == 0o040 and (mounted or facts.st_uid != os.geteuid())
+    if mode & 0o077 == 0 or groups_way:
+        return None
+    what = "change" if mode & 0o022 else "read"
+    advice = "mount it with mode 0400 or 0440" if mounted else f"`chmod 600 {shlex.quote(str(path))}` closes it"
+    return f"the cipher key {path} has mode {mode:04o}, so that others can {what} it; {advice}"

@@ -3,73 +3,107 @@
 import base64
 import binascii
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
 import re
 import secrets
-from collections.abc import Callable, Sequence
+import stat
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from tasks_server.domain.errors import SettingsError, Unavailable
+from tasks_server.store.regular import file_fault
 from tasks_server.store.sealing import KEY_BYTES
 
 _PASSPHRASE_LENGTH_MIN: Final = 32
 _HEX: Final = re.compile(r"[0-9a-fA-F]+")
 _SEPARATOR: Final = re.compile(r"[,\n]")
+_FILE_MAX_BYTES: Final = 65_536
+_ACCESS_LIST: Final = "system.posix_acl_access"
+_MOUNTED: Final = {
+    errno.EROFS: "it is mounted read-only: change it where it comes from (docs/keys.md)",
+    errno.EBUSY: "it is mounted by itself, so that no file can take its place: change it where it comes from "
+    "(docs/keys.md)",
+}
+
+
+def read_key_file(path: Path) -> tuple[str, os.stat_result]:
+    """The text of a key file, and what kind of file it is. Opens nothing but a regular file.
+
+    Raises `OSError`, and `SettingsError` for what cannot be a key file.
+    """
+    if fault := file_fault(path):
+        raise SettingsError(fault)
+    with path.open("rb") as file:
+        facts = os.fstat(file.fileno())
+        content = file.read(_FILE_MAX_BYTES + 1)
+    if len(content) > _FILE_MAX_BYTES:
+        raise SettingsError(f"{path} holds more than {_FILE_MAX_BYTES} bytes: it is no file of cipher keys")
+    return content.decode("ascii", errors="replace"), facts
 
 
 def create_key_file(path: Path) -> None:
     """Makes a key that is there whole or not at all; of two processes that try, both go on with the same one."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(KEY_BYTES) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(temporary, path)
+        with _beside(path, secrets.token_hex(KEY_BYTES) + "\n") as made, contextlib.suppress(FileExistsError):
+            os.link(made, path)
         _sync_folder(path.parent)
     except OSError as error:
         raise Unavailable(f"cannot make the cipher key {path}: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def change_keys(path: Path, change: Callable[[list[bytes]], list[bytes]]) -> list[bytes]:
-    """Puts into the file what `change` makes of its keys, newest first, in one step and alone; its owner stays.
+    """Puts into the file what `change` makes of its keys, newest first, in one step and alone. Its owner and its mode
+    stay; where `path` is a link, it is the file behind it that changes.
 
     The keys afterwards. Raises `Unavailable`, and what `change` raises.
     """
     try:
-        folder = os.open(path.parent, os.O_RDONLY)
+        real = path.resolve(strict=True)
+        folder = os.open(real.parent, os.O_RDONLY)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)
-            keys = change(parse_keys(path.read_text("ascii", errors="replace"), str(path)))
-            _replace(path, keys)
+            text, before = read_key_file(real)
+            keys = change(parse_keys(text, str(path)))
+            with _beside(real, "".join(f"{key.hex()}\n" for key in keys), before) as made:
+                made.replace(real)
+            _sync_folder(real.parent)
         finally:
             os.close(folder)
     except OSError as error:
-        raise Unavailable(f"cannot change the cipher key {path}: {error.strerror}") from error
+        why = _MOUNTED.get(error.errno or 0) or error.strerror
+        raise Unavailable(f"cannot change the cipher key {path}: {why}; it is as it was") from error
     return keys
 
 
-def _replace(path: Path, keys: Sequence[bytes]) -> None:
-    before = path.stat()
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+@contextlib.contextmanager
+def _beside(path: Path, text: str, like: os.stat_result | None = None) -> Iterator[Path]:
+    """A private file of this text on disk, beside `path`; with the owner and the mode of `like`. It is gone afterwards,
+    unless it was moved.
+    """
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
-            os.fchown(descriptor, before.st_uid, before.st_gid)  # the server must be able to read it as before
-            file.write("".join(f"{key.hex()}\n" for key in keys))
+            if like is not None:  # the server must be able to read it as before
+                os.fchown(descriptor, like.st_uid, like.st_gid)
+                _copy_access(path, descriptor)
+                os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
+        yield temporary
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _copy_access(path: Path, descriptor: int) -> None:
+    """Who else may read the file, where that is said by an access list."""
+    with contextlib.suppress(OSError):  # it has none, or the file system knows none
+        os.setxattr(descriptor, _ACCESS_LIST, os.getxattr(path, _ACCESS_LIST))
 
 
 def follower(path: Path) -> Callable[[], Sequence[bytes] | None]:
@@ -81,17 +115,21 @@ def follower(path: Path) -> Callable[[], Sequence[bytes] | None]:
     def look() -> Sequence[bytes] | None:
         nonlocal seen
         try:
-            facts = path.stat()
-            now = (facts.st_ino, facts.st_mtime_ns, facts.st_size)
-            if now == seen:
+            if _version(path.stat()) == seen:
                 return None
-            keys = parse_keys(path.read_text("ascii", errors="replace"), str(path))
+            text, facts = read_key_file(path)
+            keys = parse_keys(text, str(path))
         except (OSError, SettingsError):
             return None
-        seen = now
+        seen = _version(facts)
         return keys
 
     return look
+
+
+def _version(facts: os.stat_result) -> tuple[int, int, int]:
+    """What is another when the file was changed."""
+    return facts.st_ino, facts.st_mtime_ns, facts.st_size
 
 
 def _sync_folder(path: Path) -> None:

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 import secrets
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -161,6 +162,8 @@ class Nodes:
         except OSError:  # no descriptor left, say: whoever cannot be asked is not declared dead
             return True
         try:
+            if not stat.S_ISFIFO(os.fstat(fd).st_mode):  # nothing of ours: it stays
+                return False
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
