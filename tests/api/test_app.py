@@ -27,6 +27,7 @@ from tasks_server.domain.errors import (
     Unauthorized,
     Unavailable,
     Uncertain,
+    UnsupportedEncoding,
 )
 from tasks_server.telemetry import Telemetry
 
@@ -181,6 +182,7 @@ def subclasses(kind: type[TasksServerError]) -> set[type[TasksServerError]]:
 
 EXAMPLES: list[TasksServerError] = [
     InvalidRequest([]),
+    UnsupportedEncoding([]),
     Unauthorized(""),
     Forbidden(""),
     NotFound(""),

@@ -22,7 +22,7 @@ async def post(client: httpx.AsyncClient, content: Any, path: str = "register", 
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"{}x", b"nonsense", b'"\xff"', b'"\\ud800"', b"\xef\xbb\xbf{}", b"[NaN]", b"[1e999]"]
+    [b"", b"{", b"{}x", b"nonsense", b'"\xff"', b'"\\ud800"', b"[NaN]", b"[1e999]"]
     + [b"[" * depth + b"]" * depth for depth in (65, 5_000)]
     + [b'{"httpRequest":{"url":"http://a","method":"POST","data":' + b'{"a":' * 5_000 + b"1" + b"}" * 5_002],
 )

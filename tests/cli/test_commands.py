@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -308,6 +309,49 @@ def test_a_name_is_given_once(cli: Cli, shop: dict[str, str]) -> None:
     assert cli("task", "list", "--json").json() == []
 
 
+def test_a_byte_order_mark_in_json_says_nothing(cli: Cli, shop: dict[str, str]) -> None:
+    marked = submit(cli, "--json-data", '\ufeff{"a": 1}', "--delay", "1h", "--json").json()
+    assert marked["state"] == "RUNNING"
+    sent = cli("task", "submit", "-o", "small-shop", "--handler", "a", "--payload", "\ufeff[1]", "--json").json()
+    assert sent["state"] == "RUNNING"
+
+
+LATIN = os.fsdecode(b"caf\xe9")
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (["task", "submit", "http://a.test/", "-o", "small-shop", "--data", LATIN], "--data"),
+        (["task", "submit", "http://a.test/", "-o", "small-shop", f"--data={LATIN}"], "--data"),
+        (["task", "submit", "http://a.test/", "-o", "small-shop", "-H", f"A: {LATIN}"], "-H"),
+        (["task", "submit", "-o", "small-shop", "--handler", "a", "--payload", f'"{LATIN}"'], "--payload"),
+        (["task", "submit", f"http://a.test/{LATIN}", "-o", "small-shop"], "argument"),
+        (["bulk", "create", "retry", "-o", "small-shop", "--error", LATIN], "--error"),
+        (["owner", "create", LATIN], "argument"),
+        (["owner", "list", "--data-dir", LATIN], "--data-dir"),
+    ],
+)
+def test_arguments_are_text_in_utf_8(cli: Cli, shop: dict[str, str], command: list[str], option: str) -> None:
+    refused = cli(*command)
+    assert refused.code == 2
+    assert re.fullmatch(
+        rf"tasks-server: {option}: is no text in UTF-8: byte \d+ is 0xe9; send it in UTF-8\n", refused.err
+    )
+
+
+def test_what_is_compressed_is_called_so(cli: Cli, shop: dict[str, str]) -> None:
+    refused = submit(cli, "--json-data", os.fsdecode(b"\x1f\x8b\x08x"))
+    assert (refused.code, refused.err) == (2, "tasks-server: --json-data: is compressed (gzip); send it plain\n")
+
+
+def test_the_name_of_a_file_may_be_any_bytes(cli: Cli, tmp_path: Path) -> None:
+    file = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.toml")
+    Path(file).write_text("port = 77\n")
+    assert "77" in cli("settings", "--config", file).out
+    assert "77" in cli("settings", f"--config={file}").out
+
+
 def test_words_are_taken_in_any_case(cli: Cli, shop: dict[str, str]) -> None:
     sent = submit(cli, "--method", "post", "--retry-backoff", "FIXED", "--delay", "1h", "--json").json()
     told = shown(cli, sent["id"])
@@ -383,7 +427,7 @@ def test_submit_stores_a_handler(cli: Cli) -> None:
         (["--handler", "a", "-H", "A: b", "--json-data", "{}"], "--header: belongs to a request"),
         (["--handler", "a", "-H", "A: b", "--json-data", "{}"], "--json-data: belongs to a request"),
         (["--handler", "a b"], "--handler: must be text"),
-        (["--handler", "a", "--payload", "{"], "--payload: must be JSON"),
+        (["--handler", "a", "--payload", "{"], "--payload: is not JSON"),
         (["--handler", "a", "--payload", "184467440737095516160"], "--payload: holds an integer beyond 64 bits"),
     ],
 )

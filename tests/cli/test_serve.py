@@ -1,5 +1,6 @@
 """A real server: starting, serving, surviving, stopping, and what it says when it cannot start."""
 
+import gzip
 import os
 import signal
 import socket
@@ -86,6 +87,32 @@ def test_it_starts_delivers_and_stops(serve: Serve, data_dir: Path) -> None:
     assert len(children) == 2
     assert server.stop() == 0
     assert not any(lives(pid) for pid in children)
+
+
+def test_what_users_of_other_systems_send(serve: Serve) -> None:
+    """Long tokens and signed URLs, words in any case; a body that is compressed or in UTF-16 is told what it is."""
+    server = serve()
+    headers = register(server)
+    request: dict[str, Any] = {
+        "url": f"{server.url}/status?X-Amz-Security-Token={'t' * 5_000}",
+        "method": "get",
+        "transport": "CURL",
+    }
+    request["headers"] = {"Authorization": f"Bearer {'t' * 4_000}"}
+    body = msgspec.json.encode({"httpRequest": request, "config": {"proto": "HTTP"}})
+
+    def send(content: bytes, **more: str) -> httpx.Response:
+        everything = {**headers, "Content-Type": "application/json", **more}
+        return httpx.post(f"{server.url}/v1/queues/register", content=content, headers=everything)
+
+    packed = send(gzip.compress(body), **{"Content-Encoding": "gzip"})
+    assert (packed.status_code, packed.json()["code"]) == (415, "content_encoding_unsupported")
+    assert "is compressed (gzip)" in send(gzip.compress(body)).json()["detail"]
+    assert "is text in UTF-16" in send(body.decode().encode("utf-16")).json()["detail"]
+    task_id = send(b"\xef\xbb\xbf" + body).json()["id"]
+    until(lambda: state(server, headers, task_id) == "SUCCESS", "the task is sent")
+    listed = httpx.get(f"{server.url}/v1/queues?state=success&sort=DESC", headers=headers).json()
+    assert [task["id"] for task in listed] == [task_id]
 
 
 def test_what_was_stored_is_there_after_a_restart(serve: Serve) -> None:

@@ -50,6 +50,12 @@ def test_the_file_may_be_named_by_the_environment(monkeypatch: Env, tmp_path: Pa
     assert resolve().settings.port == 77
 
 
+def test_a_byte_order_mark_says_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("port = 77\n", encoding="utf-8-sig")
+    assert resolve({}, file).settings.port == 77
+
+
 def test_an_empty_variable_is_not_set(monkeypatch: Env) -> None:
     monkeypatch.setenv("PORT", "")
     monkeypatch.setenv("BACKUP_METHOD_SQLITE", "")
@@ -167,7 +173,14 @@ def test_with_our_prefix_what_has_no_effect_is_refused(monkeypatch: Env, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(None, "cannot read"), (b"port = ", "is no TOML"), (b"\xff\xfe", "is no TOML")]
+    ("content", "said"),
+    [
+        (None, "cannot read"),
+        (b"port = ", "is no TOML"),
+        (b"port = \xe9", "byte 7 is 0xe9"),
+        ("port = 1".encode("utf-16"), "is text in UTF-16"),
+        (b"\x1f\x8b\x08", "is compressed (gzip)"),
+    ],
 )
 def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None, said: str) -> None:
     file = tmp_path / "settings.toml"

@@ -6,13 +6,12 @@ from tasks_server.api import wire
 from tasks_server.api.bulk_wire import BulkBody, BulkSightView, BulkView, bulk_view, read_bulk, sight_view
 from tasks_server.api.exchange import Answer, Exchange
 from tasks_server.api.listing import id_link, read_id_cursor, read_number
-from tasks_server.api.routes import QueryParameter, Route, Success
+from tasks_server.api.routes import BODY_ERRORS, QueryParameter, Route, Success
 from tasks_server.api.wire import encode
 from tasks_server.domain import limits
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.service.bulks import NOT_FOUND, BulkService
 
-_BODY: Final = ("malformed_body", "malformed_json", "content_type_invalid", "invalid_request", "body_too_large")
 _PATH: Final = "/v1/bulk"
 _LIST_QUERY: Final = (
     QueryParameter("limit", {"type": "integer", "minimum": 1, "maximum": limits.PAGE_SIZE_MAX}, "Pieces of a page"),
@@ -43,7 +42,7 @@ class BulkRoutes:
             "A page of bulk work, the newest first",
             {"Link": 'The next page, as rel="next"; not there on the last one'},
         )
-        refusals = [*_BODY, "bulks_full", "owner_missing"]
+        refusals = [*BODY_ERRORS, "bulks_full", "owner_missing"]
         cancel_note = "It ends where it stands: what it has changed stays so. What has ended stays as it is."
         return [
             Route(

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from tasks_server.api.auth import Caller
-from tasks_server.domain.errors import Fault, InvalidRequest, TooLarge
+from tasks_server.domain.errors import Fault, InvalidRequest, TooLarge, UnsupportedEncoding
 from tasks_server.domain.shapes import shown, unknown_field
 
 Scope = MutableMapping[str, Any]
@@ -26,6 +26,7 @@ _EVERY_ANSWER: Final = (
 _NO_STORE: Final = (b"cache-control", b"no-store")
 _QUERY_FIELDS_MAX: Final = 64
 _PRETTY: Final = "pretty"
+_PLAIN: Final = "identity"
 _NO_CONTENT: Final = 204
 
 
@@ -66,12 +67,14 @@ class Exchange:
     async def json_body(self, limit: int, *also: bytes) -> bytes:
         """The whole body of at most `limit` bytes, sent as JSON or as a content type of `also`.
 
-        Raises `TooLarge` as soon as it is certain, `InvalidRequest` for another content type, and for a body that does
-        not come whole.
+        Raises `TooLarge` as soon as it is certain, `InvalidRequest` for another content type, for a compressed body,
+        and for one that does not come whole.
         """
         content_type = self.headers.get(b"content-type", b"")
         if content_type != JSON:
             _check_content_type(content_type, also)
+        if b"content-encoding" in self.headers:
+            _check_content_encoding(self.headers[b"content-encoding"])
         length = self.headers.get(b"content-length")
         if length is not None and length.isdigit() and int(length) > limit:
             raise _too_large(limit)
@@ -137,6 +140,14 @@ def _check_content_type(content_type: bytes, also: Sequence[bytes]) -> None:
     given = content_type.decode("latin-1")[:100] or None
     fault = Fault("content-type", "must be application/json, in UTF-8", given, "application/json")
     raise InvalidRequest([fault], code="content_type_invalid")
+
+
+def _check_content_encoding(given: bytes) -> None:
+    encoding = given.decode("latin-1").strip().lower()
+    if encoding not in ("", _PLAIN):
+        raise UnsupportedEncoding(
+            [Fault("content-encoding", "must be left out: bodies are sent plain", encoding[:100], _PLAIN)]
+        )
 
 
 def _too_large(limit: int) -> TooLarge:

@@ -12,7 +12,7 @@ from tasks_server.api.bulk_wire import BulkView, bulk_view
 from tasks_server.api.exchange import Answer, Exchange
 from tasks_server.api.lane_wire import LanePatch, LaneView, lane_view
 from tasks_server.api.listing import read_number
-from tasks_server.api.routes import QueryParameter, Route, Success
+from tasks_server.api.routes import BODY_ERRORS, QueryParameter, Route, Success
 from tasks_server.api.wire import DONE, encode
 from tasks_server.domain import limits
 from tasks_server.domain.bulk import Action, in_queue_of
@@ -23,7 +23,6 @@ from tasks_server.domain.request import Key
 from tasks_server.service.bulks import BulkService
 from tasks_server.service.lanes import NOT_FOUND, LaneService
 
-_BODY: Final = ("malformed_body", "malformed_json", "content_type_invalid", "invalid_request", "body_too_large")
 _MERGE_PATCH: Final = b"application/merge-patch+json"
 _PATH: Final = "/v1/lanes"
 _LIST_QUERY: Final = (
@@ -74,7 +73,7 @@ class LaneRoutes:
                 "Put a lane",
                 "owner",
                 [shown, made],
-                [*_BODY, "owner_missing", "lanes_full"],
+                [*BODY_ERRORS, "owner_missing", "lanes_full"],
                 body=LaneBody,
                 description=put_note,
             ),
@@ -85,7 +84,7 @@ class LaneRoutes:
                 "Edit a lane",
                 "owner",
                 [shown],
-                [*_BODY, *here],
+                [*BODY_ERRORS, *here],
                 body=LanePatch,
                 description="JSON merge patch (RFC 7396) of its settings. Without its rate, a burst goes, too.",
             ),

@@ -17,7 +17,7 @@ from tasks_server.api.named_wire import (
     entry_view,
     read_task,
 )
-from tasks_server.api.routes import QueryParameter, Route, Success
+from tasks_server.api.routes import BODY_ERRORS, QueryParameter, Route, Success
 from tasks_server.api.task_routes import REPLAYED, idempotency_key
 from tasks_server.api.wire import encode, read_json
 from tasks_server.clock import Clock
@@ -33,7 +33,6 @@ from tasks_server.store.filtering import TaskFilter
 from tasks_server.store.ports import TaskQuery
 
 PATH: Final = "/tasks"
-_BODY: Final = ("malformed_body", "malformed_json", "content_type_invalid", "invalid_request", "body_too_large")
 _PAGE_DEFAULT: Final = 100
 _WHEN: Final = f"An instant: {dates.FORMS}"
 _INSTANTS: Final = {
@@ -86,7 +85,7 @@ class NamedRoutes:
                 "Run a handler",
                 "owner",
                 made,
-                [*_BODY, *refused],
+                [*BODY_ERRORS, *refused],
                 body=(NamedTask, RecurringTask),
                 idempotency=True,
                 hot=True,
@@ -120,7 +119,7 @@ class NamedRoutes:
                 "Put the run of a handler on another time",
                 "owner",
                 [shown],
-                [*_BODY, *pending],
+                [*BODY_ERRORS, *pending],
                 body=Rescheduling,
                 description=only,
                 guests=True,

@@ -8,14 +8,13 @@ from tasks_server.api import wire
 from tasks_server.api.auth import Authenticator
 from tasks_server.api.door import Door
 from tasks_server.api.exchange import Answer, Exchange
-from tasks_server.api.routes import Route, Success
+from tasks_server.api.routes import BODY_ERRORS, Route, Success
 from tasks_server.api.wire import DONE, encode
 from tasks_server.domain import limits
 from tasks_server.domain.errors import Forbidden, NotFound
 from tasks_server.domain.owner import Owner
 from tasks_server.service.owners import OWNER_NOT_FOUND, OwnerService
 
-_BODY: Final = ("malformed_body", "malformed_json", "content_type_invalid", "invalid_request", "body_too_large")
 Registration = Literal["closed", "loopback", "open"]
 """Who may register owners without the admin key: nobody; everybody on this machine, as only this machine can reach the
 server; everybody.
@@ -63,7 +62,7 @@ class OwnerRoutes:
                 "Register an owner",
                 "open",
                 [Success(201, wire.RegisteredOwnerView, "The owner and its key, which is shown this once")],
-                [*_BODY, "owner_name_taken", *_CLOSED],
+                [*BODY_ERRORS, "owner_name_taken", *_CLOSED],
                 body=wire.OwnerRegistration,
                 description="Open while the server listens on loopback or when the operator says so; otherwise it "
                 "takes the admin key. Only the admin key may set `tasksInQueueLimit`.",
@@ -76,7 +75,7 @@ class OwnerRoutes:
                 "Edit an owner",
                 "owner",
                 [owner],
-                [*_BODY, OWNER_NOT_FOUND, "admin_required"],
+                [*BODY_ERRORS, OWNER_NOT_FOUND, "admin_required"],
                 body=wire.OwnerPatch,
                 description="Only the admin key may set `tasksInQueueLimit`. `retentionDays` takes fractions, of one "
                 "hour at least; an owner itself may set it up to what it has or what the operator keeps of all, "

@@ -21,6 +21,7 @@ from tasks_server.domain.errors import (
     TooLarge,
     Unauthorized,
     Unavailable,
+    UnsupportedEncoding,
 )
 
 CONTENT_TYPE: Final = b"application/problem+json"
@@ -40,6 +41,7 @@ CODES: Final[Mapping[str, Code]] = {
     "malformed_body": Code(400, "Malformed body", "The body ends too early, or its chunks are malformed."),
     "malformed_json": Code(400, "Malformed JSON", "The body is not JSON (RFC 8259), or is nested too deep."),
     "content_type_invalid": Code(400, "Wrong content type", "Bodies are sent as application/json in UTF-8."),
+    "content_encoding_unsupported": Code(415, "Compressed body", "Bodies are sent plain, with no Content-Encoding."),
     "invalid_request": Code(400, "Invalid request", "Fields are unknown, missing or out of bounds; see `errors`."),
     "host_invalid": Code(400, "Host invalid", "The request has no Host, several, or one that is none (RFC 9112, 3.2)."),
     "key_invalid": Code(401, "Wrong key", "The key is not, or no longer, a key of this owner."),
@@ -90,6 +92,7 @@ CODES: Final[Mapping[str, Code]] = {
 }
 
 STATUSES: Final[Sequence[tuple[type[TasksServerError], int]]] = (
+    (UnsupportedEncoding, 415),
     (InvalidRequest, 400),
     (Unauthorized, 401),
     (Forbidden, 403),
@@ -157,6 +160,8 @@ def _headers(error: Exception, status: int) -> Headers:
     if isinstance(error, Throttled):
         wait = error.retry_after_seconds
         return ((b"retry-after", b"%d" % wait), *rate_limit_headers(error.limit, 0, wait))
+    if isinstance(error, UnsupportedEncoding):
+        return ((b"accept-encoding", b"identity"),)
     if status == 401:
         return ((b"www-authenticate", b'Bearer realm="tasks-server"'),)
     if status == 503:

@@ -1,7 +1,7 @@
 """What a route is: one row of the table that the router, the OpenAPI document and the docs are made from."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -10,6 +10,11 @@ from tasks_server.api.exchange import Answer, Exchange
 Handler = Callable[[Exchange], Awaitable[Answer]]
 Access = Literal["owner", "admin", "open", "none"]
 """`owner`: an owner's key, or the admin key. `admin`: the admin key. `open`: the handler decides. `none`: public."""
+BODY_ERRORS: Final = (
+    *("malformed_body", "malformed_json", "content_type_invalid", "content_encoding_unsupported"),
+    *("invalid_request", "body_too_large"),
+)
+"""What may be wrong with the body of any route that takes one."""
 
 
 class QueryParameter(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ from typing import Final
 from tasks_server.api import wire
 from tasks_server.api.exchange import Answer, Exchange
 from tasks_server.api.listing import id_link, read_id_cursor, read_number
-from tasks_server.api.routes import QueryParameter, Route, Success
+from tasks_server.api.routes import BODY_ERRORS, QueryParameter, Route, Success
 from tasks_server.api.schedule_wire import (
     ListedScheduleView,
     PreviewView,
@@ -21,7 +21,6 @@ from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.schedule_reading import NamedScheduleBody, ScheduleBody
 from tasks_server.service.schedules import NOT_FOUND, ScheduleService, Shown
 
-_BODY: Final = ("malformed_body", "malformed_json", "content_type_invalid", "invalid_request", "body_too_large")
 _STORED: Final = ("schedule_name_taken", "schedules_full", "owner_missing")
 _MERGE_PATCH: Final = b"application/merge-patch+json"
 _PATH: Final = "/v1/schedules"
@@ -58,7 +57,7 @@ class ScheduleRoutes:
             "JSON merge patch (RFC 7396). A change of cron, every, timezone, startAt, endAt or maxRuns sets the next "
             "fire time anew."
         )
-        stored, changed = [*_BODY, *_STORED], [*_BODY, NOT_FOUND, "schedule_name_taken"]
+        stored, changed = [*BODY_ERRORS, *_STORED], [*BODY_ERRORS, NOT_FOUND, "schedule_name_taken"]
         return [
             Route("POST", _PATH, self.create, "Make a schedule", "owner", [made], stored, body=ScheduleBody),
             Route("GET", _PATH, self.list, "List schedules", "owner", [listed], ["invalid_request"], query=_LIST_QUERY),

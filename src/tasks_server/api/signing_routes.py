@@ -1,16 +1,12 @@
 """`/v1/owners/{name}/signing`: how an owner's calls are signed; its secrets are shown to the owner's own key alone."""
 
-from typing import Final
-
 from tasks_server.api import wire
 from tasks_server.api.exchange import Answer, Exchange
 from tasks_server.api.owner_routes import named_owner
-from tasks_server.api.routes import Route, Success
+from tasks_server.api.routes import BODY_ERRORS, Route, Success
 from tasks_server.api.wire import encode
 from tasks_server.domain.signing import Signing
 from tasks_server.service.owners import OWNER_NOT_FOUND, OwnerService
-
-_BODY: Final = ("malformed_body", "malformed_json", "content_type_invalid", "invalid_request", "body_too_large")
 
 
 class SigningRoutes:
@@ -40,7 +36,7 @@ class SigningRoutes:
                 "Switch signing on or off",
                 "owner",
                 [Success(200, wire.SigningView, "Whether calls are signed, and with what")],
-                [*_BODY, OWNER_NOT_FOUND],
+                [*BODY_ERRORS, OWNER_NOT_FOUND],
                 body=wire.SigningPatch,
                 description="Takes effect within 10 seconds. The secrets stay as they are.",
             ),
@@ -51,7 +47,7 @@ class SigningRoutes:
                 "Rotate the signing secret",
                 "owner",
                 [Success(201, wire.SigningView, "The secrets, the new one first")],
-                [*_BODY, OWNER_NOT_FOUND],
+                [*BODY_ERRORS, OWNER_NOT_FOUND],
                 body=wire.SigningRotation,
                 body_required=False,
                 description="Takes effect within 10 seconds. The secret before stays valid for `overlapSeconds`: calls "

@@ -5,7 +5,7 @@ from typing import Final
 
 from tasks_server.api import listing, wire
 from tasks_server.api.exchange import Answer, Exchange
-from tasks_server.api.routes import QueryParameter, Route, Success
+from tasks_server.api.routes import BODY_ERRORS, QueryParameter, Route, Success
 from tasks_server.api.wire import DONE, encode
 from tasks_server.clock import Clock
 from tasks_server.domain import dates, limits
@@ -16,7 +16,6 @@ from tasks_server.domain.validation import Registration
 from tasks_server.service.tasks import Idempotency, TaskService
 from tasks_server.service.timeline import TimelineEntry
 
-_BODY: Final = ("malformed_body", "malformed_json", "content_type_invalid", "invalid_request", "body_too_large")
 _MERGE_PATCH: Final = b"application/merge-patch+json"
 REPLAYED: Final = (b"idempotency-replayed", b"true")
 
@@ -62,7 +61,7 @@ class TaskRoutes:
                     Success(201, wire.TaskView, "The task, stored durably"),
                     Success(200, wire.TaskDetailView, "The first task of this Idempotency-Key", replayed),
                 ],
-                [*_BODY, "queue_full", "owner_missing", "idempotency_key_reused"],
+                [*BODY_ERRORS, "queue_full", "owner_missing", "idempotency_key_reused"],
                 body=(Registration, HandlerRegistration),
                 idempotency=True,
                 hot=True,
@@ -74,7 +73,7 @@ class TaskRoutes:
                 "Register many tasks",
                 "owner",
                 [Success(201, wire.BatchView, "The tasks, in the order of the request")],
-                [*_BODY, "queue_full", "owner_missing"],
+                [*BODY_ERRORS, "queue_full", "owner_missing"],
                 body=wire.Batch,
                 description="All of them or none.",
                 hot=True,
@@ -118,7 +117,7 @@ class TaskRoutes:
                 "Edit a task",
                 "owner",
                 [detail],
-                [*_BODY, *refused],
+                [*BODY_ERRORS, *refused],
                 body=wire.TaskPatch,
                 description=edit_note,
             ),

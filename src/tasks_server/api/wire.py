@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from tasks_server.domain import limits, masking, reading, rules, shapes, validation, words
+from tasks_server.domain import encodings, limits, masking, reading, rules, shapes, validation, words
 from tasks_server.domain.abilities import Abilities
 from tasks_server.domain.attempt import Attempt, OutcomeKind
 from tasks_server.domain.egress import Egress
@@ -118,22 +118,29 @@ _ANY: Final = msgspec.json.Decoder()
 
 
 def read_json(body: bytes) -> Any:
-    """Any JSON value. Raises `InvalidRequest` when the body is none."""
+    """Any JSON value. Raises `InvalidRequest` when the body is none, saying what it is."""
+    body = encodings.unmarked(body)
     try:
         value = _ANY.decode(body)
     except RecursionError:
         value, message = None, "is nested too deep"
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        value, message = None, f"is not JSON: {error}" if body else "is empty, JSON was expected"
-        if _has_half_a_pair(body):
-            message = (
-                "is not JSON: a text in it has half of a surrogate pair, \\ud800 to \\udfff, which is no character"
-            )
+        value, message = None, _not_json(body, error)
     else:
         message = "is nested too deep" if rules.deeper_than(value, _NESTING_MAX) else ""
     if message:
         raise InvalidRequest([Fault("body", message)], code="malformed_json")
     return value
+
+
+def _not_json(body: bytes, error: Exception) -> str:
+    if not body:
+        return "is empty, JSON was expected"
+    if (other := encodings.other_than_utf8(body)) is not None:
+        return other
+    if _has_half_a_pair(body):
+        return "is not JSON: a text in it has half of a surrogate pair, \\ud800 to \\udfff, which is no character"
+    return f"is not JSON: {error}"
 
 
 def _has_half_a_pair(body: bytes) -> bool:

@@ -14,6 +14,7 @@ from tasks_server.cli import (
     lanes,
     logs,
     nodes,
+    options,
     output,
     owners,
     schedules,
@@ -69,6 +70,7 @@ def main() -> None:
     """Runs the command of this process; ends it with a status of `exit_codes`."""
     os.umask(0o077)  # what is stored is nobody else's business; the server's processes inherit this
     try:
+        options.check_text(sys.argv[1:])
         app()
     except TasksServerError as error:
         sys.exit(output.complain(error))

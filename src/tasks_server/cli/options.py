@@ -1,17 +1,20 @@
 """Options that commands share, and what they lead to: the settings, and the services over an open store."""
 
 import asyncio
+import os
 import shlex
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 import typer
 
 from tasks_server import wiring
 from tasks_server.cli import output
+from tasks_server.domain import encodings
+from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.settings import Settings, resolve
 from tasks_server.settings.places import Places, cipher_keys, places, prepare
 from tasks_server.wiring import Services
@@ -25,6 +28,27 @@ DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", metavar="FOLDER", help="Folder of the database and its key.", show_default=False),
 ]
+
+
+_FILE: Final = "--config"
+
+
+def check_text(arguments: Sequence[str]) -> None:
+    """Raises `InvalidRequest` for arguments that are no text in UTF-8: nothing could be made of them. The name of a
+    file to read may be anything; those of databases are text to SQLite.
+    """
+    faults = []
+    option = ""
+    for argument in arguments:
+        name, has_value, _ = argument.partition("=")
+        if argument.startswith("--") and has_value:
+            option = name
+        other = encodings.other_than_utf8(os.fsencode(argument))
+        if other is not None and option != _FILE:
+            faults.append(Fault(option or "argument", other))
+        option = argument if argument.startswith("-") and not has_value else ""
+    if faults:
+        raise InvalidRequest(faults)
 
 
 def next_command(*words: str, config: Path | None, data_dir: Path | None) -> str:

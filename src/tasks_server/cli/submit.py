@@ -6,10 +6,11 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
+from tasks_server.api.wire import read_json
 from tasks_server.cli import output
 from tasks_server.cli.options import Config, DataDir, next_command, with_services
 from tasks_server.cli.output import Json, task_fields
-from tasks_server.domain import validation
+from tasks_server.domain import shapes, validation
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.task import NewTask, Task
 from tasks_server.wiring import Services
@@ -155,10 +156,7 @@ def what(
     faults += [Fault(option, "belongs to a request; with --handler, leave it out") for option in alien]
     call: dict[str, Any] = {"name": handler}
     if payload is not None:
-        try:
-            call["payload"] = msgspec.json.decode(payload)
-        except (msgspec.MsgspecError, RecursionError) as error:
-            faults.append(Fault("--payload", f"must be JSON: {error}"))
+        call["payload"] = _json("--payload", payload, faults)
     return {"handler": call}
 
 
@@ -201,8 +199,17 @@ def body_of(data: str | None, json_data: str | None, faults: list[Fault]) -> str
         return data
     if data is not None:
         faults.append(Fault("--json-data", "cannot be joined with --data; give one of them"))
+    value = _json("--json-data", json_data, faults, {})
+    if isinstance(value, dict):
+        return value
+    faults.append(Fault("--json-data", "must be a JSON object", shapes.shown(value)))
+    return None
+
+
+def _json(option: str, text: str, faults: list[Fault], otherwise: Any = None) -> Any:
+    """What the JSON of an option says; where it is none, a fault, and what to take for it."""
     try:
-        return msgspec.json.decode(json_data, type=dict[str, Any])
-    except msgspec.DecodeError as error:
-        faults.append(Fault("--json-data", f"must be a JSON object: {error}"))
-        return None
+        return read_json(text.encode())
+    except InvalidRequest as error:
+        faults += [msgspec.structs.replace(fault, field=option) for fault in error.faults]
+        return otherwise

@@ -3,6 +3,7 @@
     TasksServerError
     ├── RequestError                 the caller can mend it
     │   ├── InvalidRequest           a field is malformed or out of bounds (carries every fault found)
+    │   │   └── UnsupportedEncoding  the body is compressed
     │   ├── Unauthorized             the key is wrong
     │   ├── Forbidden                no usable credentials, or the owner is unknown
     │   ├── NotFound                 no such thing, or not yours
@@ -67,6 +68,10 @@ class InvalidRequest(RequestError):
         told = [f"{fault.field}: {fault.message}" for fault in self.faults[:_FAULTS_TOLD_MAX]]
         rest = len(self.faults) - len(told)
         super().__init__("; ".join([*told, f"and {rest} more"] if rest else told), code=code)
+
+
+class UnsupportedEncoding(InvalidRequest):
+    code = "content_encoding_unsupported"
 
 
 class Unauthorized(RequestError):

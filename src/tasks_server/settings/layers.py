@@ -12,8 +12,9 @@ from typing import Any, Final
 
 import msgspec
 from pydantic import ValidationError
-from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
+from pydantic_settings import EnvSettingsSource
 
+from tasks_server.domain import encodings
 from tasks_server.domain.errors import SettingsError
 from tasks_server.settings.table import CONFIG_ENV, ENV_PREFIX, PLANNED, SHORT_NAMES, Settings, is_secret
 
@@ -86,13 +87,13 @@ def _file(config: Path | None, faults: list[str]) -> _Layer:
     if path is None:
         return {}
     try:
-        path.open("rb").close()  # the library takes a missing file for an empty one
-        found = TomlConfigSettingsSource(Settings, path)()
+        raw = encodings.unmarked(path.read_bytes())
+        found = tomllib.loads(raw.decode())
     except OSError as error:
         faults.append(f"{named_by}: cannot read {path}: {error.strerror}")
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        faults.append(f"{named_by}: {path} is no TOML: {error}")
+        faults.append(f"{named_by}: {path} {encodings.other_than_utf8(raw) or f'is no TOML: {error}'}")
         return {}
     layer: _Layer = {}
     for name, value in found.items():
