@@ -94,7 +94,7 @@ def test_what_users_of_other_systems_send(serve: Serve) -> None:
     server = serve()
     headers = register(server)
     request: dict[str, Any] = {
-        "url": f"{server.url}/status?X-Amz-Security-Token={'t' * 5_000}",
+        "url": f"{server.url}/status?pretty={'t' * 5_000}",
         "method": "get",
         "transport": "CURL",
     }
