@@ -20,6 +20,7 @@ from tasks_server import __version__
 from tasks_server.clock import Clock, DatabaseClock, SystemClock
 from tasks_server.domain import limits
 from tasks_server.domain.abilities import Abilities
+from tasks_server.domain.certificates import leave_unexamined
 from tasks_server.domain.egress import Egress
 from tasks_server.domain.errors import StoreError
 from tasks_server.store.postgres.address import is_postgres
@@ -75,11 +76,10 @@ class AbilitiesPlan(msgspec.Struct, frozen=True):
     certificates_dir: str | None
 
     def build(self) -> Abilities:
-        from tasks_server.engine.certificate_contents import certificate_faults
-        from tasks_server.engine.certificate_paths import path_fault
+        from tasks_server.engine.certificates.paths import path_fault
 
         folder = Path(self.certificates_dir) if self.certificates_dir else None
-        return Abilities(frozenset(self.lacking), folder is not None, partial(path_fault, folder), certificate_faults)
+        return Abilities(frozenset(self.lacking), folder is not None, partial(path_fault, folder), leave_unexamined)
 
 
 class ApiPlan(msgspec.Struct, frozen=True):
@@ -273,6 +273,7 @@ def build_api(plan: Plan, store: "Store", clock: Clock, told: Telemetry) -> Any:
     """The ASGI application, over an open store with this clock."""
     from tasks_server.api.app import ApiConfig, create_app
     from tasks_server.domain.own_hosts import KnownHosts
+    from tasks_server.engine.certificates.examiner import Examiner
 
     chosen = plan.api
     config = ApiConfig(
@@ -292,7 +293,7 @@ def build_api(plan: Plan, store: "Store", clock: Clock, told: Telemetry) -> Any:
         abilities=plan.abilities.build(),
         retention_ms=plan.engine.retention_ms,
     )
-    return create_app(store, clock=clock, telemetry=told, config=config)
+    return create_app(store, clock=clock, telemetry=told, config=config, examiner=Examiner())
 
 
 async def prepare_api(plan: Plan, store: "Store", clock: Clock) -> None:
@@ -364,6 +365,7 @@ class Services(msgspec.Struct):
 @contextlib.asynccontextmanager
 async def services(settings: "Settings", where: "Places", keys: list[bytes]) -> AsyncIterator[Services]:
     """The services over a store that is opened for this block. Raises `StoreError`."""
+    from tasks_server.engine.certificates.here import ExaminedHere
     from tasks_server.service.bulks import BulkService
     from tasks_server.service.explain import ExplainService
     from tasks_server.service.ground import Ground
@@ -381,6 +383,7 @@ async def services(settings: "Settings", where: "Places", keys: list[bytes]) -> 
         ZoneInfo(settings.tz),
         egress=egress_plan(settings).build(),
         abilities=abilities_plan(settings).build(),
+        examiner=ExaminedHere(),
     )
     await store.open()
     try:

@@ -7,7 +7,7 @@ import pytest
 
 from tasks_server.api.app import ApiConfig
 from tasks_server.domain.abilities import Abilities
-from tasks_server.engine.certificate_paths import path_fault
+from tasks_server.engine.certificates.paths import path_fault
 from tests.api.conftest import ADMIN_KEY, Api, task
 
 LIBCURL = "is not possible here: this server's libcurl was built without HTTP/3"

@@ -1,5 +1,6 @@
 """Certificates and keys that could never be used are refused when the task is registered; those that can are not."""
 
+import base64
 import datetime
 from typing import Any
 
@@ -11,11 +12,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from tasks_server.domain.abilities import Abilities
+from tasks_server.domain.certificates import certificates_of
 from tasks_server.domain.errors import InvalidRequest
 from tasks_server.domain.request import TaskConfig
 from tasks_server.domain.validation import read
-from tasks_server.engine.certificate_contents import certificate_faults
-from tasks_server.engine.key_derivation import ROUNDS_MAX, is_too_dear
+from tasks_server.engine.certificates.contents import examine
+from tasks_server.engine.certificates.derivation import ROUNDS_MAX, rounds_of
+from tasks_server.engine.certificates.pem import blocks
 from tests.engine.http.authority import Authority, base64_of
 
 AUTHORITY = Authority()
@@ -54,7 +57,8 @@ def faults(**config: Any) -> list[tuple[str, str]]:
     config = {name: base64_of(value) if isinstance(value, bytes) else value for name, value in config.items()}
     if isinstance(config.get("cert"), str):
         config["cert"] = {"value": config["cert"]}
-    found = certificate_faults(msgspec.convert(config, TaskConfig))
+    asked = certificates_of(msgspec.convert(config, TaskConfig))
+    found = examine(asked).faults if asked is not None else []
     assert all(fault.given is None for fault in found), "what is secret is not shown"
     return [(fault.field.removeprefix("config."), fault.message) for fault in found]
 
@@ -108,7 +112,9 @@ BAD: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
     "wrong password": (
         {"cert": cert(ONE.pem, "wrong"), "key": ONE.key(password=OPEN)}, [("key", SHUT.format("PEM"))],
     ),
-    "missing password": ({"cert": ONE.pem, "key": ONE.key(password=OPEN)}, [("key", SHUT.format("PEM"))]),
+    "missing password": (
+        {"cert": ONE.pem, "key": ONE.key(password=OPEN)}, [("key", "is locked, and there is no password in cert")],
+    ),
     "wrong password, rsa": (
         {"cert": cert(rsa_certificate(), "wrong"), "key": traditional(OPEN)}, [("key", SHUT.format("PEM"))],
     ),
@@ -137,7 +143,7 @@ def test_what_cannot_be_used_is_refused(config: dict[str, Any], expected: list[t
 def test_a_registration_says_so() -> None:
     raw = {"httpRequest": {"url": "https://a.test/", "method": "GET"}, "config": {"ca": base64_of(JUNK)}}
     with pytest.raises(InvalidRequest, match=r"config\.ca"):
-        read(raw, 0, datetime.UTC, abilities=Abilities(certificate_faults=certificate_faults))
+        read(raw, 0, datetime.UTC, abilities=Abilities(examine=examine))
     assert read(raw, 0, datetime.UTC).config.ca is not None
 
 
@@ -146,10 +152,90 @@ def tagged(tag: int, *parts: bytes) -> bytes:
     return bytes([tag, len(content)]) + content
 
 
-@pytest.mark.parametrize("rounds", [ROUNDS_MAX, ROUNDS_MAX + 1, 2**31])
+@pytest.mark.parametrize("rounds", [0, 1, ROUNDS_MAX, ROUNDS_MAX + 1, 2**31])
 def test_locked_keys_tell_their_rounds(rounds: int) -> None:
     derivation = tagged(0x30, tagged(0x04, b"salt"), tagged(0x02, rounds.to_bytes(5)))
     der = tagged(0x30, tagged(0x30, tagged(0x06, b"x"), tagged(0x30, derivation)), tagged(0x04, b"locked"))
     name = "ENCRYPTED PRIVATE KEY"
     pem = f"-----BEGIN {name}-----\n{base64_of(der)}\n-----END {name}-----\n".encode()
-    assert is_too_dear(der) is is_too_dear(pem) is is_too_dear(ONE.pem + pem) is (rounds > ROUNDS_MAX)
+    assert rounds_of(der) == rounds_of(pem) == rounds_of(ONE.pem + pem) == rounds
+    assert rounds_of(pem + pem) == 2 * rounds, "of all that is in there"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "fits"),
+    [((16_384, 8, 1), True), ((16_384, 8, 4), False), ((2**20, 16, 1), False), ((2, 8, 2**31), False)],
+)
+def test_scrypt_is_judged_by_all_its_numbers(numbers: tuple[int, ...], fits: bool) -> None:
+    parts = [tagged(0x02, number.to_bytes(5)) for number in numbers]
+    der = tagged(0x30, tagged(0x04, b"salt"), *parts)
+    assert (rounds_of(der) <= ROUNDS_MAX) is fits
+
+
+BAIT = {
+    "beginnings": b"-----BEGIN PRIVATE KEY-----" * 100_000,
+    "beginnings and an end": b"-----BEGIN PRIVATE KEY-----" * 100_000 + b"-----END X-----",
+    "labels without end": b"-----BEGIN " * 200_000,
+    "rules": b"-" * 2_000_000,
+    "ends": b"-----BEGIN A-----" + b"-----END " * 200_000,
+}
+
+
+@pytest.mark.parametrize("content", BAIT.values(), ids=BAIT.keys())
+def test_blocks_are_found_in_a_single_pass(content: bytes) -> None:
+    """With a pass for each beginning, this would take minutes."""
+    assert list(blocks(content)) == []
+
+
+def test_blocks_tell_their_names_and_their_text() -> None:
+    content = b"words\n" + ONE.pem + b"-----BEGIN A-----\nAAAA\n-----END B-----\n" + ONE.key()
+    found = list(blocks(content))
+    assert [block.label for block in found] == [b"CERTIFICATE", b"CERTIFICATE", b"PRIVATE KEY"]
+    assert found[2].text == ONE.key()
+    assert found[2].der() == ONE.key_der
+
+
+def opened(**config: Any) -> TaskConfig:
+    """The configuration as it is kept."""
+    raw = {name: base64_of(value) if isinstance(value, bytes) else value for name, value in config.items()}
+    asked = {"httpRequest": {"url": "https://a.test/", "method": "GET"}, "config": raw}
+    return read(asked, 0, datetime.UTC, abilities=Abilities(examine=examine)).config
+
+
+LOCKED: dict[str, dict[str, Any]] = {
+    "pem": {"cert": cert(ONE.pem), "key": ONE.key(password=OPEN)},
+    "beside the certificates": {"cert": cert(ONE.key(password=OPEN) + ONE.pem)},
+    "der": {
+        "cert": cert(ONE.der), "certType": "DER", "key": ONE.key(serialization.Encoding.DER, OPEN), "keyType": "DER",
+    },
+    "p12": {"cert": cert(ONE.p12(OPEN)), "certType": "P12"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("config", LOCKED.values(), ids=LOCKED.keys())
+def test_what_was_locked_is_kept_unlocked(config: dict[str, Any]) -> None:
+    kept = opened(**config)
+    assert kept.cert is not None
+    assert kept.cert.password is None
+    assert kept.key is not None
+    assert (base64.b64decode(kept.key), kept.key_type) == (ONE.key(), "PEM")
+    shown = base64.b64decode(kept.cert.value)
+    assert shown == (ONE.der if kept.cert_type == "DER" else ONE.pem), "with those above it"
+
+
+def test_what_was_not_locked_is_kept_as_it_came() -> None:
+    kept = opened(cert=cert(ONE.pem), key=ONE.key())
+    assert kept.cert is not None
+    assert kept.key is not None
+    assert (kept.cert.password, base64.b64decode(kept.key)) == (OPEN, ONE.key())
+
+
+def test_keys_of_more_than_8192_bits_are_refused() -> None:
+    """To make a real one would take minutes; nobody looks whether the factors of this one are primes."""
+    p, q = 2**4_200 + 1, 2**4_100 + 3
+    public = rsa.RSAPublicNumbers(e=65_537, n=p * q)
+    numbers = rsa.RSAPrivateNumbers(p=p, q=q, d=65_537, dmp1=65_537, dmq1=65_537, iqmp=1, public_numbers=public)
+    key = numbers.private_key(unsafe_skip_rsa_key_validation=True)
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    expected = [("key", f"is a key of {key.key_size} bits; at most 8192 are taken")]
+    assert faults(cert=cert(ONE.pem, None), key=key.private_bytes(*form)) == expected

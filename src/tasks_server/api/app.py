@@ -36,7 +36,7 @@ from tasks_server.domain.errors import Busy, Forbidden, NotFound, RequestError, 
 from tasks_server.domain.own_hosts import LOOPBACK, KnownHosts
 from tasks_server.service.bulks import BulkService
 from tasks_server.service.explain import ExplainService
-from tasks_server.service.ground import Ground
+from tasks_server.service.ground import Examiner, Ground
 from tasks_server.service.journal import JournalService
 from tasks_server.service.lanes import LaneService
 from tasks_server.service.monitoring import MonitorService
@@ -85,10 +85,11 @@ def create_app(
     telemetry: Telemetry,
     config: ApiConfig,
     random: Callable[[int], bytes] = os.urandom,
+    examiner: Examiner | None = None,
 ) -> "App":
-    """The API over an open store. `random` gives that many random bytes."""
+    """The API over an open store. `random` gives that many random bytes, `examiner` opens keys."""
     owners = OwnerService(store, clock, random, config.retention_ms)
-    ground = Ground(store, clock, config.zone, random, config.egress, config.abilities)
+    ground = Ground(store, clock, config.zone, random, config.egress, config.abilities, examiner)
     tasks = TaskService(ground)
     authenticator = Authenticator(owners, clock, config.admin_key, config.default_owner)
     door = Door(config.hosts)

@@ -7,6 +7,7 @@ import msgspec
 
 from tasks_server.api.exchange import Answer, Headers
 from tasks_server.api.throttle import rate_limit_headers
+from tasks_server.domain.certificates import Unexamined
 from tasks_server.domain.errors import (
     Busy,
     Conflict,
@@ -62,6 +63,7 @@ CODES: Final[Mapping[str, Code]] = {
     "path_not_found": Code(404, "Path not found", "Nothing is served at this path."),
     "method_not_allowed": Code(405, "Method not allowed", "The path exists; `Allow` lists its methods."),
     "owner_name_taken": Code(409, "Name taken", "Another owner has this name."),
+    "certificates_unexamined": Code(409, "Changed meanwhile", "Somebody else changed it at the same time; repeat it."),
     "task_not_pending": Code(409, "Task not pending", "`/tasks` changes and cancels only what has not begun."),
     "task_cancelled": Code(409, "Task cancelled", "`/tasks` changes and cancels no task that is cancelled already."),
     "schedule_name_taken": Code(409, "Schedule name taken", "Another schedule of the owner has this name."),
@@ -98,6 +100,7 @@ STATUSES: Final[Sequence[tuple[type[TasksServerError], int]]] = (
     (Forbidden, 403),
     (NotFound, 404),
     (Conflict, 409),
+    (Unexamined, 409),
     (TooLarge, 413),
     (Refused, 422),
     (Throttled, 429),

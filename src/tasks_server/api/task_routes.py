@@ -1,7 +1,9 @@
 """`/v1/queues`: register tasks, show and list them, steer them."""
 
 import hashlib
-from typing import Final
+from collections.abc import Callable
+from functools import partial
+from typing import Final, TypeVar
 
 from tasks_server.api import listing, wire
 from tasks_server.api.exchange import Answer, Exchange
@@ -9,6 +11,8 @@ from tasks_server.api.routes import BODY_ERRORS, QueryParameter, Route, Success
 from tasks_server.api.wire import DONE, encode
 from tasks_server.clock import Clock
 from tasks_server.domain import dates, limits
+from tasks_server.domain.abilities import Abilities
+from tasks_server.domain.certificates import Unexamined
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.handler_reading import HandlerRegistration
 from tasks_server.domain.task import NewTask, Task
@@ -16,6 +20,7 @@ from tasks_server.domain.validation import Registration
 from tasks_server.service.tasks import Idempotency, TaskService
 from tasks_server.service.timeline import TimelineEntry
 
+_T = TypeVar("_T")
 _MERGE_PATCH: Final = b"application/merge-patch+json"
 REPLAYED: Final = (b"idempotency-replayed", b"true")
 
@@ -139,16 +144,15 @@ class TaskRoutes:
         key = exchange.headers.get(b"idempotency-key")
         if key is not None:
             idempotency = Idempotency(idempotency_key(key), hashlib.sha256(body).digest())
+        known = self._tasks
         try:
-            draft = wire.read_draft(
-                body, self._clock.now(), self._tasks.zone, self._tasks.egress, self._tasks.abilities
-            )
+            draft = await self._read(owner, partial(wire.read_draft, body, self._clock.now(), known.zone, known.egress))
         except InvalidRequest:
             # Asked again after its dates have passed, a request is refused as new, but known by its key.
-            known = await self._tasks.replay(owner, idempotency) if idempotency else None
-            if known is None:
+            before = await self._tasks.replay(owner, idempotency) if idempotency else None
+            if before is None:
                 raise
-            return Answer(200, encode(wire.task_view(known)), headers=(REPLAYED,))
+            return Answer(200, encode(wire.task_view(before)), headers=(REPLAYED,))
         task = await self._tasks.submit(owner, draft, idempotency)
         if isinstance(task, NewTask):
             return Answer(201, encode(wire.new_task_view(task)))
@@ -161,9 +165,20 @@ class TaskRoutes:
             raise InvalidRequest([fault])
         body = await exchange.json_body(self._batch_max)
         known = self._tasks
-        drafts = wire.read_batch(body, self._clock.now(), known.zone, known.egress, known.abilities)
+        drafts = await self._read(owner, partial(wire.read_batch, body, self._clock.now(), known.zone, known.egress))
         tasks = await self._tasks.submit_batch(owner, drafts)
         return Answer(201, encode(wire.BatchView([wire.new_task_view(task) for task in tasks])))
+
+    async def _read(self, owner: str, read: Callable[[Abilities], _T]) -> _T:
+        """What is read, with certificates and keys examined, where there are any."""
+        try:
+            return read(self._tasks.abilities)
+        except Unexamined:
+
+            async def again(abilities: Abilities) -> _T:
+                return read(abilities)
+
+            return await self._tasks.examining(owner, again)
 
     async def list(self, exchange: Exchange) -> Answer:
         faults: list[Fault] = []

@@ -16,6 +16,7 @@ from msgspec import UNSET, Meta, UnsetType
 from tasks_server.domain import encodings, limits, masking, reading, rules, shapes, validation, words
 from tasks_server.domain.abilities import Abilities
 from tasks_server.domain.attempt import Attempt, OutcomeKind
+from tasks_server.domain.certificates import Asking
 from tasks_server.domain.egress import Egress
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.handler_reading import HandlerRegistration
@@ -177,7 +178,19 @@ def _read_handler_draft(body: bytes, now: int) -> Draft | None:
 
 
 def read_batch(body: bytes, now: int, zone: tzinfo, egress: Egress, abilities: Abilities) -> list[Draft]:
-    """The tasks that a body asks for. Raises `InvalidRequest` with every fault of every task."""
+    """The tasks that a body asks for. Raises `InvalidRequest` with every fault of every task, or `Unexamined` with the
+    certificates and keys of all.
+    """
+    if abilities.examine is None:
+        return _read_batch(body, now, zone, egress, abilities)
+    asking = Asking(abilities.examine)
+    try:
+        return _read_batch(body, now, zone, egress, msgspec.structs.replace(abilities, examine=asking))
+    finally:
+        asking.settle()
+
+
+def _read_batch(body: bytes, now: int, zone: tzinfo, egress: Egress, abilities: Abilities) -> list[Draft]:
     try:
         return [validation.judge(registration, now, egress, abilities) for registration in _BATCH.decode(body).tasks]
     except (*_UNFIT, InvalidRequest):

@@ -11,8 +11,10 @@ from tasks_server.cli import output
 from tasks_server.cli.options import Config, DataDir, next_command, with_services
 from tasks_server.cli.output import Json, task_fields
 from tasks_server.domain import shapes, validation
+from tasks_server.domain.abilities import Abilities
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.task import NewTask, Task
+from tasks_server.domain.validation import Draft
 from tasks_server.wiring import Services
 
 _RENAMED: Final = {
@@ -113,10 +115,12 @@ def submit(
 async def _submit(services: Services, owner_name: str, raw: dict[str, Any]) -> tuple[NewTask | Task, tzinfo]:
     owner = await services.owners.by_name(owner_name)
     zone = services.tasks.zone
+
+    async def read(abilities: Abilities) -> Draft:
+        return validation.read(raw, services.clock.now(), zone, egress=services.tasks.egress, abilities=abilities)
+
     try:
-        draft = validation.read(
-            raw, services.clock.now(), zone, egress=services.tasks.egress, abilities=services.tasks.abilities
-        )
+        draft = await services.tasks.examining(owner.id, read)
     except InvalidRequest as error:
         faults = [msgspec.structs.replace(fault, field=option_of(fault.field)) for fault in error.faults]
         raise InvalidRequest(faults) from None

@@ -2,7 +2,7 @@
 is taken in, not found out when the task is due.
 
 The engine says which features its HTTP library lacks (`engine.http.abilities`), and what is wrong with a path of a
-certificate (`engine.certificate_paths`); neither is known here.
+certificate (`engine.certificates.paths`); neither is known here.
 """
 
 import re
@@ -12,6 +12,7 @@ from typing import Final, Literal, get_args
 import msgspec
 
 from tasks_server.domain import shapes
+from tasks_server.domain.certificates import Examine, certificates_of, take_opened
 from tasks_server.domain.errors import Fault
 from tasks_server.domain.request import HttpRequest, TaskConfig
 from tasks_server.domain.rules_options import file_or_path
@@ -30,14 +31,14 @@ _CERTAINLY_A_PATH: Final = re.compile(r"[\w./ -]{1,250}\.(?:pem|crt|cer|der|key|
 
 class Abilities(msgspec.Struct, frozen=True):
     """The features that the HTTP library lacks, whether certificates may be `paths`, and what is wrong with a path
-    (None: nothing), which is asked for each. `certificate_faults` is asked for what is wrong with certificates and keys
-    that are no paths. By default all is possible, and both are judged when the task runs.
+    (None: nothing), which is asked for each. `examine` is asked for what is in certificates and keys that are no paths.
+    By default all is possible, and both are judged when the task runs.
     """
 
     lacking: frozenset[str] = frozenset()
     paths: bool = True
     path_fault: Callable[[str], str | None] | None = None
-    certificate_faults: Callable[[TaskConfig], list[Fault]] | None = None
+    examine: Examine | None = None
 
 
 ALL: Final = Abilities()
@@ -61,11 +62,15 @@ def judge_features(request: HttpRequest, config: TaskConfig, abilities: Abilitie
 
 
 def judge_certificates(config: TaskConfig, abilities: Abilities, faults: list[Fault]) -> None:
-    """Judges each certificate and key: whether it is there, where it is a path, else what is in it."""
+    """Judges each certificate and key: whether it is there, where it is a path, else what is in it. One that was locked
+    is in the configuration without its lock then. Raises `Unexamined`.
+    """
     if config.ca is None and config.cert is None:
         return
-    if abilities.certificate_faults is not None:
-        faults += abilities.certificate_faults(config)
+    if abilities.examine is not None and (asked := certificates_of(config)) is not None:
+        found = abilities.examine(asked)
+        faults += found.faults
+        take_opened(config, found)
     if abilities.path_fault is None:
         return
     for field, text in _materials(config):

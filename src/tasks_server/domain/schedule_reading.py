@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from tasks_server.domain import dates, durations, ids, limits, masking, reading, shapes, validation, words
 from tasks_server.domain.abilities import Abilities
+from tasks_server.domain.certificates import make_way
 from tasks_server.domain.cron import FORMS, cron, zone_of
 from tasks_server.domain.egress import Egress
 from tasks_server.domain.errors import Fault, InvalidRequest
@@ -162,6 +163,7 @@ def merged(draft: ScheduleDraft, patch: object) -> dict[str, Any]:
     for one, other in (("cron", "every"), ("every", "cron")):  # to name the one takes the place of the other
         if patch.get(one) is not None and other not in patch:
             before.pop(other, None)
+    make_way(before["task"], patch.get("task"))
     whole: dict[str, Any] = reading.merge(before, patch)
     return whole
 

@@ -22,6 +22,7 @@ from tasks_server.domain import (
     words,
 )
 from tasks_server.domain.abilities import ALL, Abilities, judge_certificates, judge_features
+from tasks_server.domain.certificates import make_way
 from tasks_server.domain.egress import OPEN, Egress
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.handler_reading import HandlerRegistration
@@ -145,6 +146,7 @@ def revise(
     before = as_asked(spec.request, spec.handler, spec.config)
     if task.metadata:
         before["metadata"] = task.metadata
+    make_way(before, patch)
     named = named_config(patch)
     rescheduled = bool(named & RESCHEDULING)
 

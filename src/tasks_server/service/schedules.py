@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from tasks_server.domain import ids, limits, schedule
+from tasks_server.domain.abilities import Abilities
 from tasks_server.domain.errors import Conflict, Corrupt, Fault, Forbidden, InvalidRequest, NotFound, Refused
 from tasks_server.domain.firing import Template, decode_template, encode_template, task_now
 from tasks_server.domain.handler_reading import keep_own
@@ -41,7 +42,7 @@ class ScheduleService:
         self._clock = ground.clock
         self._random = ground.random
         self._egress = ground.egress
-        self._abilities = ground.abilities
+        self._examining = ground.examining
         self._tasks = TaskService(ground)
         self.zone = ground.zone
 
@@ -90,20 +91,24 @@ class ScheduleService:
         now = self._clock.now()
         before = await self.show(owner, key)
         named = frozenset(patch) if isinstance(patch, dict) else frozenset[str]()
-        first = self._patched(before.schedule, before.template, patch, named, now)
-        if "task" in named:
-            await self._refuse_if_signed(before.schedule.owner, first)
-        after = first
 
-        def decide(found: Schedule | None, template: bytes) -> ScheduleChange | None:
-            nonlocal after
-            if found is None:
-                return None
-            after = self._patched(found, _opened(template), patch, named, now)
-            return _replaced(found, after, now)
+        async def change(abilities: Abilities) -> Shown:
+            first = self._patched(before.schedule, before.template, patch, named, now, abilities)
+            if "task" in named:
+                await self._refuse_if_signed(before.schedule.owner, first)
+            after = first
 
-        changed = _found(await self._store_change(owner, key, decide))
-        return Shown(changed, after.template)
+            def decide(found: Schedule | None, template: bytes) -> ScheduleChange | None:
+                nonlocal after
+                if found is None:
+                    return None
+                after = self._patched(found, _opened(template), patch, named, now, abilities)
+                return _replaced(found, after, now)
+
+            changed = _found(await self._store_change(owner, key, decide))
+            return Shown(changed, after.template)
+
+        return await self._examining(owner or "", change)
 
     async def pause(self, owner: str | None, key: str) -> Shown:
         """Fires no more until it is resumed."""
@@ -147,15 +152,24 @@ class ScheduleService:
     # Inside
 
     async def _read(self, owner: str, raw: object, now: int) -> ScheduleDraft:
-        draft = read_schedule(raw, now, self.zone, self._egress, self._abilities)
+        async def read(abilities: Abilities) -> ScheduleDraft:
+            return read_schedule(raw, now, self.zone, self._egress, abilities)
+
+        draft = await self._examining(owner, read)
         await self._refuse_if_signed(owner, draft)
         return draft
 
     def _patched(
-        self, found: Schedule, template: Template, patch: object, named: frozenset[str], now: int
+        self,
+        found: Schedule,
+        template: Template,
+        patch: object,
+        named: frozenset[str],
+        now: int,
+        abilities: Abilities,
     ) -> ScheduleDraft:
         whole = merged(ScheduleDraft(found.name, found.rule, template, ()), patch)
-        after = read_schedule(whole, now, self.zone, self._egress, self._abilities, changed=named)
+        after = read_schedule(whole, now, self.zone, self._egress, abilities, changed=named)
         task = patch.get("task", {}) if isinstance(patch, dict) else {}
         if template.handler is not None and after.template.handler is not None and isinstance(task, dict):
             keep_own(template.handler, after.template.handler, named_config(task))

@@ -1,12 +1,14 @@
 """Tasks: taken in, shown, and steered by their owner. `owner` None stands for the operator, who may act for any."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, NoReturn, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from tasks_server.domain import ids, lifecycle, limits, validation
+from tasks_server.domain.abilities import Abilities
 from tasks_server.domain.attempt import Attempt, Event, EventFacts
 from tasks_server.domain.errors import Conflict, Fault, InvalidRequest, NotFound
 from tasks_server.domain.lifecycle import EventKind
@@ -54,6 +56,7 @@ class TaskService:
         self.zone = ground.zone
         self.egress = ground.egress
         self.abilities = ground.abilities
+        self.examining = ground.examining
 
     # Taking in
 
@@ -200,16 +203,18 @@ class TaskService:
         if faults := header_faults(_patched_headers(patch), _HEADERS):
             await self._refuse_if_signed((await self.task(owner, task_id, response=False)).owner, faults)
 
-        def decide(task: Task, spec: bytes) -> Change:
+        def decide(abilities: Abilities, task: Task, spec: bytes) -> Change:
             lifecycle.allowed(task.state, EventKind.EDIT)  # the state refuses before the patch is judged
-            edit = validation.revise(decode_spec(spec), task, patch, now, self.zone, self.egress, self.abilities)
+            edit = validation.revise(decode_spec(spec), task, patch, now, self.zone, self.egress, abilities)
             edited = lifecycle.edit(task, edit.draft.config, edit.rescheduled, now)
             edited.target, edited.metadata = edit.draft.target, edit.draft.metadata
             facts = EventFacts(fields=_patched_fields(patch))
             return Change(edited, Event(now, EventKind.EDIT.value, by_whom(by), facts), spec=edit.draft.spec)
 
-        edited = _found(await self._store.change(owner, _known(task_id), decide))
-        self._hint(edited, now)
+        async def change(abilities: Abilities) -> Task:
+            return _found(await self._store.change(owner, _known(task_id), partial(decide, abilities)))
+
+        self._hint(await self.examining(owner or "", change), now)
         return await self.task(owner, task_id)
 
     async def change(self, owner: str | None, task_id: str, decide: Decide) -> Task:

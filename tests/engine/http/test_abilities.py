@@ -6,7 +6,7 @@ import pycurl
 import pytest
 
 from tasks_server.domain.abilities import FEATURES
-from tasks_server.engine.certificate_paths import FILE_MAX_BYTES, path_fault
+from tasks_server.engine.certificates.paths import FILE_MAX_BYTES, path_fault
 from tasks_server.engine.http import abilities
 from tasks_server.engine.http.abilities import lacking
 

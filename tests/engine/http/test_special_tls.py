@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks_server.domain.attempt import Outcome, OutcomeKind
-from tasks_server.domain.options import Certificate
+from tasks_server.domain.options import Certificate, TlsVersion
 from tasks_server.domain.request import TaskConfig
 from tests.engine.http.authority import Authority, Identity, base64_of, server_context
 from tests.engine.http.driver import Driver
@@ -267,3 +267,25 @@ class TestPaths:
         outcome = http.get(secure.url(), config=TaskConfig(ca="shop/ca.pem"))
         assert outcome.kind is OutcomeKind.UNSENDABLE
         assert "CERTIFICATES_DIR" in said(outcome)
+
+
+@pytest.mark.parametrize("versions", [("1.2", "1.2"), ("1.1", "1.2")], ids=["as it is", "old versions, too"])
+def test_no_key_exchange_is_offered_that_the_target_can_make_dear(
+    http: Driver, server: Identity, authority: Authority, tmp_path: Path, versions: tuple[TlsVersion, TlsVersion]
+) -> None:
+    """A prime of 10 000 bits would hold up every other call for a second."""
+    context = server_context(server, tmp_path)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("ALL:COMPLEMENTOFALL:@SECLEVEL=0")
+    offered: list[str] = []
+
+    async def note(connection: Connection, _request: Received) -> None:
+        offered.extend(name for name, *_ in connection.writer.get_extra_info("ssl_object").shared_ciphers())
+        await connection.send(answer(200, b"ok"))
+
+    low, high = versions
+    config = TaskConfig(ca=base64_of(authority.pem), tls_version=low, tls_max_version=high)
+    with Target(tls=context, scripts={"/": note}) as target:
+        assert http.get(target.url(), config=config).response == b"ok"
+    assert any(name.startswith("ECDHE-") for name in offered)
+    assert [name for name in offered if name.startswith(("DHE-", "ADH-", "EDH-"))] == []

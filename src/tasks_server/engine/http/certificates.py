@@ -11,7 +11,7 @@ import certifi
 from cryptography import x509
 
 from tasks_server.domain.rules_options import file_or_path
-from tasks_server.engine.certificate_paths import file_below, path_fault
+from tasks_server.engine.certificates.paths import file_below, path_fault
 from tasks_server.engine.http.errors import Unsendable
 
 _SYSTEM_BUNDLES: Final = (

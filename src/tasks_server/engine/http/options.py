@@ -22,6 +22,7 @@ from tasks_server.engine.http.abilities import lacking
 from tasks_server.engine.http.errors import Unsendable
 from tasks_server.engine.http.headers import BOUNDARY, render_headers
 from tasks_server.engine.http.signature import signature_lines
+from tasks_server.engine.http.tls import CIPHERS
 
 _PROTOCOLS: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 # Values of FOLLOWLOCATION that pycurl has no names for: with OBEYCODE the method of a redirected request follows
@@ -69,6 +70,8 @@ def constant_options(*, ca_file: str | None, idle_seconds: int) -> list[tuple[in
         (pycurl.NETRC, pycurl.NETRC_IGNORED),
         (pycurl.TCP_KEEPALIVE, 1),
         (pycurl.MAXAGE_CONN, idle_seconds),
+        (pycurl.SSL_CIPHER_LIST, CIPHERS),
+        (pycurl.PROXY_SSL_CIPHER_LIST, CIPHERS),
     ]
     if ca_file is not None:
         options += [(pycurl.CAINFO, ca_file), (pycurl.PROXY_CAINFO, ca_file)]

@@ -9,9 +9,9 @@ import msgspec
 import pycurl
 
 from tasks_server.domain.request import TaskConfig
+from tasks_server.engine.certificates.derivation import FILE_ROUNDS_MAX, rounds_of
 from tasks_server.engine.http.certificates import authorities, material
 from tasks_server.engine.http.errors import Unsendable
-from tasks_server.engine.key_derivation import ROUNDS_MAX, is_too_dear
 
 _LOWEST: Final = {
     "1.0": pycurl.SSLVERSION_TLSv1_0,
@@ -26,7 +26,10 @@ _HIGHEST: Final = {
     "1.3": pycurl.SSLVERSION_MAX_TLSv1_3,
 }
 _OLD: Final = frozenset({"1.0", "1.1"})
-_CIPHERS_OF_OLD: Final = "DEFAULT:@SECLEVEL=0"
+CIPHERS: Final = "DEFAULT:!kDHE"
+"""Without finite-field Diffie-Hellman, as browsers are: a target may choose a prime of 10 000 bits, and then no other
+call goes on for a second."""
+_CIPHERS_OF_OLD: Final = f"{CIPHERS}:@SECLEVEL=0"
 """OpenSSL 3 speaks TLS 1.0 and 1.1 only at this level. It is for those who ask for a version that low."""
 
 
@@ -46,8 +49,8 @@ def read_material(config: TaskConfig, directory: Path | None) -> Material:
     cert = None if config.cert is None else material("cert", config.cert.value, directory)
     key = None if config.key is None else material("key", config.key, directory)
     for field, content in (("cert", cert), ("key", key)):
-        if content is not None and is_too_dear(content):
-            raise Unsendable(f"{field} asks for more than {ROUNDS_MAX} rounds to make a key of its password")
+        if content is not None and rounds_of(content) > FILE_ROUNDS_MAX:
+            raise Unsendable(f"{field} asks for more than {FILE_ROUNDS_MAX} rounds to make a key of its password")
     if cert is not None and key is None and config.cert_type == "PEM":
         key = cert  # one file for both
     return Material(ca, cert, key)

@@ -1,0 +1,1 @@
+"""Certificates and keys that tasks bring: where they may lie, what is in them, and who opens them."""
