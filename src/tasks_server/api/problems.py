@@ -7,7 +7,6 @@ import msgspec
 
 from tasks_server.api.exchange import Answer, Headers
 from tasks_server.api.throttle import rate_limit_headers
-from tasks_server.domain.certificates import Unexamined
 from tasks_server.domain.errors import (
     Busy,
     Conflict,
@@ -100,7 +99,6 @@ STATUSES: Final[Sequence[tuple[type[TasksServerError], int]]] = (
     (Forbidden, 403),
     (NotFound, 404),
     (Conflict, 409),
-    (Unexamined, 409),
     (TooLarge, 413),
     (Refused, 422),
     (Throttled, 429),

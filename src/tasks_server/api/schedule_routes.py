@@ -21,6 +21,7 @@ from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.schedule_reading import NamedScheduleBody, ScheduleBody
 from tasks_server.service.schedules import NOT_FOUND, ScheduleService, Shown
 
+_CHANGED: Final = ("schedule_name_taken", "certificates_unexamined")
 _STORED: Final = ("schedule_name_taken", "schedules_full", "owner_missing")
 _MERGE_PATCH: Final = b"application/merge-patch+json"
 _PATH: Final = "/v1/schedules"
@@ -57,7 +58,7 @@ class ScheduleRoutes:
             "JSON merge patch (RFC 7396). A change of cron, every, timezone, startAt, endAt or maxRuns sets the next "
             "fire time anew."
         )
-        stored, changed = [*BODY_ERRORS, *_STORED], [*BODY_ERRORS, NOT_FOUND, "schedule_name_taken"]
+        stored, changed = [*BODY_ERRORS, *_STORED], [*BODY_ERRORS, NOT_FOUND, *_CHANGED]
         return [
             Route("POST", _PATH, self.create, "Make a schedule", "owner", [made], stored, body=ScheduleBody),
             Route("GET", _PATH, self.list, "List schedules", "owner", [listed], ["invalid_request"], query=_LIST_QUERY),

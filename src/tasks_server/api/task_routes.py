@@ -122,7 +122,7 @@ class TaskRoutes:
                 "Edit a task",
                 "owner",
                 [detail],
-                [*BODY_ERRORS, *refused],
+                [*BODY_ERRORS, *refused, "certificates_unexamined"],
                 body=wire.TaskPatch,
                 description=edit_note,
             ),

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from tasks_server.domain.errors import Fault, RequestError
+from tasks_server.domain.errors import Conflict, Fault
 from tasks_server.domain.options import Certificate
 from tasks_server.domain.request import TaskConfig
 from tasks_server.domain.rules_options import file_or_path
@@ -39,7 +39,7 @@ NOTHING_WRONG: Final = Examined()
 Examine = Callable[[Certificates], Examined]
 
 
-class Unexamined(RequestError):
+class Unexamined(Conflict):
     """They have to be examined first, elsewhere: `asked`. Whoever takes tasks in sees to it and asks again."""
 
     code = "certificates_unexamined"
