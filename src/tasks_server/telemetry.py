@@ -7,7 +7,6 @@ Events carry facts, never secrets, bodies or header values; URLs go through `sho
 import contextlib
 import os
 import re
-import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import ClassVar, Final, Literal
@@ -15,13 +14,18 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from tasks_server import traces
 from tasks_server.clock import Clock
+from tasks_server.domain import texts
 from tasks_server.domain.errors import StoreError
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["console", "json"]
 _RANK: Final[dict[Level, int]] = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 _QUIET_MAX: Final = 1_000
+VALUE_LENGTH_MAX: Final = 16_384
+"""Characters of a field in a line; a trace has a bound of its own (`traces.LENGTH_MAX`)."""
+_PLAIN: Final = frozenset({int, float, bool, type(None)})
 _WORDS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _COLORS: Final[dict[Level, str]] = {"debug": "\x1b[2m", "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m"}
 
@@ -159,6 +163,16 @@ class LoopBlocked(TelemetryEvent, frozen=True):
     trace: str
 
 
+class LoopDisturbed(TelemetryEvent, frozen=True):
+    """Something in a process for handlers stopped its event loop, or raised in a task of its own what ends a program,
+    such as SystemExit. The loop goes on.
+    """
+
+    level: ClassVar[Level] = "error"
+    how: str
+    trace: str
+
+
 class HandlersImporting(TelemetryEvent, frozen=True):
     """The import of these modules takes long; nothing begins before its end."""
 
@@ -246,12 +260,7 @@ class Unexpected(TelemetryEvent, frozen=True):
     @classmethod
     def of(cls, doing: str, error: BaseException) -> "Unexpected":
         """The event of an exception that nobody expected."""
-        return cls(doing=doing, error=f"{type(error).__name__}: {error}", trace=traced(error))
-
-
-def traced(error: BaseException) -> str:
-    """The traceback of an exception as text."""
-    return "".join(traceback.format_exception(error))
+        return cls(doing=doing, error=texts.described(error, VALUE_LENGTH_MAX), trace=traces.traced(error))
 
 
 def event_name(kind: type[TelemetryEvent]) -> str:
@@ -306,18 +315,28 @@ class Telemetry:
         self._trouble_told = False
 
     def emit(self, event: TelemetryEvent) -> bool:
-        """Tells of `event`, if it is important enough. Whether it did. Never raises."""
+        """Tells of `event`, if it is important enough. Whether it did. Never raises: what cannot be written as it is,
+        such as half of a surrogate pair, is escaped, and what is too long is cut.
+        """
         if _RANK[event.level] < self._least:
             return False
-        now = self._clock.now()
-        if event.quiet_ms:
-            if now < self._quiet_until.get(event, 0):
+        try:
+            now = self._clock.now()
+            if event.quiet_ms and self._is_quiet(event, now):
                 return False
-            if len(self._quiet_until) >= _QUIET_MAX:
-                self._quiet_until.clear()
-            self._quiet_until[event] = now + event.quiet_ms
-        self._write(self._render(now, event))
+            self._write(self._render(now, event))
+        except Exception:  # a line less is better than work that is not done because of it
+            return False
         return True
+
+    def _is_quiet(self, event: TelemetryEvent, now: int) -> bool:
+        """Whether the same event was told a moment ago."""
+        if now < self._quiet_until.get(event, 0):
+            return True
+        if len(self._quiet_until) >= _QUIET_MAX:
+            self._quiet_until.clear()
+        self._quiet_until[event] = now + event.quiet_ms
+        return False
 
     def store_failed(self, doing: str, error: StoreError) -> None:
         """Tells now and then that the store cannot do something, which is tried again, until `store_worked`."""
@@ -337,7 +356,15 @@ class Telemetry:
 
 
 def _fields(event: TelemetryEvent) -> dict[str, object]:
-    return {field: getattr(event, field) for field in event.__struct_fields__}
+    """The fields of an event as they can be written, whatever they were given."""
+    return {field: _writable(getattr(event, field), field) for field in event.__struct_fields__}
+
+
+def _writable(value: object, field: str) -> object:
+    if type(value) in _PLAIN:
+        return value
+    length_max = traces.LENGTH_MAX if field == "trace" else VALUE_LENGTH_MAX
+    return texts.fitting(value, length_max) if type(value) is str else texts.shown(value, length_max)
 
 
 def _instant(now: int) -> str:

@@ -14,8 +14,9 @@ import pydantic
 import pytest
 
 from tasks_server import Context
-from tasks_server.handlers.payloads import NotKept, Unfit, reader, result_json
+from tasks_server.handlers.payloads import Unfit, reader
 from tasks_server.handlers.registry import register, registered
+from tasks_server.handlers.results import NotKept, result_json
 
 
 class Line(msgspec.Struct):

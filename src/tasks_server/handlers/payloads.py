@@ -1,8 +1,7 @@
-"""From the JSON of a payload to the value that a handler's annotation asks for, and from its result to JSON."""
+"""From the JSON of a payload to the value that a handler's annotation asks for. The other way is in `results`."""
 
 import functools
 import inspect
-import math
 import re
 import types
 import typing
@@ -11,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from tasks_server.domain import limits, texts
 from tasks_server.handlers.registry import Registration
 
 Reader = Callable[[bytes], Any]
@@ -20,10 +20,6 @@ _PLACED: Final = re.compile(r"(?P<what>.*) - at `(?:key in )?\$(?P<path>.*)`", r
 
 class Unfit(Exception):
     """The payload is not what the handler declares. The message names the field."""
-
-
-class NotKept(Exception):
-    """The result cannot be kept. The message says why."""
 
 
 def reader(registration: Registration) -> Reader | None:
@@ -74,7 +70,7 @@ def _by_msgspec(decoder: "msgspec.json.Decoder[Any]") -> Reader:
     def read(payload: bytes) -> Any:
         try:
             return decoder.decode(payload)
-        except msgspec.ValidationError as error:
+        except msgspec.MsgspecError as error:
             raise Unfit(_told(str(error))) from None
 
     return read
@@ -118,46 +114,8 @@ def _told_by_pydantic(error: ValueError, root: str) -> str:
     try:
         faults = error.errors()  # type: ignore[attr-defined]  # pydantic's, which need not be there
         told = [f"{'.'.join(filter(None, [root, *map(str, fault['loc'])]))}: {fault['msg']}" for fault in faults]
-    except (AttributeError, KeyError, TypeError):
-        return f"{root}: {error}" if root else str(error)
+    except Exception:  # none of pydantic's, or one whose parts cannot be shown
+        message = texts.said(error, limits.ERROR_LENGTH_MAX)
+        return f"{root}: {message}" if root else message
     more = f"; and {len(told) - _FAULTS_TOLD_MAX} more" if len(told) > _FAULTS_TOLD_MAX else ""
     return "; ".join(told[:_FAULTS_TOLD_MAX]) + more
-
-
-def result_json(value: Any, bytes_max: int) -> bytes | None:
-    """The result as JSON; None for None. Raises `NotKept` when it is no JSON or longer than `bytes_max`."""
-    if value is None:
-        return None
-    try:
-        data = _ENCODER.encode(value)
-        if b"null" in data and not _finite(msgspec.to_builtins(value, enc_hook=_plain)):
-            raise ValueError("a float in it is no finite number")  # the encoder makes null of it
-    except (TypeError, ValueError, NotImplementedError, RecursionError, OverflowError) as error:
-        raise NotKept(f"the result is not kept: it is no JSON ({error})") from error
-    if len(data) > bytes_max:
-        raise NotKept(f"the result is not kept: it has {len(data)} bytes, {bytes_max} are kept at most")
-    return data
-
-
-def _plain(value: Any) -> Any:
-    return None if isinstance(value, msgspec.Raw) else _dumped(value)  # what is JSON already holds finite numbers only
-
-
-def _finite(value: Any) -> bool:
-    """Whether JSON has all the numbers of a value that is made of plain types."""
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, dict):
-        return all(map(_finite, value.values()))
-    return not isinstance(value, list | tuple) or all(map(_finite, value))
-
-
-def _dumped(value: Any) -> Any:
-    dump = getattr(value, "model_dump", None)
-    if dump is None:
-        # How msgspec is told by its hook that a value is none of JSON; `result_json` makes a note of it.
-        raise NotImplementedError(f"an object of type {type(value).__name__}")
-    return dump(mode="json")
-
-
-_ENCODER: Final = msgspec.json.Encoder(enc_hook=_dumped)

@@ -6,6 +6,7 @@ FD is the socket to the engine.
 """
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -15,17 +16,20 @@ from typing import Final
 
 import uvloop
 
+from tasks_server import traces
 from tasks_server.clock import SystemClock
-from tasks_server.handlers.frames import Loaded, NotLoaded
+from tasks_server.domain import texts
+from tasks_server.handlers.frames import Loaded
 from tasks_server.runner.link import Link
-from tasks_server.runner.loading import announced, load, where_it_failed
+from tasks_server.runner.loading import announced, load, why_it_failed
 from tasks_server.runner.logs import listen
 from tasks_server.runner.work import Work
-from tasks_server.telemetry import Telemetry
+from tasks_server.telemetry import VALUE_LENGTH_MAX, LoopDisturbed, Telemetry
 
 _SWITCH_SECONDS: Final = 0.001
 """The reading thread asks for the interpreter lock while handlers are busy; Python's default lets it wait 5 ms."""
 _NOT_LOADED: Final = 1
+_NO_LOOP: Final = 2
 
 
 def main(fd: int) -> int:
@@ -46,17 +50,30 @@ def main(fd: int) -> int:
     try:
         work.handlers = load(start.modules)
     except BaseException as error:
-        where = f" (modules are looked for in {start.path} first)" if isinstance(error, ModuleNotFoundError) else ""
-        link.post(NotLoaded(f"{type(error).__name__}: {error}{where}", where_it_failed(error)))
+        link.post(why_it_failed(error, start.path))
         return _NOT_LOADED
     gc.collect()
     gc.freeze()
     link.post(Loaded([announced(handler.registration) for handler in work.handlers.values()]))
-    loop.run_forever()
-    return 0
+    run_for_ever(loop, told)
+    return _NO_LOOP
+
+
+def run_for_ever(loop: asyncio.AbstractEventLoop, told: Telemetry) -> None:
+    """Runs the event loop, also when users' code stops it, or raises in it what ends a program elsewhere. Returns when
+    it has been closed.
+    """
+    while not loop.is_closed():
+        how, trace = "it was stopped", ""
+        try:
+            loop.run_forever()
+        except BaseException as error:
+            how, trace = texts.described(error, VALUE_LENGTH_MAX), traces.traced(error)
+        told.emit(LoopDisturbed(how=how, trace=trace))
 
 
 if __name__ == "__main__":
     status = main(int(sys.argv[1]))
-    sys.stdout.flush()
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
     os._exit(status)

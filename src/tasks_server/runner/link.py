@@ -9,10 +9,12 @@ import threading
 from collections import deque
 from typing import Final, NoReturn
 
-from tasks_server.handlers.frames import Start, ToEngine, ToRunner, frame, to_runner
+from tasks_server.handlers.frames import Start, ToEngine, ToRunner, frame, pack, to_runner
 
 _READ_BYTES: Final = 262_144
 _BATCH_MAX: Final = 1_000
+_BATCH_BYTES_MAX: Final = 65_536
+"""A batch that is longer ends; one message may be longer still. What a process that dies has not sent is lost."""
 
 
 class Link:
@@ -25,8 +27,9 @@ class Link:
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
         self._frames = to_runner()
-        self._outbox: deque[ToEngine] = deque()
+        self._outbox: deque[bytes] = deque()
         self._sending = threading.Lock()
+        os.register_at_fork(after_in_child=self._socket.close)  # a copy of this process has nothing to say
 
     def start(self) -> Start:
         """The first message. Blocks until it has come."""
@@ -43,16 +46,21 @@ class Link:
             data = self._socket.recv(_READ_BYTES)
         except OSError:
             data = b""
-        return self._frames.feed(data) if data else _leave()
+        messages = self._frames.feed(data) if data else _leave()
+        if self._frames.broken is not None:
+            raise RuntimeError(f"the engine cannot be understood: {self._frames.broken}")
+        return messages
 
     def post(self, message: ToEngine) -> None:
-        """Sends a message, alone or with those of others."""
-        self._outbox.append(message)
+        """Sends a message, alone or with those of others. Raises what packing it raises; then nothing is sent."""
+        self._outbox.append(pack(message))
         self.flush()
 
     def keep(self, message: ToEngine) -> bool:
-        """Keeps a message for the next `flush`. Whether it is the only one, so that nobody has seen to that yet."""
-        self._outbox.append(message)
+        """Keeps a message for the next `flush`. Whether it is the only one, so that nobody has seen to that yet. Raises
+        what packing it raises; then nothing is kept.
+        """
+        self._outbox.append(pack(message))
         return len(self._outbox) == 1
 
     def flush(self) -> None:
@@ -66,9 +74,11 @@ class Link:
                 self._sending.release()
 
     def _send(self) -> None:
-        batch: list[ToEngine] = []
-        while self._outbox and len(batch) < _BATCH_MAX:
+        batch: list[bytes] = []
+        size = 0
+        while self._outbox and len(batch) < _BATCH_MAX and size < _BATCH_BYTES_MAX:
             batch.append(self._outbox.popleft())
+            size += len(batch[-1])
         try:
             self._socket.sendall(frame(batch))
         except OSError:

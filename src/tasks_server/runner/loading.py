@@ -1,16 +1,18 @@
 """Imports users' modules, and gives what they registered."""
 
 import importlib
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tasks_server.handlers.frames import Announced
+from tasks_server import traces
+from tasks_server.domain import texts
+from tasks_server.handlers.frames import Announced, NotLoaded
 from tasks_server.handlers.payloads import Reader, reader
 from tasks_server.handlers.registry import Registration, registered
 
 _OURS: Final = frozenset({__file__, str(Path(__file__).with_name("__main__.py")), importlib.__file__})
+_MESSAGE_LENGTH_MAX: Final = 4_096
 
 
 class Handler(NamedTuple):
@@ -46,17 +48,8 @@ def announced(registration: Registration) -> Announced:
     )
 
 
-def where_it_failed(error: BaseException) -> str:
-    """The traceback of an import, without the parts of it that belong to the import system and to us; nothing when
-    no more is left of it than the error itself.
-    """
-    told = traceback.TracebackException.from_exception(error)
-    told.stack = traceback.StackSummary.from_list(
-        [
-            line
-            for line in told.stack
-            if line.filename not in _OURS and not line.filename.startswith("<frozen importlib")
-        ]
-    )
-    text = "".join(told.format())
-    return "" if text.strip() == "".join(told.format_exception_only()).strip() and text.count("\n") == 1 else text
+def why_it_failed(error: BaseException, folder: str) -> NotLoaded:
+    """What to tell of an import that failed; `folder` is searched first."""
+    where = f" (modules are looked for in {folder} first)" if isinstance(error, ModuleNotFoundError) else ""
+    message = texts.described(error, _MESSAGE_LENGTH_MAX) + texts.fitting(where, _MESSAGE_LENGTH_MAX)
+    return NotLoaded(message, traces.imported(error, _OURS))

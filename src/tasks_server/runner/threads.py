@@ -15,8 +15,8 @@ _take_back.argtypes = (ctypes.c_ulong, ctypes.c_void_p)  # a null pointer: whate
 
 
 class Job:
-    """Something for a thread to do. `run` does it; `end` is called with what that gave (None: it was stopped) when
-    nothing can stop it any more.
+    """Something for a thread to do. `run` does it; `end` is called with what that gave (None: it was stopped, or it
+    raised) when nothing can stop it any more.
     """
 
     __slots__ = ("_end", "_lock", "_over", "_run", "_stopped", "_thread")
@@ -51,8 +51,8 @@ class Job:
                         given = self._run()
                 self._close()
                 break
-            except Stopped:  # once at most for each `stop`, wherever this thread just was
-                continue
+            except BaseException:  # `Stopped` comes once at most for each `stop`, wherever this thread just was
+                pass
         self._end(given)
 
     def _close(self) -> None:
@@ -69,22 +69,33 @@ class Threads:
         self._jobs: SimpleQueue[Job] = SimpleQueue()
         self._lock = threading.Lock()
         self._idle = 0
+        """Threads that wait for a job; below zero: jobs that wait for a thread."""
         self._count = 0
 
     def start(self, job: Job) -> None:
+        """Runs it at once or, when the system gives no more threads, as soon as one of those that are there is idle.
+        Raises `RuntimeError` when there is none. For one thread to call.
+        """
         with self._lock:
-            if self._idle:
-                self._idle -= 1
-                new = False
-            else:
-                self._count += 1
-                new = True
+            enough = self._idle > 0
+        if not enough and not self._grow() and not self._count:
+            raise RuntimeError("no thread can be started")
+        with self._lock:
+            self._idle -= 1
         self._jobs.put(job)
-        if new:
-            threading.Thread(target=self._work, name=f"handler-{self._count}", daemon=True).start()
+
+    def _grow(self) -> bool:
+        """Adds a thread, if the system gives one."""
+        name = f"handler-{self._count + 1}"
+        try:
+            threading.Thread(target=self._work, name=name, daemon=True).start()
+        except (RuntimeError, MemoryError):
+            return False
+        self._count += 1
+        return True
 
     def _work(self) -> None:
         while True:
-            self._jobs.get().work()
             with self._lock:
                 self._idle += 1
+            self._jobs.get().work()

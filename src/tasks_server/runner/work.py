@@ -6,20 +6,19 @@ import asyncio
 import os
 import sys
 import threading
-import traceback
 from collections.abc import Sequence
 from typing import Any, Final
 
+from tasks_server import traces
 from tasks_server.clock import Clock
-from tasks_server.domain import limits
-from tasks_server.handlers.context import Context, Permanent, Retry, Stopped
+from tasks_server.handlers.context import Context, Stopped
 from tasks_server.handlers.frames import Blocked, Call, Cancel, Ended, ToRunner
-from tasks_server.handlers.payloads import NotKept, Unfit, result_json
+from tasks_server.runner import endings
 from tasks_server.runner.link import Link
 from tasks_server.runner.loading import Handler
 from tasks_server.runner.logs import current_task
 from tasks_server.runner.threads import Job, Threads
-from tasks_server.telemetry import HandlerFailed, LoopBlocked, ResultNotKept, Telemetry, Unexpected, traced
+from tasks_server.telemetry import HandlerFailed, LoopBlocked, ResultNotKept, Telemetry, Unexpected
 
 _BLOCKED_SECONDS: Final = 0.5
 """An event loop that has not taken up a cancellation for so long is blocked. Less than the engine's patience."""
@@ -31,12 +30,13 @@ _FAULT: Final = 1
 class Running:
     """A call in work. What is done to it is done by the thread or loop it runs on, but for `stop`."""
 
-    __slots__ = ("begun", "call", "context", "handler", "heard", "job", "stopped", "task")
+    __slots__ = ("begun", "call", "cancelled", "handler", "heard", "job", "stopped", "task")
 
     def __init__(self, call: Call, handler: Handler) -> None:
         self.call = call
         self.handler = handler
-        self.context: Context | None = None
+        self.cancelled: threading.Event | None = None
+        """That of its context, wherever the handler has put it."""
         self.task: asyncio.Task[None] | None = None
         self.job: Job | None = None
         self.begun = False
@@ -54,7 +54,7 @@ class Running:
             if not left_out:
                 positional.append(read(call.payload))
         if registration.context is not None:
-            self.context = named[registration.context] = Context(
+            context = named[registration.context] = Context(
                 task_id=call.task_id,
                 name=call.name,
                 attempt=call.attempt,
@@ -64,12 +64,10 @@ class Running:
                 timeout_seconds=call.timeout_ms / 1_000,
                 metadata=call.metadata,
             )
+            self.cancelled = context.cancelled
             if self.stopped:
-                self.context.cancelled.set()
+                self.cancelled.set()
         return positional, named
-
-    def cancelled(self) -> Ended:
-        return Ended(self.call.token, "cancelled", 0)
 
 
 class Work:
@@ -122,10 +120,15 @@ class Work:
 
         def end(given: object) -> None:
             self._running.pop(running.call.token, None)
-            self._link.post(given if isinstance(given, Ended) else running.cancelled())
+            call = running.call
+            silent = endings.cancelled(call) if running.stopped else endings.unknown(call)
+            self._link.post(given if isinstance(given, Ended) else silent)
 
         running.job = Job(run, end)
-        self._threads.start(running.job)
+        try:
+            self._threads.start(running.job)
+        except RuntimeError as error:
+            end(self._failed(running, error))
 
     def _run(self, running: Running) -> Ended:
         current_task.set(running.call.task_id)
@@ -133,8 +136,10 @@ class Work:
             positional, named = running.arguments()
             value = running.handler.registration.function(*positional, **named)
             return self._succeeded(running, value)
-        except Stopped:
-            raise
+        except Stopped as error:
+            if running.stopped:
+                raise
+            return self._failed(running, error)
         except BaseException as error:
             return self._failed(running, error)
 
@@ -142,23 +147,31 @@ class Work:
 
     def _begin(self, several: Sequence[Running]) -> None:
         for running in several:
-            running.task = self._loop.create_task(self._run_coroutine(running))
+            work = self._run_coroutine(running)
+            try:
+                running.task = self._loop.create_task(work)
+            except BaseException as error:  # by a task factory of users
+                work.close()
+                self._ended(self._failed(running, error))
 
     async def _run_coroutine(self, running: Running) -> None:
         running.begun = True
-        if running.stopped:
-            self._ended(running.cancelled())
-            return
         current_task.set(running.call.task_id)
+        ended = endings.unknown(running.call)
+        try:
+            ended = endings.cancelled(running.call) if running.stopped else await self._run_here(running)
+        finally:
+            self._ended(ended)
+
+    async def _run_here(self, running: Running) -> Ended:
         try:
             positional, named = running.arguments()
             value = await running.handler.registration.function(*positional, **named)
-            ended = self._succeeded(running, value)
+            return self._succeeded(running, value)
         except asyncio.CancelledError as error:
-            ended = running.cancelled() if running.stopped else self._failed(running, error)
+            return endings.cancelled(running.call) if running.stopped else self._failed(running, error)
         except BaseException as error:
-            ended = self._failed(running, error)
-        self._ended(ended)
+            return self._failed(running, error)
 
     def _ended(self, ended: Ended) -> None:
         del self._running[ended.token]
@@ -169,35 +182,20 @@ class Work:
 
     def _succeeded(self, running: Running, value: Any) -> Ended:
         call = running.call
-        if not call.keep_result:
-            return Ended(call.token, "success", 200)
-        try:
-            return Ended(call.token, "success", 200, None, result_json(value, self._result_bytes_max))
-        except NotKept as error:
-            self._told.emit(ResultNotKept(task=call.task_id, handler=call.name, reason=str(error)))
-            return Ended(call.token, "success", 200, _cut(str(error)))
+        ended = endings.succeeded(call, value, self._result_bytes_max)
+        if ended.error is not None:
+            self._told.emit(ResultNotKept(task=call.task_id, handler=call.name, reason=ended.error))
+        return ended
 
     def _failed(self, running: Running, error: BaseException) -> Ended:
         call = running.call
-        ended = Ended(call.token, "failure", 500)
-        trace = ""
-        if isinstance(error, Unfit):
-            ended.status_code, ended.error, ended.no_retry = 422, _cut(str(error)), True
-        elif isinstance(error, Permanent):
-            ended.error, ended.no_retry = _cut(str(error) or "the handler failed for good"), True
-        elif isinstance(error, Retry):
-            ended.error = _cut(str(error) or "the handler asked for another attempt")
-            if error.after_seconds is not None:
-                ended.wait_ms = round(error.after_seconds * 1_000)
-        else:
-            ended.error = _described(error)
-            ours = error.__traceback__
-            trace = traced(error.with_traceback(ours.tb_next if ours is not None else None))
+        ended = endings.failed(call, error)
         if not running.stopped:
-            told = HandlerFailed(
-                task=call.task_id, handler=call.name, attempt=call.attempt, error=ended.error or "", trace=trace
+            trace = "" if endings.steers(error) else traces.traced(error, own_frames=1)
+            told = ended.error or ""
+            self._told.emit(
+                HandlerFailed(task=call.task_id, handler=call.name, attempt=call.attempt, error=told, trace=trace)
             )
-            self._told.emit(told)
         return ended
 
     # Cancelling
@@ -207,8 +205,8 @@ class Work:
         if running is None:  # it has just ended
             return
         running.stopped = True
-        if running.context is not None:
-            running.context.cancelled.set()
+        if running.cancelled is not None:
+            running.cancelled.set()
         if running.job is not None:
             running.job.stop()
         else:
@@ -243,22 +241,4 @@ class Work:
 
 def _stack_of_main_thread() -> str:
     main = threading.main_thread().ident
-    frame = sys._current_frames().get(main) if main is not None else None
-    return "".join(traceback.format_stack(frame)) if frame is not None else ""
-
-
-def _described(error: BaseException) -> str:
-    """Type, message, and where it came up."""
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
-        return _cut(text)
-    code = trace.tb_frame.f_code
-    place = f" ({code.co_filename}:{trace.tb_lineno} in {code.co_name})"
-    return _cut(text, limits.ERROR_LENGTH_MAX - len(place)) + place
-
-
-def _cut(text: str, length: int = limits.ERROR_LENGTH_MAX) -> str:
-    return text if len(text) <= length else text[: max(1, length - 1)] + "…"
+    return traces.stack(sys._current_frames().get(main) if main is not None else None)

@@ -316,7 +316,7 @@ class HandlerPool(Handlers):
             for message in messages:
                 self._hear(runner, message)
             messages = runner.receive() if ended else []
-        if messages is None or ended:
+        if messages is None or ended or runner.garbled is not None:
             self._bury(runner)
 
     def _hear(self, runner: Runner, message: ToEngine) -> None:

@@ -10,11 +10,9 @@ import sys
 from enum import Enum
 from typing import Final
 
-import msgspec
-
 from tasks_server.domain.attempt import Outcome
 from tasks_server.engine.runs import Run
-from tasks_server.handlers.frames import Announced, Start, ToEngine, ToRunner, frame, to_engine
+from tasks_server.handlers.frames import Announced, Start, ToEngine, ToRunner, frame, pack, to_engine
 
 _READ_BYTES: Final = 1_048_576
 COMMAND: Final = (sys.executable, "-P", "-m", "tasks_server.runner")
@@ -81,13 +79,13 @@ class Runner:
         """Whether it was retired because something in it did not end."""
         self.kill_at: float | None = None
         self.killed = False
-        self._frames = to_engine()
-        self._outbox: list[ToRunner] = [start]
+        self._frames = to_engine(start.result_bytes_max)
+        self._outbox = [pack(start)]
         self._unsent = bytearray()
 
     def post(self, message: ToRunner) -> None:
-        """Keeps a message for the next `flush`."""
-        self._outbox.append(message)
+        """Keeps a message for the next `flush`. Raises what packing it raises; then it is not kept."""
+        self._outbox.append(pack(message))
 
     def flush(self) -> bool:
         """Sends what is kept, as much as the socket takes. Whether all of it is sent."""
@@ -110,20 +108,20 @@ class Runner:
         """Whether there is something to send."""
         return bool(self._outbox or self._unsent)
 
+    @property
+    def garbled(self) -> str | None:
+        """Why it cannot be understood any more: users' code wrote into the socket. None: it can."""
+        return self._frames.broken
+
     def receive(self) -> list[ToEngine] | None:
-        """What it says; None: it is gone."""
+        """What it says, as far as it can be understood; None: it is gone."""
         try:
             data = self.socket.recv(_READ_BYTES)
         except BlockingIOError:
             return []
         except OSError:
             data = b""
-        if not data:
-            return None
-        try:
-            return self._frames.feed(data)
-        except msgspec.DecodeError:  # users' code wrote into our socket
-            return None
+        return self._frames.feed(data) if data else None
 
     def leave(self, kill_at: float) -> None:
         """Asks it to end; it is killed if it still lives at `kill_at`."""
@@ -155,6 +153,8 @@ class Runner:
         code = self._process.wait()
         self.socket.close()
         os.close(self.watched)
+        if self.garbled is not None and not killed:
+            return f"killed, because what it said could not be understood: {self.garbled}"
         if code >= 0:
             return f"exit status {code}"
         name = signal.Signals(-code).name
