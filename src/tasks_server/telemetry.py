@@ -288,10 +288,17 @@ def shown_url(url: str) -> str:
     return f"{parts.scheme}://{host}{parts.path}"
 
 
-def write_to_stderr(line: bytes) -> None:
-    """One line, one system call: lines of several processes do not mix."""
-    with contextlib.suppress(OSError):  # nobody listens any more; work goes on
-        os.write(2, line)
+def write_to(descriptor: int) -> Callable[[bytes], None]:
+    """What writes lines to a file: one line, one system call, so that lines of several processes do not mix."""
+
+    def write(line: bytes) -> None:
+        with contextlib.suppress(OSError):  # nobody listens any more; work goes on
+            os.write(descriptor, line)
+
+    return write
+
+
+write_to_stderr: Final = write_to(2)
 
 
 class Telemetry:

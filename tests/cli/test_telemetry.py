@@ -1,11 +1,17 @@
 """Events become lines: one each, for machines or people, and only those that matter."""
 
+from typing import Any
+
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tasks_server.clock import ManualClock
 from tasks_server.domain.errors import Unavailable
 from tasks_server.telemetry import (
+    VALUE_LENGTH_MAX,
+    HandlerProblem,
     ProcessDied,
     ProcessStarted,
     RequestServed,
@@ -17,6 +23,7 @@ from tasks_server.telemetry import (
     event_name,
     write_to_stderr,
 )
+from tasks_server.traces import LENGTH_MAX
 
 
 @pytest.fixture
@@ -142,3 +149,51 @@ def test_nobody_listens(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.M
 
     monkeypatch.setattr("os.write", broken)
     write_to_stderr(b"unheard\n")
+
+
+class Odd:
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+    __hash__ = None  # type: ignore[assignment]  # nothing to remember it by
+
+
+TOLD = st.one_of(
+    st.text(st.characters(exclude_categories=())),
+    st.integers(),
+    st.floats(),
+    st.binary(),
+    st.none(),
+    st.lists(st.integers()),
+    st.sampled_from(["caf\udce9.txt", "a\0b", "x" * 1_000_000]),
+    st.builds(Odd),
+)
+
+
+@given(TOLD, TOLD, st.sampled_from(["json", "console"]), st.booleans())
+def test_whatever_an_event_holds_it_is_told(one: Any, other: Any, form: Any, colored: bool) -> None:
+    lines: list[bytes] = []
+    telemetry = Telemetry(ManualClock(0), "debug", form, lines.append, colored)
+    assert telemetry.emit(HandlerProblem(task=one, logger=other, message=one, trace=other))
+    assert telemetry.emit(RequestServed(method=one, path=other, status=one, ms=other, request_id=one))
+    for line in lines:
+        assert b"\0" not in line
+        assert len(line) <= 4 * VALUE_LENGTH_MAX * 12 + 4 * LENGTH_MAX * 6
+        line.decode()
+    if form == "json":
+        assert [msgspec.json.decode(line)["event"] for line in lines] == ["handler_problem", "request_served"]
+
+
+def test_what_cannot_be_told_raises_nothing(lines: list[bytes]) -> None:
+    telemetry = Telemetry(ManualClock(2**62), form="json", write=lines.append)
+    assert telemetry.emit(SettingIgnored(message="in a year that nobody writes")) is False
+    telemetry = Telemetry(ManualClock(0), form="json", write=lines.append)
+    assert telemetry.emit(StoreTrouble(doing=Odd(), code="", message="")) is False  # type: ignore[arg-type]  # so it is
+    assert lines == []
+
+
+def test_what_is_no_text_is_escaped(lines: list[bytes]) -> None:
+    for form in ("json", "console"):
+        Telemetry(ManualClock(0), form=form, write=lines.append).emit(SettingIgnored(message="caf\udce9.txt"))
+    assert msgspec.json.decode(lines[0])["message"] == "caf\\udce9.txt"
+    assert lines[1].endswith(b"message=caf\\udce9.txt\n")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasks_server.clock import ManualClock
-from tasks_server.domain import lifecycle
+from tasks_server.domain import lifecycle, limits
 from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.domain.request import HandlerCall, TaskConfig
 from tasks_server.domain.task import State
@@ -29,13 +29,16 @@ async def open_shop(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Callabl
     async with contextlib.AsyncExitStack() as stack:
 
         async def make(
-            known: dict[str, Known] | None = None, runs_max: int | None = None, config: EngineConfig | None = None
+            known: dict[str, Known] | None = None,
+            runs_max: int | None = None,
+            config: EngineConfig | None = None,
+            store: str = "sqlite-memory",
         ) -> tuple[Shop, ScriptedHandlers]:
-            adapter = ADAPTERS["sqlite-memory"]
-            store = adapter.make(tmp_path, clock)
-            await store.open()
-            stack.push_async_callback(store.close)
-            world = World(store, clock, adapter, tmp_path)
+            adapter = ADAPTERS[store]
+            opened = adapter.make(tmp_path, clock)
+            await opened.open()
+            stack.push_async_callback(opened.close)
+            world = World(opened, clock, adapter, tmp_path)
             handlers = ScriptedHandlers(known or {"@mail": Known(concurrency_max=10)}, runs_max)
             shop = Shop(world, await world.owner(), config or EngineConfig(), handlers)
             shop.engine.executor.start()
@@ -115,6 +118,23 @@ async def test_an_engine_for_handlers_leaves_http_to_others(open_shop: Callable[
     await shop.look()
     assert (len(shop.caller.sent), len(handlers.sent)) == (0, 1)
     assert (await shop.task(call)).state is State.AVAILABLE
+
+
+@pytest.mark.parametrize("store", ADAPTERS)
+async def test_an_error_is_recorded_whatever_its_text(open_shop: Callable[..., Any], store: str) -> None:
+    shop, handlers = await open_shop(store=store)
+    odd, plain = await shop.submit_handler(HandlerCall("mail")), await shop.submit_handler(HandlerCall("mail"))
+    await shop.look()
+    for token, run in list(handlers.sent.items()):
+        error = "a\0b caf\udce9.txt " + "x" * 1_000 if run.task_id == odd else "no"
+        handlers.end(token, Outcome(OutcomeKind.HANDLER_ERROR, 500, error))
+    await shop.settle()
+    task = await shop.task(odd)
+    assert (task.state, (await shop.task(plain)).error) == (State.FAILED, "no")
+    assert (task.error or "").startswith("a\\x00b caf\\udce9.txt xxx")
+    assert len(task.error or "") == limits.ERROR_LENGTH_MAX
+    (attempt,) = await shop.store.attempts(shop.owner.id, odd)
+    assert attempt.error == task.error
 
 
 REGISTERED = Known(10, timeout_ms=60_000, retries_max=2, retry_interval_ms=7_000, backoff="fixed")

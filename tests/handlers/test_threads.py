@@ -4,6 +4,8 @@ import random
 import threading
 import time
 
+import pytest
+
 from tasks_server.runner.threads import Job, Threads
 
 
@@ -78,3 +80,38 @@ def test_stops_at_any_moment_end_each_job_once() -> None:
         threads.start(job)
     assert again.all_ended.wait(60)
     assert again.given == [[number] for number in range(20)]
+
+
+def test_without_more_threads_jobs_wait_for_those_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, others = Count(1), Count(5)
+    threads, go = Threads(), threading.Event()
+    threads.start(Job(go.wait, lambda given: first.end(0, given)))
+
+    def full(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", full)
+        for job in jobs_of(others, 0):
+            threads.start(job)
+        with pytest.raises(RuntimeError, match="no thread can be started"):
+            Threads().start(jobs_of(Count(1), 0)[0])
+    go.set()
+    assert others.all_ended.wait(60)
+    assert others.given == [[number] for number in range(5)]
+    more = Count(3)
+    for job in jobs_of(more, 0.01):
+        threads.start(job)
+    assert more.all_ended.wait(60)
+
+
+def test_a_job_that_raises_ends_and_so_does_the_next() -> None:
+    count, threads = Count(2), Threads()
+
+    def fail() -> None:
+        raise SystemExit(3)
+
+    threads.start(Job(fail, lambda given: count.end(0, given)))
+    threads.start(Job(lambda: 1, lambda given: count.end(1, given)))
+    assert count.all_ended.wait(60)
+    assert count.given == [[None], [1]]

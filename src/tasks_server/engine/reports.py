@@ -4,7 +4,9 @@ short, what nobody told of.
 
 from typing import Final
 
-from tasks_server.domain import lifecycle
+import msgspec
+
+from tasks_server.domain import lifecycle, limits, texts
 from tasks_server.domain.attempt import Attempt, Outcome, OutcomeKind
 from tasks_server.domain.request import TaskConfig
 from tasks_server.store.ports import Claim
@@ -18,6 +20,7 @@ def report_of(
     held: Claim | Lost, config: TaskConfig, outcome: Outcome, started_at: int, ended_at: int, jitter: float
 ) -> Report:
     """What is to be recorded of an attempt that ended. `jitter` is in [0, 1)."""
+    outcome = _storable(outcome)
     progress = lifecycle.Progress(
         held.due_at, held.failures, held.repeats, held.expire_at, held.status_code, held.error
     )
@@ -38,3 +41,11 @@ def report_of(
 def report_lost(now: int, lost: Lost) -> Report:
     """What is to be recorded of an attempt of which nobody will tell any more, found at `now`."""
     return report_of(lost, _UNKNOWN, _LOST, lost.started_at, now, 0.0)
+
+
+def _storable(outcome: Outcome) -> Outcome:
+    """The outcome with an error that every store takes, whoever made its text."""
+    if outcome.error is None:
+        return outcome
+    error = texts.fitting(outcome.error, limits.ERROR_LENGTH_MAX)
+    return outcome if error == outcome.error else msgspec.structs.replace(outcome, error=error)

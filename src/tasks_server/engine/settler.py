@@ -75,7 +75,7 @@ class Settler:
             self.lost += len(await self._store.settle(batch))
         except (Unavailable, Busy, Corrupt):
             raise
-        except StoreError as error:
+        except Exception as error:  # of the store, or of ours: others have nothing to do with it
             if len(batch) == 1:
                 self._telemetry.emit(Unexpected.of(f"settle task {batch[0].task_id}", error))
                 return

@@ -24,7 +24,7 @@ from tasks_server.runner.link import Link
 from tasks_server.runner.loading import announced, load, why_it_failed
 from tasks_server.runner.logs import listen
 from tasks_server.runner.work import Work
-from tasks_server.telemetry import VALUE_LENGTH_MAX, LoopDisturbed, Telemetry
+from tasks_server.telemetry import VALUE_LENGTH_MAX, LoopDisturbed, Telemetry, write_to
 
 _SWITCH_SECONDS: Final = 0.001
 """The reading thread asks for the interpreter lock while handlers are busy; Python's default lets it wait 5 ms."""
@@ -40,7 +40,7 @@ def main(fd: int) -> int:
     link = Link(fd)
     start = link.start()
     clock = SystemClock()
-    told = Telemetry(clock, start.log_level, start.log_format, colored=start.colored)
+    told = Telemetry(clock, start.log_level, start.log_format, write_to(_log()), colored=start.colored)
     listen(told)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -57,6 +57,16 @@ def main(fd: int) -> int:
     link.post(Loaded([announced(handler.registration) for handler in work.handlers.values()]))
     run_for_ever(loop, told)
     return _NO_LOOP
+
+
+def _log() -> int:
+    """The log, under a number of its own: users' code may close or replace the error output, and a file that they open
+    next would get its number, and our lines.
+    """
+    try:
+        return os.dup(2)
+    except OSError:  # there is none
+        return -1
 
 
 def run_for_ever(loop: asyncio.AbstractEventLoop, told: Telemetry) -> None:

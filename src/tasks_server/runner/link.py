@@ -29,7 +29,7 @@ class Link:
         self._frames = to_runner()
         self._outbox: deque[bytes] = deque()
         self._sending = threading.Lock()
-        os.register_at_fork(after_in_child=self._socket.close)  # a copy of this process has nothing to say
+        os.register_at_fork(after_in_child=self._socket.close)
 
     def start(self) -> Start:
         """The first message. Blocks until it has come."""
@@ -53,15 +53,20 @@ class Link:
 
     def post(self, message: ToEngine) -> None:
         """Sends a message, alone or with those of others. Raises what packing it raises; then nothing is sent."""
-        self._outbox.append(pack(message))
+        self._add(message)
         self.flush()
 
     def keep(self, message: ToEngine) -> bool:
         """Keeps a message for the next `flush`. Whether it is the only one, so that nobody has seen to that yet. Raises
         what packing it raises; then nothing is kept.
         """
-        self._outbox.append(pack(message))
+        self._add(message)
         return len(self._outbox) == 1
+
+    def _add(self, message: ToEngine) -> None:
+        if self._socket.fileno() < 0:  # a copy of this process, made by a handler that forks: it has nothing to say
+            _leave()
+        self._outbox.append(pack(message))
 
     def flush(self) -> None:
         """Sends what is kept. When another thread is at it, that one does."""

@@ -13,11 +13,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from tasks_server.clock import Clock
+from tasks_server.domain import limits, texts
 from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.domain.errors import HandlersFailed
 from tasks_server.engine.calls import Done
 from tasks_server.engine.handlers.crew import PATIENCE_SECONDS, Crew, CrewPlan
-from tasks_server.engine.handlers.process import Flight, Runner
+from tasks_server.engine.handlers.process import Flight, Runner, Stage
 from tasks_server.engine.runs import Handlers, Known, Run
 from tasks_server.handlers.frames import Blocked, Call, Cancel, Ended, Loaded, ToEngine
 from tasks_server.telemetry import HandlersImporting, Telemetry
@@ -43,6 +44,7 @@ _BLOCKED: Final = Outcome(
     status_code=500,
     error="the handler blocked the event loop of its process, and with it other runs; a coroutine must not do that",
 )
+_TOO_LARGE: Final = "the result is not kept: it is too large"
 
 OnDone = Callable[[list[Done]], None]
 
@@ -62,6 +64,7 @@ class HandlerPool(Handlers):
         self._clock = clock
         self._telemetry = telemetry
         self._modules = plan.start.modules
+        self._result_bytes_max = plan.start.result_bytes_max
         self._selector = selectors.DefaultSelector()
         self._crew = Crew(plan, clock, telemetry, self._selector)
         self._runs_max = plan.processes if plan.isolation == "task" else None
@@ -234,12 +237,15 @@ class HandlerPool(Handlers):
         self._flights[run.token] = runner.flights[run.token] = flight
         self._look_at = min(self._look_at, deadline)
         self._crew.count(runner)
-        runner.post(
-            Call(
-                run.token, run.name, run.payload, run.task_id, run.attempt, run.failures, run.created_at, run.due_at,
-                run.timeout_ms, run.keep_result, run.metadata,
-            )
+        call = Call(
+            run.token, run.name, run.payload, run.task_id, run.attempt, run.failures, run.created_at, run.due_at,
+            run.timeout_ms, run.keep_result, run.metadata,
         )  # fmt: skip
+        try:
+            runner.post(call)
+        except Exception as error:  # nothing that a task should hold, and no reason for others to suffer
+            why = f"the run cannot be handed over: {texts.described(error, limits.ERROR_LENGTH_MAX)}"
+            self._end(flight, Outcome(OutcomeKind.HANDLER_ERROR, 500, why, no_retry=True))
 
     def _flush(self) -> None:
         for runner in self._crew.runners:
@@ -326,12 +332,14 @@ class HandlerPool(Handlers):
                 if runner.ward:
                     self._suspects.pop(flight.run.task_id, None)
                 self._end(flight, self._outcome(flight, message))
+        elif isinstance(message, Blocked):
+            self._unblock(runner, message.token)
+        elif runner.stage is not Stage.STARTING:
+            runner.garbled = f"{type(message).__name__} at the wrong time"
         elif isinstance(message, Loaded):
             self._crew.loaded(runner, message.handlers)
             self._prepared.set()
             self._on_change()
-        elif isinstance(message, Blocked):
-            self._unblock(runner, message.token)
         elif not self._prepared.is_set():
             runner.killed = True  # it ends itself, and there is nothing more to tell of it
             self._fail(f"the handlers cannot be imported: {message.message}\n{message.trace}".rstrip())
@@ -348,6 +356,8 @@ class HandlerPool(Handlers):
 
     def _outcome(self, flight: Flight, ended: Ended) -> Outcome:
         if ended.how == "success":
+            if ended.result is not None and len(ended.result) > self._result_bytes_max:
+                return Outcome(OutcomeKind.SUCCESS, ended.status_code, _TOO_LARGE)
             return Outcome(OutcomeKind.SUCCESS, ended.status_code, ended.error, ended.result)
         if flight.verdict is not None:
             return flight.verdict

@@ -79,6 +79,8 @@ class Runner:
         """Whether it was retired because something in it did not end."""
         self.kill_at: float | None = None
         self.killed = False
+        self.garbled: str | None = None
+        """Why it cannot be trusted any more: users' code has written into its socket."""
         self._frames = to_engine(start.result_bytes_max)
         self._outbox = [pack(start)]
         self._unsent = bytearray()
@@ -108,11 +110,6 @@ class Runner:
         """Whether there is something to send."""
         return bool(self._outbox or self._unsent)
 
-    @property
-    def garbled(self) -> str | None:
-        """Why it cannot be understood any more: users' code wrote into the socket. None: it can."""
-        return self._frames.broken
-
     def receive(self) -> list[ToEngine] | None:
         """What it says, as far as it can be understood; None: it is gone."""
         try:
@@ -121,7 +118,11 @@ class Runner:
             return []
         except OSError:
             data = b""
-        return self._frames.feed(data) if data else None
+        if not data:
+            return None
+        messages = self._frames.feed(data)
+        self.garbled = self.garbled or self._frames.broken
+        return messages
 
     def leave(self, kill_at: float) -> None:
         """Asks it to end; it is killed if it still lives at `kill_at`."""
@@ -154,7 +155,7 @@ class Runner:
         self.socket.close()
         os.close(self.watched)
         if self.garbled is not None and not killed:
-            return f"killed, because what it said could not be understood: {self.garbled}"
+            return f"killed, because something in it has written to its socket: {self.garbled}"
         if code >= 0:
             return f"exit status {code}"
         name = signal.Signals(-code).name
