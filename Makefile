@@ -40,7 +40,8 @@ coverage: ## the tests, with at least 90 % of branches covered
 	$(BIN)/pytest -n auto --cov --cov-report=term --cov-fail-under=90
 
 explore: ## the property tests with new examples, many of them
-	HYPOTHESIS_PROFILE=explore $(BIN)/pytest -n auto tests/domain tests/simulation tests/store
+	HYPOTHESIS_PROFILE=explore $(BIN)/pytest -n auto tests/domain tests/simulation tests/store \
+		tests/engine/handlers tests/cli/test_telemetry.py
 
 docs: ## write the parts of the documentation that are made from the code
 	$(BIN)/python -m tests.tidy.documents
