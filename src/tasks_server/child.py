@@ -2,27 +2,30 @@
 
     python -P -m tasks_server.child api|engine FD
 
-FD is the socket to the supervisor: the plan comes in as one line of JSON, `Ready` or `Failed` goes out, and its end
-means that the supervisor is gone; then this process ends at once, to leave the port and the tasks to the next one.
+FD is the socket to the supervisor: the plan comes in as one line of JSON, and again when the settings were read anew;
+`Ready` or `Failed` goes out. Its end means that the supervisor is gone; then this process ends at once, to leave the
+port and the tasks to the next one.
 """
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
 import uvloop
 
 from tasks_server import exit_codes, wiring
+from tasks_server.children import Failed, Ready
 from tasks_server.domain.errors import TasksServerError
-from tasks_server.supervisor import Failed, Ready
-from tasks_server.telemetry import Telemetry, Unexpected
+from tasks_server.store.ports import Store
+from tasks_server.telemetry import Telemetry, Unexpected, leave_lost_terminal
 from tasks_server.wiring import Plan
 
 _SWITCH_SECONDS: Final = 0.0005
@@ -40,28 +43,55 @@ class Channel:
     def __init__(self, fd: int) -> None:
         self._socket = socket.socket(fileno=fd)
         self._socket.setblocking(True)
+        self._lines = self._read()
+        self._lock = threading.Lock()
+        self._latest: Plan | None = None
+        self._on_plan: Callable[[Plan], None] | None = None
+
+    def _read(self) -> Iterator[Plan]:
+        received = b""
+        while True:
+            *lines, received = received.split(b"\n")
+            for line in lines:
+                yield msgspec.json.decode(line, type=Plan)
+            part = self._socket.recv(65_536)
+            if not part:
+                return
+            received += part
 
     def plan(self) -> Plan:
         """What to do. Blocks until it has come."""
-        received = b""
-        while not received.endswith(b"\n"):
-            part = self._socket.recv(65_536)
-            if not part:
-                os._exit(_ORPHANED)
-            received += part
-        return msgspec.json.decode(received, type=Plan)
+        return next(self._lines, None) or os._exit(_ORPHANED)
 
     def end_with_the_supervisor(self) -> None:
         """From now on, this process ends when the supervisor does."""
 
         def watch() -> None:
             try:
-                while self._socket.recv(64):
-                    pass
+                for plan in self._lines:
+                    with self._lock:
+                        self._latest = plan
+                        if self._on_plan is not None:
+                            self._on_plan(plan)
             finally:
                 os._exit(_ORPHANED)
 
         threading.Thread(target=watch, name="supervisor", daemon=True).start()
+
+    def follow(self, on_plan: Callable[[Plan], None]) -> None:
+        """Calls `on_plan` with the latest plan, if others came after the first, and with each that comes, in the event
+        loop that runs now.
+        """
+        loop = asyncio.get_running_loop()
+
+        def hand_over(plan: Plan) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and so will this process
+                loop.call_soon_threadsafe(on_plan, plan)
+
+        with self._lock:
+            self._on_plan = hand_over
+            if self._latest is not None:
+                hand_over(self._latest)
 
     def tell(self, message: Ready | Failed) -> None:
         """One line to the supervisor."""
@@ -83,6 +113,13 @@ def _tell_of_strays(told: Telemetry) -> None:
     asyncio.get_running_loop().set_exception_handler(handle)
 
 
+def _take_over(plan: Plan, store: Store, told: Telemetry) -> None:
+    """The settings were read anew."""
+    leave_lost_terminal()
+    told.set_level(plan.log.level)
+    store.look_for_keys()
+
+
 async def serve_api(plan: Plan, channel: Channel, told: Telemetry) -> None:
     """Serves HTTP until it is asked to stop; then lets requests in work end."""
     from tasks_server.serving import HttpServer
@@ -93,7 +130,14 @@ async def serve_api(plan: Plan, channel: Channel, told: Telemetry) -> None:
     await store.open()
     try:
         await wiring.prepare_api(plan, store, clock)
-        server = HttpServer(wiring.build_api(plan, store, clock, told), plan.listen_fd)
+        app = wiring.build_api(plan, store, clock, told)
+        server = HttpServer(app, plan.listen_fd)
+
+        def take_over(plan: Plan) -> None:
+            _take_over(plan, store, told)
+            app.set_admin_key(plan.api.admin_key)
+
+        channel.follow(take_over)
         asked = asyncio.Event()
         _on_stop(asked.set)
         server.start()
@@ -118,6 +162,12 @@ async def serve_engine(plan: Plan, channel: Channel, told: Telemetry) -> None:
     try:
         engine = wiring.build_engine(plan, store, clock, told)
         await engine.prepare()
+
+        def take_over(plan: Plan) -> None:
+            _take_over(plan, store, told)
+            engine.relog(plan.log.level)
+
+        channel.follow(take_over)
         _on_stop(engine.stop)
         running = asyncio.create_task(engine.run())
         channel.tell(Ready())

@@ -19,8 +19,24 @@ from typing import Final
 import msgspec
 
 from tasks_server import exit_codes
+from tasks_server.children import LEFT_ALONE, Child, Failed, Ready, Reread, how
 from tasks_server.clock import SystemClock
-from tasks_server.telemetry import Format, Level, ProcessDied, ProcessStarted, ProcessStopped, Stopping, Telemetry
+from tasks_server.telemetry import (
+    Format,
+    Level,
+    ProcessDied,
+    ProcessStarted,
+    ProcessStopped,
+    RestartNeeded,
+    SettingIgnored,
+    SettingsNotReloaded,
+    SettingsReloaded,
+    SignalIgnored,
+    Stopping,
+    Telemetry,
+    leave_lost_terminal,
+    write_to_stderr,
+)
 
 FIRST_WAIT_SECONDS: Final = 0.1
 LONGEST_WAIT_SECONDS: Final = 10.0
@@ -29,35 +45,27 @@ DEATHS_BEFORE_READY_MAX: Final = 3
 KILL_MARGIN_SECONDS: Final = 5.0
 """Beyond the grace time: what settling and closing may take."""
 _FILES_MAX: Final = 65_536
+_NEVER: Final = float("inf")
+_READING_SECONDS: Final = 30.0
+"""How long reading the settings anew may take."""
 
 
 class Orders(msgspec.Struct):
-    """What the supervisor is to do. `plan` is handed to the children as it is."""
+    """What the supervisor is to do. `plan` is handed to the children as it is; it and `in_force`, to the program that
+    reads the settings anew (`reread`), as two lines.
+    """
 
     roles: list[str]
     command: list[str]
     plan: msgspec.Raw
+    reread: list[str] = []
+    in_force: msgspec.Raw = msgspec.Raw(b"{}")
     banner: str = ""
     listen_fd: int = -1
     grace_seconds: float = 20.0
     log_level: Level = "info"
     log_format: Format = "console"
     colored: bool = False
-
-
-class Ready(msgspec.Struct, tag="ready"):
-    """A child says that it works."""
-
-
-class Failed(msgspec.Struct, tag="failed"):
-    """A child says why it cannot."""
-
-    message: str
-    exit_code: int
-
-
-Message = Ready | Failed
-_MESSAGE: Final = msgspec.json.Decoder(Message)
 
 
 def restart_wait_seconds(deaths: int) -> float:
@@ -71,23 +79,8 @@ def restart_wait_seconds(deaths: int) -> float:
     return float(min(FIRST_WAIT_SECONDS * 2 ** min(deaths - 2, 30), LONGEST_WAIT_SECONDS))
 
 
-class Child:
-    """One place for a process: who is in it now, and how often it died there."""
-
-    def __init__(self, role: str) -> None:
-        self.role = role
-        self.pid = 0
-        self.channel: socket.socket | None = None
-        self.received = b""
-        self.started_at = 0.0
-        self.start_at = 0.0
-        self.deaths = 0
-        self.ready = False
-        self.failure: Failed | None = None
-
-
 class Supervisor:
-    """Runs until it is told to stop. One thread, one selector; every wait is for an event or a known time."""
+    """Runs until SIGTERM or SIGINT. One thread, one selector; every wait is for an event or a known time."""
 
     def __init__(self, orders: Orders, telemetry: Telemetry) -> None:
         self._orders = orders
@@ -97,6 +90,10 @@ class Supervisor:
         self._was_ready = False
         self._stop_at: float | None = None
         self._exit_code = exit_codes.OK
+        self._reader: Child | None = None
+        """Who reads the settings anew."""
+        self._read_by = _NEVER
+        self._read_again = False
 
     def run(self) -> int:
         """Serves. The exit status, once everything has ended."""
@@ -107,6 +104,8 @@ class Supervisor:
             for key, _ in self._selector.select(self._timeout()):
                 key.data()
             self._on_time()
+        if self._reader is not None:
+            self._reader.signal(signal.SIGKILL)
         return self._exit_code
 
     # Signals
@@ -117,15 +116,18 @@ class Supervisor:
         wake_out.setblocking(False)
         self._wake_out = wake_out
         signal.set_wakeup_fd(wake_out.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # leave `nohup` alone
-                signal.signal(number, lambda *_: None)
+        for number in (signal.SIGCHLD, signal.SIGTERM, *LEFT_ALONE):
+            signal.signal(number, lambda *_: None)
         self._selector.register(self._wake_in, selectors.EVENT_READ, self._on_signals)
 
     def _on_signals(self) -> None:
         for number in self._wake_in.recv(4_096):
-            if number != signal.SIGCHLD:
+            if number in (signal.SIGTERM, signal.SIGINT):
                 self._asked_to_stop(signal.Signals(number))
+            elif number == signal.SIGHUP:
+                self._reload()
+            elif number != signal.SIGCHLD:
+                self._telemetry.emit(SignalIgnored(signal=signal.Signals(number).name))
         self._reap()
 
     def _asked_to_stop(self, number: signal.Signals) -> None:
@@ -139,56 +141,25 @@ class Supervisor:
     # Children
 
     def _start(self, child: Child) -> None:
-        ours, theirs = socket.socketpair()
-        child.pid = os.fork()
-        if child.pid == 0:
-            self._become(child.role, theirs)
-        theirs.close()
-        child.channel, child.received = ours, b""
-        child.ready, child.failure = False, None
-        child.started_at = time.monotonic()
-        with contextlib.suppress(OSError):  # it died at once; SIGCHLD tells
-            ours.sendall(bytes(self._orders.plan) + b"\n")
-        ours.setblocking(False)
-        self._selector.register(ours, selectors.EVENT_READ, lambda: self._on_message(child))
-
-    def _become(self, role: str, channel: socket.socket) -> None:
-        """In the new process: turns it into the child. Never returns."""
-        try:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the supervisor decides
-            for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, signal.SIG_DFL)
-            channel.set_inheritable(True)
-            if role == "api":
-                os.set_inheritable(self._orders.listen_fd, True)
-            command = [*self._orders.command, role, str(channel.fileno())]
-            os.execv(command[0], command)  # noqa: S606
-        except BaseException as error:
-            os.write(2, f"tasks-server: cannot start the {role} process: {error}\n".encode())
-        finally:
-            os._exit(127)
+        inherited = [self._orders.listen_fd] if child.role == "api" else []
+        channel = child.start(self._orders.command, bytes(self._orders.plan) + b"\n", inherited)
+        self._selector.register(channel, selectors.EVENT_READ, lambda: self._on_message(child))
 
     def _on_message(self, child: Child) -> None:
-        if child.channel is None:  # its end was noticed in this very round
-            return
-        try:
-            data = child.channel.recv(65_536)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
+        messages = child.hear()
+        if messages is None:
             self._hang_up(child)
             return
-        *lines, child.received = (child.received + data).split(b"\n")
-        for line in lines:
-            message = _MESSAGE.decode(line)
-            if isinstance(message, Failed):
-                child.failure = message
-            else:
-                child.ready = True
-                self._telemetry.emit(ProcessStarted(role=child.role, pid=child.pid))
+        for message in messages:
+            match message:
+                case Failed():
+                    child.failure = message
+                case Ready():
+                    child.ready = True
+                    self._telemetry.emit(ProcessStarted(role=child.role, pid=child.pid))
+                case Reread():
+                    child.ready = True
+                    self._take_over(message)
         self._greet()
 
     def _greet(self) -> None:
@@ -205,10 +176,10 @@ class Supervisor:
 
     def _reap(self) -> None:
         for child in self._children:
-            if child.pid:
-                pid, status = os.waitpid(child.pid, os.WNOHANG)
-                if pid:
-                    self._ended(child, os.waitstatus_to_exitcode(status))
+            if (code := child.exit_code()) is not None:
+                self._ended(child, code)
+        if self._reader is not None and (code := self._reader.exit_code()) is not None:
+            self._has_read(self._reader, code)
 
     def _ended(self, child: Child, code: int) -> None:
         self._on_message(child)  # its last words
@@ -223,8 +194,8 @@ class Supervisor:
             return
         wait = restart_wait_seconds(child.deaths)
         child.start_at = now + wait
-        how = child.failure.message if child.failure else _how(code)
-        self._telemetry.emit(ProcessDied(role=child.role, pid=pid, how=how, restart_in_ms=round(wait * 1_000)))
+        told = child.failure.message if child.failure else how(code)
+        self._telemetry.emit(ProcessDied(role=child.role, pid=pid, how=told, restart_in_ms=round(wait * 1_000)))
 
     def _gives_up(self, child: Child, code: int) -> bool:
         """Before it was ever ready, a server that cannot start says why and ends; later, it keeps trying."""
@@ -235,30 +206,76 @@ class Supervisor:
         if child.failure is not None:
             message, self._exit_code = child.failure.message, child.failure.exit_code
         else:
-            message = f"the {child.role} process ended {child.deaths} times before it was ready ({_how(code)})"
+            message = f"the {child.role} process ended {child.deaths} times before it was ready ({how(code)})"
             self._exit_code = exit_codes.REFUSED
-        os.write(2, f"tasks-server: {message}\n".encode())
+        write_to_stderr(f"tasks-server: {message}\n".encode())
         self._stop()
         return True
+
+    # Settings
+
+    def _reload(self) -> None:
+        """Has the settings read anew. Asked while that goes on, it is done once more: they may have changed again."""
+        leave_lost_terminal()
+        if self._reader is not None or self._stop_at is not None:
+            self._read_again = True
+            return
+        self._reader, self._read_again = Child("settings"), False
+        lines = b"".join(bytes(line) + b"\n" for line in (self._orders.plan, self._orders.in_force))
+        reader = self._reader
+        channel = reader.start(self._orders.reread, lines)
+        self._read_by = reader.started_at + _READING_SECONDS
+        self._selector.register(channel, selectors.EVENT_READ, lambda: self._on_message(reader))
+
+    def _take_over(self, read: Reread) -> None:
+        """What was read is in force from now on, here; children get it when the reader has ended."""
+        self._orders.plan, self._orders.in_force = read.plan, read.in_force
+        for warning in read.warnings:
+            self._telemetry.emit(SettingIgnored(message=warning))
+        reloaded = SettingsReloaded(settings=", ".join(read.reloaded) or "none has changed")
+        told = self._telemetry.emit(reloaded)
+        self._telemetry.set_level(read.log_level)
+        if not told:
+            self._telemetry.emit(reloaded)
+        if read.restart:
+            self._telemetry.emit(RestartNeeded(settings=", ".join(read.restart)))
+
+    def _has_read(self, reader: Child, code: int) -> None:
+        self._on_message(reader)
+        self._hang_up(reader)
+        self._reader = None
+        if not reader.ready:
+            error = reader.failure.message if reader.failure else f"the process that reads them: {how(code)}"
+            self._telemetry.emit(SettingsNotReloaded(error=error))
+        for child in self._children:  # also when nothing has changed: the terminal may have gone
+            child.tell(bytes(self._orders.plan) + b"\n")
+        if self._read_again:
+            self._reload()
 
     # Time
 
     def _timeout(self) -> float | None:
         times = [child.start_at for child in self._children if not child.pid and self._stop_at is None]
+        if self._reader is not None:
+            times.append(self._read_by)
         if self._stop_at is not None:
             times.append(self._stop_at)
-        return max(0.0, min(times) - time.monotonic()) if times else None
+        soonest = min(times, default=_NEVER)
+        return None if soonest == _NEVER else max(0.0, soonest - time.monotonic())
 
     def _on_time(self) -> None:
         now = time.monotonic()
+        if self._reader is not None and now >= self._read_by:
+            self._read_by = _NEVER
+            self._reader.signal(signal.SIGKILL)
         if self._stop_at is None:
             for child in self._children:
                 if not child.pid and child.start_at <= now:
                     self._start(child)
         elif now >= self._stop_at:
-            self._stop_at = float("inf")
+            self._stop_at = _NEVER
             self._exit_code = self._exit_code or exit_codes.REFUSED
-            os.write(2, b"tasks-server: not everything stopped within the grace time; ending the rest\n")
+            write_to_stderr(b"tasks-server: not everything stopped within the grace time; ending the rest\n")
             self._signal_all(signal.SIGKILL)
 
     def _stop(self) -> None:
@@ -271,13 +288,7 @@ class Supervisor:
 
     def _signal_all(self, number: signal.Signals) -> None:
         for child in self._children:
-            if child.pid:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(child.pid, number)
-
-
-def _how(code: int) -> str:
-    return f"exit status {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
+            child.signal(number)
 
 
 def replace_this_process(orders: Orders) -> None:
@@ -289,6 +300,7 @@ def replace_this_process(orders: Orders) -> None:
     os.write(write, data)
     os.close(write)
     os.set_inheritable(read, True)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what it asks for has just been done
     if orders.listen_fd >= 0:
         os.set_inheritable(orders.listen_fd, True)
     command = python_module("tasks_server.supervisor", str(read))

@@ -5,8 +5,10 @@ Events carry facts, never secrets, bodies or header values; URLs go through `sho
 """
 
 import contextlib
+import errno
 import os
 import re
+import termios
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import ClassVar, Final, Literal
@@ -67,6 +69,33 @@ class Stopping(TelemetryEvent, frozen=True):
 
     by: str
     grace_seconds: float
+
+
+class SignalIgnored(TelemetryEvent, frozen=True):
+    """The server got a signal that means nothing to it."""
+
+    level: ClassVar[Level] = "warning"
+    signal: str
+
+
+class SettingsReloaded(TelemetryEvent, frozen=True):
+    """The settings were read anew: which of those that have changed are in force now."""
+
+    settings: str
+
+
+class RestartNeeded(TelemetryEvent, frozen=True):
+    """The settings were read anew: which of those that have changed are in force after the next start only."""
+
+    level: ClassVar[Level] = "warning"
+    settings: str
+
+
+class SettingsNotReloaded(TelemetryEvent, frozen=True):
+    """The settings could not be read anew; all stay as they were."""
+
+    level: ClassVar[Level] = "error"
+    error: str
 
 
 class SettingIgnored(TelemetryEvent, frozen=True):
@@ -301,6 +330,20 @@ def write_to(descriptor: int) -> Callable[[bytes], None]:
 write_to_stderr: Final = write_to(2)
 
 
+def leave_lost_terminal() -> None:
+    """Lets the standard streams of this process that belong to a terminal which is gone lead nowhere, so that whoever
+    prints goes on; does nothing to others.
+    """
+    for stream in (0, 1, 2):
+        try:
+            termios.tcgetattr(stream)
+        except termios.error as error:
+            if error.args[0] == errno.EIO:
+                nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+                os.dup2(nowhere, stream)
+                os.close(nowhere)
+
+
 class Telemetry:
     """Takes events in and writes those that are important enough, one line each."""
 
@@ -313,13 +356,17 @@ class Telemetry:
         colored: bool = False,
     ) -> None:
         self._clock = clock
-        self._least = _RANK[level]
         self._write = write
         self._render = _json_line if form == "json" else _colored_line if colored else _console_line
-        self.debug = level == "debug"
+        self.set_level(level)
         self._quiet_until: dict[TelemetryEvent, int] = {}
         self._failing: dict[str, float] = {}
         self._trouble_told = False
+
+    def set_level(self, level: Level) -> None:
+        """From now on, events of this importance and above are told."""
+        self._least = _RANK[level]
+        self.debug = level == "debug"
 
     def emit(self, event: TelemetryEvent) -> bool:
         """Tells of `event`, if it is important enough. Whether it did. Never raises: what cannot be written as it is,

@@ -13,6 +13,7 @@ import pytest
 
 from tasks_server import supervisor
 from tasks_server.supervisor import Orders, restart_wait_seconds
+from tasks_server.telemetry import Level
 from tests.cli.conftest import DEADLINE_SECONDS, lives, until
 
 pytestmark = pytest.mark.process
@@ -21,14 +22,18 @@ pytestmark = pytest.mark.process
 class Supervised:
     """A running supervisor, what it printed, and what its children left."""
 
-    def __init__(self, folder: Path, roles: list[str], grace_seconds: float) -> None:
+    def __init__(self, folder: Path, roles: list[str], grace_seconds: float, log_level: Level) -> None:
         self.folder = folder
         self.errors = folder / "errors"
         self.out = folder / "out"
+        command = [sys.executable, str(Path(__file__).with_name("scripted_child.py")), str(folder)]
         orders = Orders(
             roles=roles,
-            command=[sys.executable, str(Path(__file__).with_name("scripted_child.py")), str(folder)],
+            command=command,
             plan=msgspec.Raw(b'{"secret":1}'),
+            reread=command,
+            in_force=msgspec.Raw(b'{"now":1}'),
+            log_level=log_level,
             banner="all are ready\n",
             grace_seconds=grace_seconds,
         )
@@ -63,8 +68,8 @@ Supervise = Callable[..., Supervised]
 def supervise(tmp_path: Path) -> Iterator[Supervise]:
     started: list[Supervised] = []
 
-    def start(*roles: str, grace_seconds: float = 30.0) -> Supervised:
-        started.append(Supervised(tmp_path, list(roles), grace_seconds))
+    def start(*roles: str, grace_seconds: float = 30.0, log_level: Level = "info") -> Supervised:
+        started.append(Supervised(tmp_path, list(roles), grace_seconds, log_level))
         return started[-1]
 
     yield start
@@ -86,13 +91,125 @@ def test_it_greets_when_all_are_ready_and_stops_in_order(supervise: Supervise) -
     assert running.log().count("process stopped") == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_other_signals_stop_in_order_too(supervise: Supervise, number: signal.Signals) -> None:
+def test_ctrl_c_stops_in_order_too(supervise: Supervise) -> None:
     running = supervise("one")
     until(running.is_ready, "the greeting")
-    running.process.send_signal(number)
+    running.process.send_signal(signal.SIGINT)
     assert running.wait() == 0
-    assert f"by={number.name}" in running.log()
+    assert "by=SIGINT" in running.log()
+
+
+@pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE])
+def test_no_other_signal_stops_it_or_a_child(supervise: Supervise, number: signal.Signals) -> None:
+    running = supervise("one")
+    until(running.is_ready, "the greeting")
+    (child,) = running.starts("one")
+    os.kill(child, number)
+    running.process.send_signal(number)
+    if number != signal.SIGPIPE:  # which tells of nothing
+        until(lambda: f"signal ignored     signal={number.name}" in running.log(), "the event")
+    running.process.terminate()
+    assert running.wait() == 0
+    assert running.starts("one") == [child]
+    assert "process died" not in running.log()
+
+
+# Settings
+
+
+def answer(**fields: object) -> bytes:
+    """What the program that reads the settings anew says."""
+    known = {"plan": {"secret": 2}, "in_force": {"now": 2}, "log_level": "info", "reloaded": ["LOG_LEVEL"]}
+    return msgspec.json.encode({"type": "reread", "restart": [], "warnings": []} | known | fields) + b"\n"
+
+
+def test_the_settings_are_read_anew_and_children_get_the_plan(supervise: Supervise) -> None:
+    running = supervise("one", "two")
+    until(running.is_ready, "the greeting")
+    (running.folder / "answer").write_bytes(answer(restart=["PORT"], warnings=["a warning"]))
+    running.process.send_signal(signal.SIGHUP)
+    for role in ("one", "two"):
+        told = running.folder / f"{role}.told"
+        until(lambda told=told: told.exists() and told.read_text() == '{"secret":2}\n', "the new plan")  # type: ignore[misc]  # a default in a lambda
+    assert (running.folder / "settings.asked").read_text() == '{"secret":1}\n{"now":1}\n'
+    assert "settings reloaded  settings=LOG_LEVEL" in running.log()
+    assert "warning restart needed     settings=PORT" in running.log()
+    assert "setting ignored    message=a warning" in running.log()
+    os.kill(running.starts("one")[0], signal.SIGKILL)
+    until(lambda: len(running.starts("one")) == 2, "the second start")
+    until(lambda: (running.folder / "one.starts").read_text().endswith('{"secret":2}\n'), "its plan")
+
+
+def test_they_are_under_nohup_too(supervise: Supervise) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        running = supervise("one")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    until(running.is_ready, "the greeting")
+    (running.folder / "answer").write_bytes(answer())
+    running.process.send_signal(signal.SIGHUP)
+    until(lambda: "settings reloaded" in running.log(), "the event")
+
+
+def test_what_is_asked_while_they_are_read_is_done_once_more(supervise: Supervise) -> None:
+    running = supervise("one")
+    until(running.is_ready, "the greeting")
+    asked = running.folder / "settings.asked"
+    running.process.send_signal(signal.SIGHUP)
+    until(lambda: asked.exists() and asked.read_text().count("\n") == 2, "the reading")
+    for _ in range(5):
+        running.process.send_signal(signal.SIGHUP)
+    (running.folder / "answer").write_bytes(answer())
+    until(lambda: running.log().count("settings reloaded") == 2, "the second reading")
+    assert asked.read_text() == '{"secret":1}\n{"now":1}\n{"secret":2}\n{"now":2}\n'
+    running.process.terminate()
+    assert running.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (b'{"type":"failed","message":"one setting is wrong","exit_code":2}\n', "error=one setting is wrong"),
+        (b"", "error=the process that reads them: exit status 0"),
+    ],
+)
+def test_settings_that_cannot_be_read_stay_as_they_are(supervise: Supervise, said: bytes, told: str) -> None:
+    running = supervise("one")
+    until(running.is_ready, "the greeting")
+    (running.folder / "answer").write_bytes(said)
+    running.process.send_signal(signal.SIGHUP)
+    until(lambda: "settings not reloaded" in running.log(), "the event")
+    assert told in running.log()
+    running.process.terminate()
+    assert running.wait() == 0
+    assert running.starts("one") != []
+
+
+@pytest.mark.parametrize(("before", "after"), [("warning", "info"), ("info", "error")])
+def test_that_they_were_read_is_told_under_the_level_before_or_after(
+    supervise: Supervise, before: str, after: str
+) -> None:
+    running = supervise("one", log_level=before)
+    until(running.is_ready, "the greeting")
+    (running.folder / "answer").write_bytes(answer(log_level=after))
+    running.process.send_signal(signal.SIGHUP)
+    until(lambda: "settings reloaded" in running.log(), "the event")
+    running.process.terminate()
+    assert running.wait() == 0
+    assert ("stopping" in running.log()) is (after == "info")
+
+
+def test_a_stop_waits_for_no_reading(supervise: Supervise) -> None:
+    running = supervise("one")
+    until(running.is_ready, "the greeting")
+    running.process.send_signal(signal.SIGHUP)
+    until((running.folder / "settings.asked").exists, "the reading")
+    running.process.terminate()
+    assert running.wait() == 0
+
+
+# Deaths
 
 
 def test_a_killed_child_is_started_again_at_once(supervise: Supervise) -> None:
@@ -154,6 +271,7 @@ def test_what_does_not_stop_in_time_is_killed(supervise: Supervise, monkeypatch:
     running.process.terminate()
     assert running.wait() == 1
     assert "not everything stopped within the grace time" in running.log()
+    assert "Traceback" not in running.log()
     assert not lives(running.starts("stubborn")[0])
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.engine.calls import Call, Done
 from tasks_server.engine.runs import Known, Run
+from tasks_server.telemetry import Level
 
 OK = Outcome(OutcomeKind.SUCCESS, status_code=200, response=b"fine")
 DOWN = Outcome(OutcomeKind.HTTP_ERROR, status_code=503, error="the target answered 503")
@@ -84,6 +85,8 @@ class ScriptedHandlers:
 
     def abort(self, tokens: Collection[int]) -> None:
         self.aborted += [token for token in tokens if self.sent.pop(token, None) is not None]
+
+    def relog(self, level: Level) -> None: ...
 
     def stop(self) -> None:
         self.stopped = True

@@ -38,6 +38,7 @@ def settings_table() -> str:
             names.insert(0, f"`{name.upper()}`")
         default = "" if field.default in (None, PydanticUndefined) else f"`{_plain(field.default)}`"
         secret = " Secret: never shown." if is_secret(name) else ""
+        secret += " Read anew on SIGHUP." if extra(name, "live") else ""
         lines.append(f"| {'<br>'.join(names)} | `{name}` | {_takes(name)} | {default} | {field.description}{secret} |")
     return "\n".join(lines)
 

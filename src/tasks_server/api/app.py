@@ -170,6 +170,10 @@ class App:
         self._hot = {(route.method, route.path): route for route in table if route.hot}
         self._router = Router(self._router_routes(), default=self._serve_unknown_path, redirect_slashes=False)
 
+    def set_admin_key(self, admin_key: str | None) -> None:
+        """From now on, this is the operator's key."""
+        self._authenticator.set_admin_key(admin_key)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             route = self._hot.get((scope["method"], scope["path"]))

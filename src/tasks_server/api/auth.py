@@ -58,7 +58,7 @@ class Authenticator:
     ) -> None:
         self._owners = owners
         self._clock = clock
-        self._admin_key = admin_key.encode() if admin_key else None
+        self.set_admin_key(admin_key)
         self._remembered: dict[bytes, _Remembered] = {}
         self._forgotten = 0
         self._default_owner = default_owner
@@ -104,6 +104,10 @@ class Authenticator:
             guest = _Remembered(Caller(owner), owner.id.encode(), self._clock.monotonic() + REMEMBERED_SECONDS)
             self._guest = guest
         return guest.caller
+
+    def set_admin_key(self, admin_key: str | None) -> None:
+        """From now on, this is the operator's key. It is remembered for no request."""
+        self._admin_key = admin_key.encode() if admin_key else None
 
     def is_admin(self, headers: Mapping[bytes, bytes]) -> bool:
         """Whether the request carries the admin key."""

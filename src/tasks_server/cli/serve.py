@@ -9,6 +9,7 @@ import msgspec
 import typer
 
 from tasks_server import __version__, serving, supervisor, wiring
+from tasks_server.cli import rereading
 from tasks_server.cli.options import (
     Config,
     DataDir,
@@ -49,7 +50,7 @@ def serve(
     data_dir: DataDir = None,
     config: Config = None,
 ) -> None:
-    """Run the server. Needs no configuration; stops in order on Ctrl-C or SIGTERM."""
+    """Run the server. Needs no configuration; stops in order on Ctrl-C or SIGTERM; SIGHUP reloads settings."""
     flags = {
         "host": host,
         "port": port,
@@ -89,7 +90,9 @@ def start(flags: dict[str, Any], config: Path | None, *, beside_a_server: bool =
     for warning in warnings:
         told.emit(SettingIgnored(message=warning))
     first = _first_owner(resolved, where, config) if listener is not None and not wiring.has_owners(where) else []
-    supervisor.replace_this_process(_orders(settings, where, keys, listener, first))
+    orders = _orders(settings, where, keys, listener, first)
+    orders.reread, orders.in_force = rereading.command(), rereading.in_force(flags, config, settings, keys)
+    supervisor.replace_this_process(orders)
 
 
 def _orders(

@@ -25,7 +25,7 @@ from tasks_server.engine.settler import Settler
 from tasks_server.engine.signatures import Signatures
 from tasks_server.store.ports import Store
 from tasks_server.store.settling import Report
-from tasks_server.telemetry import StoreTrouble, Telemetry
+from tasks_server.telemetry import Level, StoreTrouble, Telemetry
 
 _HINT_WAIT_SECONDS: Final = 30.0
 _DRAIN_SECONDS: Final = 5.0
@@ -98,6 +98,11 @@ class Engine:
             self.reporting,
         ]
         self._stopping = asyncio.Event()
+
+    def relog(self, level: Level) -> None:
+        """From now on, handlers log at this level."""
+        if self._handlers is not None:
+            self._handlers.relog(level)
 
     async def prepare(self) -> None:
         """Makes sure that handlers can be run here. Raises `HandlersFailed`."""

@@ -9,6 +9,7 @@ from tasks_server.domain import limits
 from tasks_server.domain.request import HandlerCall, TaskConfig
 from tasks_server.domain.retry import Backoff
 from tasks_server.engine.calls import Done
+from tasks_server.telemetry import Level
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -86,6 +87,10 @@ class Handlers(Protocol):
 
     def send(self, runs: Sequence[Run]) -> None:
         """Takes runs in. Each ends in exactly one `Done`, unless it is aborted."""
+        ...
+
+    def relog(self, level: Level) -> None:
+        """From now on, those who run them log at this level."""
         ...
 
     def abort(self, tokens: Collection[int]) -> None:

@@ -92,7 +92,13 @@ class Blocked(msgspec.Struct, array_like=True, tag=7):
     token: int
 
 
-ToRunner = Start | Call | Cancel
+class Relog(msgspec.Struct, array_like=True, tag=8):
+    """Engine: log at this level from now on; the terminal may have gone."""
+
+    log_level: Literal["debug", "info", "warning", "error"]
+
+
+ToRunner = Start | Call | Cancel | Relog
 ToEngine = Loaded | NotLoaded | Ended | Blocked
 _M = TypeVar("_M")
 _LENGTH: Final = 4

@@ -34,7 +34,7 @@ _NO_LOOP: Final = 2
 
 def main(fd: int) -> int:
     """The exit status, when the handlers cannot be imported; else it never returns."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, lambda *_: None)  # the engine decides; what handlers start is not touched by this
     sys.setswitchinterval(_SWITCH_SECONDS)
     link = Link(fd)

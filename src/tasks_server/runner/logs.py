@@ -80,6 +80,10 @@ def _message(record: logging.LogRecord) -> str:
 
 def listen(told: Telemetry) -> None:
     """From now on, what is logged here goes to `told`."""
-    root = logging.getLogger()
-    root.addHandler(_Lines(told))
-    root.setLevel(logging.DEBUG if told.debug else logging.INFO)
+    logging.getLogger().addHandler(_Lines(told))
+    follow(told)
+
+
+def follow(told: Telemetry) -> None:
+    """`told` may be of another level than before: what it would not tell is not made."""
+    logging.getLogger().setLevel(logging.DEBUG if told.debug else logging.INFO)

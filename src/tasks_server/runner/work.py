@@ -12,13 +12,13 @@ from typing import Any, Final
 from tasks_server import traces
 from tasks_server.clock import Clock
 from tasks_server.handlers.context import Context, Stopped
-from tasks_server.handlers.frames import Blocked, Call, Cancel, Ended, ToRunner
+from tasks_server.handlers.frames import Blocked, Call, Cancel, Ended, Relog, ToRunner
 from tasks_server.runner import endings
 from tasks_server.runner.link import Link
 from tasks_server.runner.loading import Handler
-from tasks_server.runner.logs import current_task
+from tasks_server.runner.logs import current_task, follow
 from tasks_server.runner.threads import Job, Threads
-from tasks_server.telemetry import HandlerFailed, LoopBlocked, ResultNotKept, Telemetry, Unexpected
+from tasks_server.telemetry import HandlerFailed, LoopBlocked, ResultNotKept, Telemetry, Unexpected, leave_lost_terminal
 
 _BLOCKED_SECONDS: Final = 0.5
 """An event loop that has not taken up a cancellation for so long is blocked. Less than the engine's patience."""
@@ -109,6 +109,10 @@ class Work:
                     self._start_in_thread(running)
             elif isinstance(message, Cancel):
                 self._cancel(message.token)
+            elif isinstance(message, Relog):
+                self._told.set_level(message.log_level)
+                follow(self._told)
+                leave_lost_terminal()
         if coroutines:
             self._loop.call_soon_threadsafe(self._begin, coroutines)
 

@@ -22,9 +22,14 @@ CONFIG_ENV: Final = "TASKS_SERVER_CONFIG"
 MIB: Final = 1_048_576
 
 
-def _setting(default: Any, help_text: str, *, short: bool = False, unit: str = "", **bounds: Any) -> Any:
-    """A field of the table. `short`: the environment knows it without our prefix, too."""
-    return Field(default=default, description=help_text, json_schema_extra={"short": short, "unit": unit}, **bounds)
+def _setting(
+    default: Any, help_text: str, *, short: bool = False, unit: str = "", live: bool = False, **bounds: Any
+) -> Any:
+    """A field of the table. `short`: the environment knows it without our prefix, too. `live`: a running server takes
+    over a change when it is told to read its settings anew.
+    """
+    about: Any = {"short": short, "unit": unit, "live": live}
+    return Field(default=default, description=help_text, json_schema_extra=about, **bounds)
 
 
 def _lowered(value: object) -> object:
@@ -124,6 +129,7 @@ class Settings(BaseSettings):
         "Key that may act for every owner and register owners. At least 16 visible ASCII characters. "
         "Default: there is no such key.",
         short=True,
+        live=True,
     )
     registration: Annotated[Literal["auto", "open", "closed"], Lowered] = _setting(
         "auto",
@@ -250,7 +256,7 @@ class Settings(BaseSettings):
     )
     swagger_ui: bool = _setting(True, "Whether `/docs` shows the page to read and try the API.", short=True)
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Lowered] = _setting(
-        "info", "The least important kind of event that is logged.", short=True
+        "info", "The least important kind of event that is logged.", short=True, live=True
     )
     log_format: Annotated[Literal["auto", "console", "json"], Lowered] = _setting(
         "auto", "Log lines for people, for machines, or for whoever reads the error output (`auto`)."
@@ -345,7 +351,7 @@ class Settings(BaseSettings):
 
 
 def extra(name: str, key: str) -> Any:
-    """What the table says of a setting beside its type: `short` or `unit`."""
+    """What the table says of a setting beside its type: `short`, `unit` or `live`."""
     described = Settings.model_fields[name].json_schema_extra
     assert isinstance(described, dict)  # `_setting` made it
     return described[key]

@@ -382,6 +382,11 @@ class Door(ABC):
 
     # Nodes
 
+    # Keys
+
+    def look_for_keys(self) -> None:
+        self._sealer.refresh()
+
     # Inside
 
     async def _follow_keys(self) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from tasks_server.clock import Clock
 from tasks_server.domain import limits
@@ -12,7 +13,7 @@ from tasks_server.domain.retry import wait_ms
 from tasks_server.domain.task import handler_target
 from tasks_server.engine.handlers.process import Runner, Stage
 from tasks_server.engine.runs import Known
-from tasks_server.handlers.frames import Announced, Start
+from tasks_server.handlers.frames import Announced, Relog, Start
 from tasks_server.telemetry import HandlersLoaded, HandlersNotLoaded, ProcessDied, RunnerRetired, Telemetry
 
 PATIENCE_SECONDS: Final = 1.0
@@ -64,6 +65,12 @@ class Crew:
     def alone(self) -> bool:
         """Whether each runner has one run at a time."""
         return self._plan.isolation == "task"
+
+    def relog(self, message: Relog) -> None:
+        """From now on, all runners log as this says."""
+        self._plan = replace(self._plan, start=replace(self._plan.start, log_level=message.log_level))
+        for runner in self.runners:
+            runner.post(message)
 
     def staff(self) -> None:
         """Starts the runners that are missing; before one of them was ever ready, a single one."""

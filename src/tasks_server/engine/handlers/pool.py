@@ -20,8 +20,8 @@ from tasks_server.engine.calls import Done
 from tasks_server.engine.handlers.crew import PATIENCE_SECONDS, Crew, CrewPlan
 from tasks_server.engine.handlers.process import Flight, Runner, Stage
 from tasks_server.engine.runs import Handlers, Known, Run
-from tasks_server.handlers.frames import Blocked, Call, Cancel, Ended, Loaded, ToEngine
-from tasks_server.telemetry import HandlersImporting, Telemetry
+from tasks_server.handlers.frames import Blocked, Call, Cancel, Ended, Loaded, Relog, ToEngine
+from tasks_server.telemetry import HandlersImporting, Level, Telemetry
 
 _LOOK_SECONDS: Final = 1.0
 """While runs wait for their time, the clock is looked at this often at least: it may be set."""
@@ -71,7 +71,7 @@ class HandlerPool(Handlers):
         self._thread: threading.Thread | None = None
         self._on_done: OnDone = lambda _: None
         self._on_change: Callable[[], None] = lambda: None
-        self._inbox: deque[Sequence[Run] | frozenset[int]] = deque()
+        self._inbox: deque[Sequence[Run] | frozenset[int] | Relog] = deque()
         self._bell_in, self._bell_out = socket.socketpair()
         for end in (self._bell_in, self._bell_out):
             end.setblocking(False)
@@ -122,6 +122,10 @@ class HandlerPool(Handlers):
 
     def abort(self, tokens: Collection[int]) -> None:
         self._inbox.append(frozenset(tokens))
+        self._rouse()
+
+    def relog(self, level: Level) -> None:
+        self._inbox.append(Relog(level))
         self._rouse()
 
     def stop(self) -> None:
@@ -197,6 +201,9 @@ class HandlerPool(Handlers):
                     if (flight := self._flights.get(token)) is not None:
                         flight.aborted = True
                         self._tell_to_stop(flight, _STOPPED)
+                continue
+            if isinstance(item, Relog):
+                self._crew.relog(item)
                 continue
             now = self._clock.now()
             for run in item:
@@ -417,7 +424,7 @@ class HandlerPool(Handlers):
         """Ends everything that is left, so that nobody waits for it."""
         while self._inbox:
             item = self._inbox.popleft()
-            if not isinstance(item, frozenset):
+            if not isinstance(item, frozenset | Relog):
                 self._held.update(run.token for run in item)
         now = self._clock.now()
         outcome = _STOPPED if self._stopping else _FAULT
