@@ -51,7 +51,7 @@ class Case:
         if isinstance(place, Postgres):
             self.store = PostgresStore(place.url, sealer, _CLOCK, durable=False)
         else:
-            self.store = SqliteStore(place, sealer, _CLOCK, durable=False)
+            self.store = SqliteStore(place, sealer, _CLOCK, durable=False, make=True)
         self._place = place
         self._claims = claims
         self._excluded: frozenset[str] = frozenset()

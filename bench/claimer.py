@@ -41,7 +41,7 @@ def open_store(kind: Kind, place: str, *, durable: bool = False) -> Store:
     sealer = Sealer(KEY)
     if kind == "postgres":
         return PostgresStore(place, sealer, _CLOCK, durable=durable)
-    return SqliteStore(Path(place), sealer, _CLOCK, durable=durable)
+    return SqliteStore(Path(place), sealer, _CLOCK, durable=durable, make=True)
 
 
 def _choose(groups: Sequence[Group], lanes: Mapping[int, int]) -> Sequence[Quota]:

@@ -11,8 +11,8 @@ REFUSED: Final = 1
 USAGE: Final = 2
 """The command line, a setting, or a field of the task is wrong."""
 STORE: Final = 3
-"""The store cannot be used: not to be reached, read-only, disk full, damaged, sealed under another key, in need of
-`db upgrade`, made by a newer version."""
+"""The store cannot be used: not there, not to be reached, read-only, disk full, damaged, sealed under another key, in
+need of `db upgrade`, made by a newer version."""
 LISTEN: Final = 4
 """The address cannot be listened on, most likely because the port is in use."""
 HANDLERS: Final = 5

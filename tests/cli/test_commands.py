@@ -113,7 +113,7 @@ def test_an_empty_list_says_how_to_begin(cli: Cli, shop: dict[str, Any]) -> None
 def test_before_the_first_start_lists_say_where_they_looked(cli: Cli, data_dir: Path) -> None:
     result = cli("owner", "list")
     assert result.code == 3
-    assert f"there is no cipher key {data_dir}/cipher.key" in result.err
+    assert f"there is no database {data_dir}/tasks.sqlite" in result.err
     assert not data_dir.exists()
 
 

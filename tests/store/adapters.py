@@ -89,7 +89,7 @@ class Sqlite:
     nul = "\0"
 
     def make(self, folder: Path, clock: Clock, *masters: bytes) -> Store:
-        return SqliteStore(self.path(folder), Sealer(*(masters or (MASTER,))), clock, durable=False)
+        return SqliteStore(self.path(folder), Sealer(*(masters or (MASTER,))), clock, durable=False, make=True)
 
     @staticmethod
     def path(folder: Path) -> Path | None:

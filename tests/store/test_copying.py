@@ -446,6 +446,6 @@ async def test_damage_is_told(pair: tuple[Place, Place]) -> None:
 
 async def test_a_source_that_is_not_there(sqlites: tuple[Place, Place]) -> None:
     source, target = sqlites
-    with pytest.raises(StoreError, match="there is no such database"):
+    with pytest.raises(StoreError, match="there is no database"):
         copy(source, target)
     assert not Path(target.database).exists()

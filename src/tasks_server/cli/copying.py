@@ -13,7 +13,7 @@ from tasks_server.cli.options import Config, DataDir
 from tasks_server.cli.output import Json
 from tasks_server.domain.errors import SettingsError
 from tasks_server.settings import resolve
-from tasks_server.settings.places import cipher_keys, located, places
+from tasks_server.settings.places import cipher_keys, located, places, refuse_missing
 from tasks_server.store.postgres.address import is_postgres, shown
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ def copy(
     taking = located(target, "--to") if target is not None else where.locator
     if giving == taking:
         raise SettingsError("--from and --to name the same database")
+    if source is None:
+        refuse_missing(where)
     keys = cipher_keys(resolved.settings, where, resolved.warnings, create=False)
     for warning in resolved.warnings:
         output.warn(warning)

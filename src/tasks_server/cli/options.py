@@ -16,7 +16,7 @@ from tasks_server.cli import output
 from tasks_server.domain import encodings
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.settings import Settings, resolve
-from tasks_server.settings.places import Places, cipher_keys, places, prepare
+from tasks_server.settings.places import Places, cipher_keys, make_database, places, prepare, refuse_missing
 from tasks_server.wiring import Services
 
 _T = TypeVar("_T")
@@ -103,12 +103,18 @@ class Opened(msgspec.Struct):
 
 
 def load(config: Path | None, data_dir: Path | None, *, create: bool) -> Opened:
-    """The settings, with the data folder and key made when `create` and they are missing. Warnings are printed."""
+    """The settings, with the data folder, key and database made when `create` and they are missing. Warnings are
+    printed.
+    """
     resolved = resolve({"data_dir": data_dir}, config)
     where = places(resolved.settings)
     if create:
         prepare(where)
+    else:
+        refuse_missing(where)
     keys = cipher_keys(resolved.settings, where, resolved.warnings, create)
+    if create:
+        make_database(where)
     for warning in resolved.warnings:
         output.warn(warning)
     return Opened(resolved.settings, where, keys)

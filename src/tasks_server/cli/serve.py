@@ -22,7 +22,7 @@ from tasks_server.cli.options import (
 )
 from tasks_server.domain.errors import SettingsError
 from tasks_server.settings import Resolved, Settings, resolve
-from tasks_server.settings.places import Places, cipher_keys, places, prepare, refuse_missing
+from tasks_server.settings.places import Places, cipher_keys, make_database, places, prepare, refuse_missing
 from tasks_server.settings.table import CONFIG_ENV
 from tasks_server.telemetry import SettingIgnored
 
@@ -85,6 +85,8 @@ def start(flags: dict[str, Any], config: Path | None, *, beside_a_server: bool =
     prepare(where)
     warnings = resolved.warnings
     keys = cipher_keys(settings, where, warnings, create=True)
+    if not beside_a_server:
+        make_database(where)
     listener = serving.bind(settings.host, settings.port) if settings.role != "engine" else None
     told = wiring.telemetry(wiring.log_plan(settings))
     for warning in warnings:

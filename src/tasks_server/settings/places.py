@@ -20,6 +20,8 @@ from tasks_server.store.regular import file_fault
 DATABASE_NAME: Final = "tasks.sqlite"
 KEY_NAME: Final = "cipher.key"
 _SQLITE_URL: Final = "sqlite:///"
+_BESIDE: Final = ("-wal", ".lock")
+"""Endings of what lies beside a database that was opened before."""
 
 
 class Places(msgspec.Struct, frozen=True):
@@ -103,15 +105,29 @@ def _default_data_dir() -> Path:
 
 
 def refuse_missing(where: Places) -> None:
-    """For whoever works beside a server. Raises `Unavailable` when the database is a file and not there."""
-    if where.database is not None and not where.database.exists():
+    """For whoever works on the database of a server. Raises `Unavailable` when it is a file and not there."""
+    if where.database is not None and not is_made(where.database):
         raise Unavailable(f"there is no database {where.database}: {_advice(where)}")
 
 
+def is_made(database: Path) -> bool:
+    """Whether the file is there and has anything in it: an empty one is filled by the server that begins with it."""
+    try:
+        return database.stat().st_size > 0
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise Unavailable(f"cannot look at the database {database}: {error.strerror}") from error
+
+
 def prepare(where: Places) -> None:
-    """Makes the folders that are missing, private to the user. Raises `Unavailable` when that cannot be."""
+    """Makes the folders that are missing, private to the user. Raises `Unavailable` when that cannot be, or when there
+    was a database before.
+    """
     if where.database is None:
         return  # nothing is kept here but the key, and that is not made by just any command
+    if not where.database.exists():
+        _refuse_lost(where.database)
     for folder in (where.data_dir, where.database.parent):
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -122,6 +138,32 @@ def prepare(where: Places) -> None:
             f"cannot write to the data folder {where.database.parent}: the database needs a folder it can write to; "
             "mend its permissions or name another with TASKS_SERVER_DATA_DIR"
         )
+
+
+def _refuse_lost(database: Path) -> None:
+    """What lies beside a database and not the database itself: somebody removed it, or its disk is not mounted as it
+    was. To begin anew would hide that, and remove what the write-ahead log still holds.
+    """
+    beside = [database.with_name(database.name + ending) for ending in _BESIDE]
+    left = [path for path in beside if path.exists()]
+    if left:
+        raise Unavailable(
+            f"there is no database {database} any more: {left[0].name} is still there, so it was made before. Put it "
+            "back where it was, or restore a backup. To begin with an empty one, remove "
+            f"{' and '.join(str(path) for path in left)}"
+        )
+
+
+def make_database(where: Places) -> None:
+    """An empty file where there is no database yet. From here on nobody makes one, so that one which goes away is
+    missed. Raises `Unavailable`.
+    """
+    if where.database is None:
+        return
+    try:
+        os.close(os.open(where.database, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise Unavailable(f"cannot make the database {where.database}: {error.strerror}") from error
 
 
 def cipher_keys(settings: Settings, where: Places, warnings: list[str], create: bool) -> list[bytes]:

@@ -26,9 +26,13 @@ _WAL_SAFETY_PAGES: Final = 32_768
 """Checkpoints are a background duty; should nobody do it, a commit does from here on (128 MiB)."""
 
 
-def connect(path: Path | None, *, durable: bool, read_only: bool = False) -> apsw.Connection:
-    """A connection set up as we need it; None is a database in memory. Raises `StoreError` when it cannot open."""
-    flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+def connect(path: Path | None, *, durable: bool, read_only: bool = False, make: bool = False) -> apsw.Connection:
+    """A connection set up as we need it; None is a database in memory. `make`: a file that is missing is made, which
+    is for those alone who were asked to make a database. Raises `StoreError` when it cannot open.
+    """
+    flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE
+    if make or path is None:
+        flags |= apsw.SQLITE_OPEN_CREATE
     try:
         connection = apsw.Connection(":memory:" if path is None else str(path), flags=flags, statementcachesize=200)
         connection.set_busy_timeout(_BUSY_TIMEOUT_MS)

@@ -57,8 +57,8 @@ class SqliteSource:
     def __init__(self, path: Path, sealer: Sealer, *, live: bool = False) -> None:
         self._path = path.resolve()
         self.shown = str(path)
-        if not self._path.is_file():
-            raise Unavailable(f"{path}: there is no such database")
+        if not self._path.is_file() or not self._path.stat().st_size:
+            raise Unavailable(f"there is no database {path}")
         if not live and (who := at_work(self._path)):
             raise Refused(
                 f"{path}: {who}; stop what works on it first. With --live it is copied as it is at this instant: "
@@ -112,7 +112,7 @@ class SqliteTarget:
         if who := at_work(self._path):
             raise Refused(f"{path}: {who}; stop what works on the target first")
         with turn(self._path):
-            self._connection = connect(self._path, durable=True)
+            self._connection = connect(self._path, durable=True, make=True)
             try:
                 schema.prepare(self._connection, sealer, unfinished=True)
                 self.identity = _identity(self._connection, sealer)

@@ -40,11 +40,15 @@ class SqliteStore(Door):
     """A store on one SQLite file, or in memory when there is no path.
 
     `durable`: every commit reaches the disk before it is answered. An engine may do without: what it loses to a
-    power cut, a claim or a settlement, only makes a call be made again.
+    power cut, a claim or a settlement, only makes a call be made again. `make`: a file that is missing is made; an
+    empty one is filled in any case.
     """
 
-    def __init__(self, path: Path | None, sealer: Sealer, clock: Clock, *, durable: bool = True) -> None:
+    def __init__(
+        self, path: Path | None, sealer: Sealer, clock: Clock, *, durable: bool = True, make: bool = False
+    ) -> None:
         self._path = path
+        self._make = make
         self._sealer = sealer
         self._clock = clock
         self._durable = durable
@@ -75,7 +79,7 @@ class SqliteStore(Door):
         if self._path is not None:
             self._path = self._path.resolve()
         with turn(self._path):  # two that make a database at once, or recover its log, would refuse each other
-            connection = connect(self._path, durable=True)  # what an upgrade makes is shown to owners
+            connection = connect(self._path, durable=True, make=self._make)  # what an upgrade makes is shown to owners
             try:
                 self._prepare(connection)
                 if not self._durable:
