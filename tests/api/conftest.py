@@ -106,6 +106,8 @@ async def worked(store: SqliteStore, clock: ManualClock, outcome: Outcome, took_
             outcome.status_code,
             outcome.error,
             outcome.response,
+            outcome.response_truncated,
+            outcome.redirected,
         )
         reports.append(Report(claim.ref, claim.lease, claim.id, settlement, attempt))
     assert await store.settle(reports) == set()

@@ -95,7 +95,7 @@ async def test_whether_retries_and_timeout_are_the_tasks_own_is_remembered(
         ({**task(), "handler": {"name": "a"}}, "httpRequest", "cannot be given together with handler"),
         ({"httpRequest": None, "handler": {"name": "a"}}, "httpRequest", "cannot be given together with handler"),
         ({"handler": {"name": "a"}, "config": {"httpVersion": "1.1"}}, "config.httpVersion", "belongs to an httpReq"),
-        ({"handler": {"name": "a"}, "config": {"ignoreStatusCode": []}}, "config.ignoreStatusCode", "belongs to an"),
+        ({"handler": {"name": "a"}, "config": {"redirectMethod": "keep"}}, "config.redirectMethod", "belongs to an"),
         ({"handler": {"name": "a"}, "config": {"retri": 1}}, "config.retri", "did you mean retry?"),
         ({"handler": {"name": "a"}, "config": {"executeAt": 1}}, "config.executeAt", "lies in the past"),
         ({"handler": {"name": "a"}, "config": []}, "config", "must be an object"),

@@ -3,10 +3,11 @@
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from tasks_server.domain import limits
-from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tasks_server.domain.attempt import Outcome, OutcomeKind, Redirected
 
 from ..store.adapters import query
 from .conftest import Api, task, worked
@@ -38,7 +39,9 @@ async def listed(client: httpx.AsyncClient, asked: str = "") -> list[dict[str, A
 
 
 async def test_an_entry_has_all_fields_and_no_response(client: httpx.AsyncClient, api: Api) -> None:
-    made = await tried(client, api, TIMEOUT, lane="mail")
+    led = Redirected(2, "POST", "https://elsewhere.test/")
+    outcome = msgspec.structs.replace(TIMEOUT, response_truncated=True, redirected=led)
+    made = await tried(client, api, outcome, lane="mail")
     (entry,) = await listed(client)
     owner = (await client.get("/v1/owners/small-shop")).json()["id"]
     due = api.clock.now() - 7 - 50 + 1
@@ -60,6 +63,8 @@ async def test_an_entry_has_all_fields_and_no_response(client: httpx.AsyncClient
         "late": 49,
         "duration": 7,
         "error": "no answer within 30 s",
+        "responseTruncated": True,
+        "redirected": {"count": 2, "method": "POST", "url": "https://elsewhere.test/", "methodChanged": False},
     }
 
 

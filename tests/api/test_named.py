@@ -59,7 +59,7 @@ async def test_a_task_waits_for_nothing_unless_it_says_so(
         "id": task_id, "task_name": "send-email", "payload": {"to": "a", "password": "***"}, "status": "pending",
         "priority": 0, "scheduled_at": iso(clock.now()), "created_at": iso(clock.now()),
         "updated_at": iso(clock.now()), "max_retries": 3, "retry_count": 0, "last_error": None,
-        "next_retry_at": None, "locked_by": None, "locked_at": None, "result": None,
+        "next_retry_at": None, "locked_by": None, "locked_at": None, "result": None, "result_truncated": False,
     }  # fmt: skip
     (claim,) = await claimed(api.store, clock)
     spec = decode_spec(claim.spec)
@@ -281,6 +281,14 @@ async def test_a_result_is_json_or_else_text(
     task_id = await made(client)
     await worked(api.store, clock, Outcome(OutcomeKind.SUCCESS, 200, response=response))
     assert (await shown(client, task_id))["result"] == result
+
+
+async def test_a_part_of_a_result_is_text(api: Api, client: httpx.AsyncClient, clock: ManualClock) -> None:
+    """Half of a number is another one."""
+    task_id = await made(client)
+    await worked(api.store, clock, Outcome(OutcomeKind.SUCCESS, 200, response=b"123", response_truncated=True))
+    detail = await shown(client, task_id)
+    assert (detail["result"], detail["result_truncated"]) == ("123", True)
 
 
 async def test_retries_of_the_registration_are_shown(api: Api, client: httpx.AsyncClient) -> None:

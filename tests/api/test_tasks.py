@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tasks_server.domain.attempt import Outcome, OutcomeKind, Redirected
 
 from .conftest import Api, claimed, task, worked
 
@@ -65,6 +65,7 @@ async def test_what_was_registered_is_shown(client: httpx.AsyncClient) -> None:
         "error": None,
         "expireAt": None,
         "schedule": None,
+        "responseTruncated": False,
     }
 
 
@@ -104,11 +105,13 @@ async def test_attempts_and_timeline_tell_the_history(client: httpx.AsyncClient,
     made = await registered(client, retry=1, retryInterval=1_000)
     created = api.clock.now()
     api.clock.advance(5)
-    await worked(api.store, api.clock, Outcome(OutcomeKind.HTTP_ERROR, 503))
+    await worked(api.store, api.clock, Outcome(OutcomeKind.HTTP_ERROR, 503, response=b"part", response_truncated=True))
+    assert (await shown(client, made))["responseTruncated"] is True
     await client.patch(f"/v1/queues/{made['id']}/pause")
     await client.patch(f"/v1/queues/{made['id']}/resume")
     api.clock.advance(1_000)
-    await worked(api.store, api.clock, Outcome(OutcomeKind.SUCCESS, 200))
+    led = Redirected(1, "GET", "https://elsewhere.test/", method_changed=True)
+    await worked(api.store, api.clock, Outcome(OutcomeKind.SUCCESS, 200, redirected=led))
 
     assert await shown(client, made, "/attempts") == [
         {
@@ -120,6 +123,8 @@ async def test_attempts_and_timeline_tell_the_history(client: httpx.AsyncClient,
             "outcome": "http_error",
             "statusCode": 503,
             "error": None,
+            "responseTruncated": True,
+            "redirected": None,
         },
         {
             "number": 2,
@@ -130,9 +135,15 @@ async def test_attempts_and_timeline_tell_the_history(client: httpx.AsyncClient,
             "outcome": "success",
             "statusCode": 200,
             "error": None,
+            "responseTruncated": False,
+            "redirected": {"count": 1, "method": "GET", "url": "https://elsewhere.test/", "methodChanged": True},
         },
     ]
-    events = [(entry["at"] - created, entry["event"]) for entry in await shown(client, made, "/timeline")]
+    timeline = await shown(client, made, "/timeline")
+    assert {entry["event"]: entry["redirected"]["url"] for entry in timeline if entry["redirected"]} == {
+        "succeeded": "https://elsewhere.test/"
+    }
+    events = [(entry["at"] - created, entry["event"]) for entry in timeline]
     assert events == [
         (0, "registered"),
         (5, "started"),

@@ -53,7 +53,7 @@ def moved(dump: dict[str, list[Row]], now: int) -> dict[str, list[Row]]:
         seq, task_id, owner, lane, state, _, priority, created, due, began, *rest = row
         if state == "running":
             number = rest[3]
-            lost = (seq, number, owner, due, began, max(began, now), "lost", 0, LOST_ERROR, None)
+            lost = (seq, number, owner, due, began, max(began, now), "lost", 0, LOST_ERROR, None, None)
             attempts = [*attempts, lost]
             rest[6 + 1 : 6 + 3] = [None, None]  # the lease
             came = (seq, task_id, owner, lane, "available", 9 - priority, priority, created, due, due, *rest)

@@ -7,11 +7,12 @@ from typing import Any, Final
 import pytest
 
 from tasks_server.domain import lifecycle, limits
-from tasks_server.domain.attempt import Attempt, Outcome, OutcomeKind
+from tasks_server.domain.attempt import Attempt, Outcome, OutcomeKind, Redirected
 from tasks_server.domain.owner import Owner
 from tasks_server.domain.request import TaskConfig
 from tasks_server.store import journal
 from tasks_server.store.journal import Key, LogEntry, LogPage, LogQuery, Step
+from tasks_server.store.sealing import Sealer
 
 from .world import FAILURE, SUCCESS, World
 
@@ -44,6 +45,39 @@ async def pages(world: World, query: LogQuery, most: int = 10_000) -> list[LogPa
         if after is None:
             return found
         assert len(found) < most, "the log never ends"
+
+
+LED = Outcome(
+    OutcomeKind.HTTP_ERROR, 503, "Service Unavailable", b"the first part", True,
+    Redirected(2, "GET", "https://elsewhere.test/p\u00e4th?token=***", True),
+)  # fmt: skip
+
+
+async def test_what_few_attempts_tell_is_kept_with_them(world: World, owner: Owner) -> None:
+    task = await world.submit(owner)
+    for outcome in (LED, SUCCESS):
+        await world.settle(await world.claim_one(), outcome, TaskConfig(retry=1, retry_interval=1))
+        found = await world.read(task)
+        assert (found.response, found.response_truncated) == (outcome.response, outcome.response_truncated)
+        world.clock.advance(1_000)
+    told = [(outcome.response_truncated, outcome.redirected) for outcome in (LED, SUCCESS)]
+    attempts = await world.store.attempts(None, task.id)
+    assert [(each.response_truncated, each.redirected) for each in attempts] == told
+    for query in (LogQuery(owner.id), LogQuery(None), LogQuery(owner.id, task=task.id)):
+        found_there = [entry.attempt for entry in await entries(world, query)]
+        assert [(each.response_truncated, each.redirected) for each in reversed(found_there)] == told
+    assert (await world.store.task(None, task.id, response=False)) is not None
+
+
+async def test_damaged_facts_stand_in_nobodys_way(world: World, owner: Owner) -> None:
+    task = await world.submit(owner)
+    await world.settle(await world.claim_one(), LED)
+    blob = world.adapter.blob(b"\x01" + bytes(60))
+    await world.adapter.query(world.store, f"UPDATE attempt SET facts = {blob}")
+    (attempt,) = await world.store.attempts(None, task.id)
+    assert (attempt.status_code, attempt.response_truncated, attempt.redirected) == (503, False, None)
+    assert (await entries(world, LogQuery(owner.id)))[0].attempt == attempt
+    assert (await world.read(task)).response == b"the first part"
 
 
 def _after(query: LogQuery, after: Key | None) -> LogQuery:
@@ -259,13 +293,13 @@ async def test_a_page_costs_what_it_is_long(world: World, owner: Owner) -> None:
     looked: list[int] = []
     gather = journal.gather
 
-    def counting(query: LogQuery, steps: Iterable[Step]) -> LogPage:
+    def counting(query: LogQuery, steps: Iterable[Step], sealer: Sealer) -> LogPage:
         def counted() -> Iterator[Step]:
             for found, rest in steps:
                 looked.append(len(found))
                 yield found, rest
 
-        return gather(query, counted())
+        return gather(query, counted(), sealer)
 
     with pytest.MonkeyPatch.context() as patch:
         for module in ("sqlite", "postgres"):

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tasks_server.domain import lifecycle
-from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tasks_server.domain.attempt import Outcome, OutcomeKind, Redirected
 from tasks_server.domain.lane import LaneLimits, burst_of
 from tasks_server.domain.lifecycle import IllegalTransition
 from tasks_server.domain.owner import Owner
@@ -110,7 +110,8 @@ class Walk:
         reports = []
         for claim in claims:
             kind = self.draw.choice(list(OutcomeKind))
-            outcome = Outcome(kind, 200 if kind is OutcomeKind.SUCCESS else 500, response=b"r")
+            redirected = Redirected(1, "GET", "http://a.test/") if kind is OutcomeKind.SUCCESS else None
+            outcome = Outcome(kind, 200 if redirected else 500, response=b"r", redirected=redirected)
             reports.append(self.world.report(claim, outcome, CONFIG))
         lost = {claim.ref for claim in claims if self.live.get(claim.id) is not claim}
         assert await self.world.store.settle(reports) == lost

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasks_server.clock import ManualClock
-from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tasks_server.domain.attempt import Outcome, OutcomeKind, Redirected
 from tasks_server.domain.errors import Corrupt, Unavailable
 from tasks_server.domain.firing import encode_template
 from tasks_server.domain.owner import Owner
@@ -35,7 +35,7 @@ async def filled(world: World, owner: Owner) -> list[str]:
     ids = [(await world.submit(owner, 60_000, spec=b"waits %d" % number)).id for number in range(7)]
     ids += [(await world.submit(owner, spec=b"runs %d" % number)).id for number in range(5)]
     for response in (b"first", b"second"):
-        outcome = Outcome(OutcomeKind.HTTP_ERROR, 500, response=response)
+        outcome = Outcome(OutcomeKind.HTTP_ERROR, 500, response=response, redirected=Redirected(1, "GET", "http://a/"))
         claims = await world.claim()
         await world.settle(claims, outcome, TaskConfig(retry=1, retry_interval=1_000))
         world.clock.advance(1_000)
@@ -45,7 +45,8 @@ async def filled(world: World, owner: Owner) -> list[str]:
 async def picture(world: World, ids: list[str]) -> list[object]:
     """All that is sealed, opened."""
     tasks = [(await world.store.spec(None, id), (await world.read(id)).response) for id in ids]
-    return [*tasks, *[await world.store.signing(owner.id) for owner in await world.store.owners()]]
+    attempts = [await world.store.attempts(None, id) for id in ids]
+    return [*tasks, *attempts, *[await world.store.signing(owner.id) for owner in await world.store.owners()]]
 
 
 async def test_everything_is_sealed_anew_and_the_old_key_is_needed_no_more(

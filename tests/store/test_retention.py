@@ -1,8 +1,10 @@
 """History is kept for as long as its owner wants, else for as long as the operator keeps all."""
 
+import msgspec
 import pytest
 
 from tasks_server.domain import limits
+from tasks_server.domain.attempt import Redirected
 from tasks_server.domain.owner import Owner
 from tasks_server.domain.request import TaskConfig
 from tasks_server.store.journal import LogQuery
@@ -97,10 +99,12 @@ async def test_a_task_that_lives_on_keeps_its_last_attempt(world: World, owner: 
     await world.store.set_retention(owner.id, None if days is None else days * DAY)
     config = TaskConfig(repeat=20, repeat_interval=DAY, repeat_exponential=False)
     task = await world.submit(owner)
+    led = Redirected(1, "GET", "http://a.test/")
     for _ in range(6):
-        await world.settle(await world.claim_one(), SUCCESS, config)
+        await world.settle(await world.claim_one(), msgspec.structs.replace(SUCCESS, redirected=led), config)
         world.clock.advance(DAY)
     await prune(world)
+    assert {attempt.redirected for attempt in await world.store.attempts(None, task.id)} == {led}
     kept = [attempt.number for attempt in await world.store.attempts(None, task.id)]
     assert kept == {None: [4, 5, 6], 1: [6], 9: [1, 2, 3, 4, 5, 6]}[days]
     await world.claim_one()

@@ -37,7 +37,7 @@ async def test_a_task_comes_back_as_it_was_submitted(world: World, owner: Owner)
         "attempt": 0, "failures": 0, "repeats": 0, "status_code": 0, "error": None, "remaining_ms": None,
         "expire_at": world.now + 95_000, "target": "[::1]:8080", "forced": False,
         "metadata": {key: value.replace("\0", world.adapter.nul) for key, value in metadata.items()},
-        "response": None, "outcome": None, "schedule": None, "fire_at": 0, "held_by": None,
+        "response": None, "response_truncated": False, "outcome": None, "schedule": None, "fire_at": 0, "held_by": None,
     }  # fmt: skip
     assert await world.store.spec(owner.id, task.id) == spec
     assert await world.store.attempts(owner.id, task.id) == []

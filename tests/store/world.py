@@ -147,7 +147,7 @@ class World:
         settlement = lifecycle.settle(progress, config or TaskConfig(), outcome, self.now, 0.0)
         attempt = Attempt(
             claim.attempt, claim.due_at, self.now, self.now, outcome.kind, outcome.status_code, outcome.error,
-            outcome.response,
+            outcome.response, outcome.response_truncated, outcome.redirected,
         )  # fmt: skip
         return Report(claim.ref, claim.lease, claim.id, settlement, attempt)
 

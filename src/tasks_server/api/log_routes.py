@@ -15,7 +15,7 @@ from tasks_server.api.listing import read_instant, read_number, read_words, stat
 from tasks_server.api.routes import QueryParameter, Route, Success
 from tasks_server.api.wire import encode
 from tasks_server.domain import dates, ids, limits, shapes
-from tasks_server.domain.attempt import UNCOUNTED, OutcomeKind
+from tasks_server.domain.attempt import UNCOUNTED, OutcomeKind, Redirected
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.hosts import ascii_host
 from tasks_server.domain.request import Key
@@ -57,6 +57,8 @@ _NAMES: Final = tuple(parameter.name for parameter in QUERY)
 class LogEntryView(msgspec.Struct, rename="camel"):
     """One attempt of one task. Instants are ms since the epoch. `late` is how many ms it began after it was due,
     `duration` how many it took. `host` is null for a task that runs a handler, `handler` for one that sends a request.
+    `responseTruncated`: of the answer only the first part was kept. `redirected`: where redirects led, null where none
+    was followed.
     """
 
     task_id: str
@@ -76,6 +78,8 @@ class LogEntryView(msgspec.Struct, rename="camel"):
     late: int
     duration: int
     error: str | None
+    response_truncated: bool
+    redirected: Redirected | None
 
 
 class _Cursor(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -147,6 +151,8 @@ def entry_view(entry: LogEntry) -> LogEntryView:
         late=attempt.started_at - attempt.due_at,
         duration=attempt.ended_at - attempt.started_at,
         error=attempt.error,
+        response_truncated=attempt.response_truncated,
+        redirected=attempt.redirected,
     )
 
 

@@ -1,5 +1,6 @@
 """JSON of `/tasks` and `/monitor`: snake_case, instants as ISO 8601."""
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -55,12 +56,15 @@ class NamedEntryView(msgspec.Struct):
 
 
 class NamedDetailView(NamedEntryView):
-    """A task. `locked_by` is the process that runs it, `result` what its last attempt gave when that succeeded."""
+    """A task. `locked_by` is the process that runs it, `result` what its last attempt gave when that succeeded; with
+    `result_truncated` it is only the first part of that, as text.
+    """
 
     updated_at: str
     locked_by: str | None
     locked_at: str | None
     result: Any
+    result_truncated: bool
 
 
 class HealthView(msgspec.Struct):
@@ -117,6 +121,7 @@ def detail_view(detail: Detail) -> NamedDetailView:
         locked_by=detail.holder,
         locked_at=iso(task.execution_at) if running else None,
         result=_result(task),
+        result_truncated=task.response_truncated and task.outcome is OutcomeKind.SUCCESS,
     )
 
 
@@ -157,7 +162,7 @@ def _result(task: Task) -> Any:
     """What the last attempt gave, if it succeeded: the JSON that it is, or else the text."""
     if task.outcome is not OutcomeKind.SUCCESS or not task.response:
         return None
-    try:
-        return wire.read_json(task.response)
-    except InvalidRequest:
-        return task.response.decode("utf-8", "replace")
+    if not task.response_truncated:  # a part of JSON may be JSON, too, and another
+        with contextlib.suppress(InvalidRequest):
+            return wire.read_json(task.response)
+    return task.response.decode("utf-8", "replace")

@@ -15,7 +15,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from tasks_server.domain import encodings, limits, masking, reading, rules, shapes, validation, words
 from tasks_server.domain.abilities import Abilities
-from tasks_server.domain.attempt import Attempt, OutcomeKind
+from tasks_server.domain.attempt import Attempt, OutcomeKind, Redirected
 from tasks_server.domain.certificates import Asking
 from tasks_server.domain.egress import Egress
 from tasks_server.domain.errors import Fault, InvalidRequest
@@ -294,7 +294,9 @@ class ScheduleRunView(msgspec.Struct, rename="camel"):
 
 
 class TaskDetailView(TaskView, rename="camel"):
-    """A task with where it stands. `phase` tells what `state` sums up as RUNNING."""
+    """A task with where it stands. `phase` tells what `state` sums up as RUNNING. With `responseTruncated`, `response`
+    is the first part of what the target answered: as much as is kept.
+    """
 
     phase: str
     lane: str
@@ -305,6 +307,7 @@ class TaskDetailView(TaskView, rename="camel"):
     error: str | None
     expire_at: int | None
     schedule: ScheduleRunView | None
+    response_truncated: bool
 
 
 class BatchView(msgspec.Struct):
@@ -324,7 +327,9 @@ class SpecView(msgspec.Struct, rename="camel"):
 
 
 class AttemptView(msgspec.Struct, rename="camel"):
-    """One try of a task. `late` is how many ms it began after it was due."""
+    """One try of a task. `late` is how many ms it began after it was due. `responseTruncated`: of the answer only the
+    first part was kept. `redirected`: where redirects led, null where none was followed.
+    """
 
     number: int
     due_at: int
@@ -334,6 +339,8 @@ class AttemptView(msgspec.Struct, rename="camel"):
     outcome: str
     status_code: int
     error: str | None
+    response_truncated: bool
+    redirected: Redirected | None
 
 
 class KeyView(msgspec.Struct, rename="camel"):
@@ -414,6 +421,7 @@ def task_view(task: Task) -> TaskDetailView:
         estimate_end_at=task.ended_at,
         estimate_execution_at=task.execution_at,
         response=_response(task),
+        response_truncated=task.response_truncated,
         metadata=masking.shown_entries(task.metadata),
         phase=task.state.value,
         lane=task.lane,
@@ -454,6 +462,8 @@ def attempt_view(attempt: Attempt) -> AttemptView:
         outcome=attempt.outcome.value,
         status_code=attempt.status_code,
         error=attempt.error,
+        response_truncated=attempt.response_truncated,
+        redirected=attempt.redirected,
     )
 
 

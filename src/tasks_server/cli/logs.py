@@ -79,7 +79,7 @@ def logs(
     elif not found:
         output.say("There are no such attempts.")
     else:
-        columns = ("ended", "owner", "task", "no.", "outcome", "status", "target", "took ms", "late ms", "error")
+        columns = ("ended", "owner", "task", "no.", "outcome", "status", "target", "took ms", "late ms", "detail")
         output.table(columns, [_row(entry, names, zone) for entry in found])
 
 
@@ -124,5 +124,5 @@ def _row(entry: LogEntry, names: dict[str, str], zone: tzinfo) -> tuple[Any, ...
         entry.target,
         str(attempt.ended_at - attempt.started_at),
         str(attempt.started_at - attempt.due_at),
-        attempt.error or "",
+        ", ".join(part for part in (attempt.error, output.redirected_text(attempt.redirected)) if part),
     )

@@ -11,6 +11,7 @@ import typer
 from tasks_server import exit_codes
 from tasks_server.api.wire import WIRE_STATES
 from tasks_server.domain import masking
+from tasks_server.domain.attempt import Redirected
 from tasks_server.domain.errors import InvalidRequest, TasksServerError
 from tasks_server.domain.task import NewTask, Task
 
@@ -76,6 +77,15 @@ def complain(error: TasksServerError) -> int:
     else:
         sys.stderr.write(f"tasks-server: {error.message}\n")
     return exit_codes.of(error)
+
+
+def redirected_text(redirected: Redirected | None) -> str:
+    """Where redirects led, in a few words; nothing where none was followed."""
+    if redirected is None:
+        return ""
+    times = "once" if redirected.count == 1 else f"{redirected.count} times"
+    changed = ", without the data" if redirected.method_changed else ""
+    return f"redirected {times}, to {redirected.method} {redirected.url}{changed}"
 
 
 def task_fields(task: Task | NewTask) -> dict[str, Any]:

@@ -133,6 +133,7 @@ def show(
             "handler": masking.shown_handler(spec.handler) if spec.handler is not None else None,
             "config": masking.shown_config(spec),
             "response": response,
+            "response_truncated": task.response_truncated,
             "timeline": timeline,
         }
         output.as_json(task_fields(task) | told)
@@ -147,7 +148,7 @@ def show(
         "status": str(task.status_code or "-"),
         "error": task.error or "-",
         "metadata": ", ".join(f"{name}={value}" for name, value in (shown["metadata"] or {}).items()) or "-",
-        "response": _excerpt(task.response),
+        "response": _excerpt(task.response, is_truncated=task.response_truncated),
     }
     output.table(("", ""), list(facts.items()))
     rows = [
@@ -169,14 +170,17 @@ def _told(entry: TimelineEntry, zone: tzinfo) -> str:
     if entry.fire_at is not None:
         parts.append(f"for {output.instant(entry.fire_at, zone)}")
     parts += entry.fields or []
+    parts.append(output.redirected_text(entry.redirected))
     return ", ".join(part for part in [*parts, entry.detail] if part)
 
 
-def _excerpt(response: bytes | None) -> str:
+def _excerpt(response: bytes | None, *, is_truncated: bool) -> str:
     if response is None:
         return "-"
     text = response[:500].decode("utf-8", "replace")
-    return text if len(response) <= 500 else f"{text}… ({len(response)} bytes)"
+    if len(response) <= 500 and not is_truncated:
+        return text
+    return f"{text}… ({'the first ' if is_truncated else ''}{len(response)} bytes)"
 
 
 # Steering

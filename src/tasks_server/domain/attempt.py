@@ -15,6 +15,7 @@ class OutcomeKind(StrEnum):
     CONNECTION = "connection"
     """Refused, unknown host, TLS failure, too many redirects, a broken answer."""
     TOO_LARGE = "too_large"
+    """Of old attempts alone: the answer was larger than what is kept of one. Now its status counts."""
     HANDLER_ERROR = "handler_error"
     """The handler raised, or its payload or result was not what it declares."""
     CRASHED = "crashed"
@@ -39,6 +40,18 @@ PERMANENT = frozenset({OutcomeKind.BLOCKED, OutcomeKind.EXPIRED, OutcomeKind.UNS
 """Endings that no retry can mend."""
 
 
+class Redirected(msgspec.Struct, frozen=True, rename="camel"):
+    """Where redirects led an attempt: how many were followed, and what was asked for in the end. `url` is cut off where
+    it is long, and secret parameters in it are masked. `method_changed`: it is not the task's method, as after 303, or
+    after 301 and 302 to a POST; then the data did not come along.
+    """
+
+    count: int
+    method: str
+    url: str
+    method_changed: bool = False
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """What one attempt brought. `status_code` follows the contract: the target's, or 408, 422, 403, 500 for ours."""
 
@@ -46,6 +59,10 @@ class Outcome(msgspec.Struct, frozen=True):
     status_code: int = 0
     error: str | None = None
     response: bytes | None = None
+    response_truncated: bool = False
+    """The target sent more; `response` is the first part."""
+    redirected: Redirected | None = None
+    """None: no redirect was followed."""
     retry_after_ms: int | None = None
     no_retry: bool = False
     """The target asked for no retries: status 410, 489 or `X-Tasks-No-Retry: true`; or a handler did."""
@@ -64,6 +81,8 @@ class Attempt(msgspec.Struct):
     status_code: int = 0
     error: str | None = None
     response: bytes | None = None
+    response_truncated: bool = False
+    redirected: Redirected | None = None
 
 
 class EventFacts(msgspec.Struct, frozen=True, omit_defaults=True):

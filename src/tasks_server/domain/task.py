@@ -61,6 +61,8 @@ class Task(msgspec.Struct):
     """Its owner wants it run now: first in line until its next attempt."""
     metadata: dict[str, str] | None = None
     response: bytes | None = None
+    response_truncated: bool = False
+    """The target sent more than that; loaded with it."""
     outcome: OutcomeKind | None = None
     """How the last attempt ended that was recorded; loaded with its response."""
     schedule: str | None = None

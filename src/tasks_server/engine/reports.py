@@ -34,6 +34,8 @@ def report_of(
         outcome.status_code,
         outcome.error,
         outcome.response if config.trace_response_data else None,
+        outcome.response_truncated,
+        outcome.redirected,
     )
     return Report(held.ref, held.lease, held.id, settlement, attempt, held.lane)
 

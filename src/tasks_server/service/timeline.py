@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from tasks_server.domain import limits
-from tasks_server.domain.attempt import Attempt, Event, OutcomeKind
+from tasks_server.domain.attempt import Attempt, Event, OutcomeKind, Redirected
 from tasks_server.domain.lifecycle import EventKind
 from tasks_server.domain.request import TaskSpec
 from tasks_server.domain.task import PENDING, State, Task
@@ -48,8 +48,11 @@ MEANINGS: Final[dict[Happening, tuple[str, str]]] = {
     _H.HISTORY_PRUNED: ("its earlier attempts are no longer kept", "detail: which"),
     _H.PROMOTED: ("its time came, and it joined the line", ""),
     _H.STARTED: ("an attempt began", "attempt, dueAt, late: how many ms after it was due"),
-    _H.SUCCEEDED: ("the attempt ended well", "attempt, statusCode"),
-    _H.FAILED: ("the attempt failed", "attempt, statusCode, outcome, detail: the error"),
+    _H.SUCCEEDED: ("the attempt ended well", "attempt, statusCode, redirected: where redirects led"),
+    _H.FAILED: (
+        "the attempt failed",
+        "attempt, statusCode, outcome, detail: the error, redirected: where redirects led",
+    ),
     _H.RETRY_PLANNED: ("it is to be tried again", "dueAt, number: which retry since the last success, of: how many"),
     _H.REPEATED: ("after a success, it is to run again", "dueAt, number: which repeat, of: how many"),
     _H.INTERRUPTED: ("the attempt was cut short by the server's shutdown; back in line", "attempt, detail"),
@@ -103,6 +106,7 @@ class TimelineEntry(msgspec.Struct, frozen=True, rename="camel"):
     schedule_id: str | None = None
     fire_at: int | None = None
     detail: str | None = None
+    redirected: Redirected | None = None
 
 
 def timeline(task: Task, spec: TaskSpec, attempts: Iterable[Attempt], events: Iterable[Event]) -> list[TimelineEntry]:
@@ -169,7 +173,13 @@ class _Telling:
         status = attempt.status_code or None
         outcome = attempt.outcome.value if happening is _H.FAILED else None
         self._tell(
-            attempt.ended_at, happening, attempt=number, status_code=status, outcome=outcome, detail=attempt.error
+            attempt.ended_at,
+            happening,
+            attempt=number,
+            status_code=status,
+            outcome=outcome,
+            detail=attempt.error,
+            redirected=attempt.redirected,
         )
         if happening is _H.DROPPED:
             return

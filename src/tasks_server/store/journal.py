@@ -13,6 +13,8 @@ import msgspec
 from tasks_server.domain import limits
 from tasks_server.domain.attempt import Attempt, OutcomeKind
 from tasks_server.domain.task import HANDLER_MARK
+from tasks_server.store.attempts import with_facts
+from tasks_server.store.sealing import Sealer
 
 Key = tuple[int, int, int]
 """Where an entry stands in the log: when the attempt ended, the adapter's handle of the task, the attempt's number."""
@@ -107,22 +109,23 @@ class Journaling(Protocol):
 
 # What both adapters do alike
 
-Found = tuple[Key, LogEntry | None]
-"""An entry that was looked at; None when its task is gone."""
+Found = tuple[Key, LogEntry | None, bytes | None]
+"""An entry that was looked at, None when its task is gone; and the sealed facts of its attempt."""
 Step = tuple[Sequence[Found], Key | None]
 """Entries in the order of the log, and where those after them begin (None: these were the last)."""
 
 
-def gather(query: LogQuery, steps: Iterable[Step]) -> LogPage:
+def gather(query: LogQuery, steps: Iterable[Step], sealer: Sealer) -> LogPage:
     """A page from what was looked at, step by step, until it is full, all was seen, or it was enough."""
     entries: list[LogEntry] = []
     looked_at = 0
     last = query.before
     for number, (found, rest) in enumerate(steps, start=1):
-        for key, entry in found:
+        for key, entry, facts in found:
             if entry is not None and query.wants(entry):
                 if len(entries) == query.limit:  # there is one more than fit
                     return LogPage(entries, last)
+                with_facts(entry.attempt, facts, entry.task, sealer)
                 entries.append(entry)
                 last = key
         if rest is None:
@@ -198,13 +201,13 @@ def _key(found: Found) -> Key:
 
 def entry_of(row: Sequence[Any]) -> Found:
     """From the columns ended_at, task, number, due_at, started_at, outcome, status_code, error, the task's id, the
-    owner's id, the lane's name, the target, the schedule, the fire time.
+    owner's id, the lane's name, the target, the schedule, the fire time, the attempt's facts.
     """
     key = (row[0], row[1], row[2])
     if row[8] is None:
-        return key, None
+        return key, None, None
     attempt = Attempt(row[2], row[3], row[4], row[0], OutcomeKind(row[5]), row[6], row[7])
-    return key, LogEntry(row[8], row[9], row[10], row[11], row[12], row[13] or 0, attempt)
+    return key, LogEntry(row[8], row[9], row[10], row[11], row[12], row[13] or 0, attempt), row[14]
 
 
 def host_of(target: str) -> str:

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from tasks_server.store.sealing import response_context, secret_context, spec_context, template_context
+from tasks_server.store.sealing import facts_context, response_context, secret_context, spec_context, template_context
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -23,4 +23,5 @@ PLACES: Final = (
     Place("reseal_responses", "reseal_response", lambda number, task_id, _: response_context(task_id, number)),
     Place("reseal_secrets", "reseal_secret", lambda _, owner_id, name: secret_context(owner_id, name)),
     Place("reseal_schedules", "reseal_schedule", lambda _, schedule_id, __: template_context(schedule_id)),
+    Place("reseal_facts", "reseal_fact", lambda number, task_id, _: facts_context(task_id, number)),
 )

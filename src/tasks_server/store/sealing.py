@@ -54,6 +54,11 @@ def response_context(task_id: str, number: int) -> bytes:
     return f"response:{task_id}:{number}".encode()
 
 
+def facts_context(task_id: str, number: int) -> bytes:
+    """What the sealed facts of an attempt are bound to."""
+    return f"facts:{task_id}:{number}".encode()
+
+
 def template_context(schedule_id: str) -> bytes:
     """What a schedule's sealed template is bound to."""
     return b"template:" + schedule_id.encode()

@@ -30,10 +30,11 @@ class ListedHandlerTask(msgspec.Struct, frozen=True):
 
 class HandlerTask(ListedHandlerTask, frozen=True):
     """A task that runs a handler. `locked_by` is the process that runs it, `result` what its last attempt gave when
-    that succeeded.
+    that succeeded; with `result_truncated` only the first part of that, as text.
     """
 
     updated_at: datetime
     locked_by: str | None
     locked_at: datetime | None
     result: Any
+    result_truncated: bool = False

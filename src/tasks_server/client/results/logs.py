@@ -1,11 +1,13 @@
 """What the execution log holds."""
 
 from tasks_server.client.results.base import Result
+from tasks_server.client.results.tasks import Redirected
 
 
 class LogEntry(Result, frozen=True):
     """One attempt of one task. `late` is how many ms it began after it was due, `duration` how many it took. `host` is
-    None for a task that runs a handler, `handler` for one that sends a request.
+    None for a task that runs a handler, `handler` for one that sends a request. `response_truncated`: of the answer
+    only the first part was kept. `redirected`: where redirects led, None where none was followed.
     """
 
     task_id: str
@@ -25,3 +27,5 @@ class LogEntry(Result, frozen=True):
     late: int
     duration: int
     error: str | None
+    response_truncated: bool = False
+    redirected: Redirected | None = None

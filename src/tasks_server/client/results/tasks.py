@@ -9,6 +9,17 @@ FINAL: Final[frozenset[str]] = frozenset({"SUCCESS", "ERROR", "REVOKED"})
 """States that a task leaves only by its owner's hand."""
 
 
+class Redirected(Result, frozen=True):
+    """Where redirects led an attempt: how many were followed, and what was asked for in the end. `method_changed`: not
+    by the task's method, as after 301 and 302 to a POST; then its data did not come along.
+    """
+
+    count: int
+    method: str
+    url: str
+    method_changed: bool
+
+
 class ListedTask(Result, frozen=True):
     """A task in a list. Instants are ms since the epoch, 0: not yet."""
 
@@ -40,7 +51,9 @@ class ScheduleRun(Result, frozen=True):
 
 
 class TaskDetail(Task, frozen=True):
-    """A task with where it stands. `phase` tells what `state` sums up as RUNNING."""
+    """A task with where it stands. `phase` tells what `state` sums up as RUNNING. With `response_truncated`, `response`
+    is only the first part of what the target answered.
+    """
 
     phase: str
     lane: str
@@ -51,6 +64,7 @@ class TaskDetail(Task, frozen=True):
     error: str | None
     expire_at: int | None
     schedule: ScheduleRun | None
+    response_truncated: bool = False
 
 
 class Batch(Result, frozen=True):
@@ -69,7 +83,9 @@ class Spec(Result, frozen=True):
 
 
 class Attempt(Result, frozen=True):
-    """One try of a task. `late` is how many ms it began after it was due."""
+    """One try of a task. `late` is how many ms it began after it was due. `response_truncated`: of the answer only the
+    first part was kept. `redirected`: where redirects led, None where none was followed.
+    """
 
     number: int
     due_at: int
@@ -79,6 +95,8 @@ class Attempt(Result, frozen=True):
     outcome: str
     status_code: int
     error: str | None
+    response_truncated: bool = False
+    redirected: Redirected | None = None
 
 
 class TimelineEntry(Result, frozen=True):
@@ -97,6 +115,7 @@ class TimelineEntry(Result, frozen=True):
     schedule_id: str | None = None
     fire_at: int | None = None
     detail: str | None = None
+    redirected: Redirected | None = None
 
 
 class Gate(Result, frozen=True):

@@ -122,6 +122,7 @@ _ATTEMPT: Final = {
     "status_code": "int2",
     "error": "text",
     "response": "bytea",
+    "facts": "bytea",
 }
 ATTEMPT: Final = Shape("attempt", 2, _ATTEMPT, ("error",))
 LOST: Final = Shape("lost", 2, _ATTEMPT, table="attempt")

@@ -14,6 +14,7 @@ from tasks_server.store.postgres import days
 from tasks_server.store.postgres.link import Connection, one
 from tasks_server.store.postgres.rows import day_of, storable
 from tasks_server.store.postgres.statements import sql
+from tasks_server.store.sealing import Sealer
 
 _DAYS_AT_ONCE: Final = 8
 _NUMBER_MAX: Final = 2**31 - 1
@@ -24,23 +25,25 @@ _Window = tuple[int, int, int]
 class Journals:
     """The batch function that reads the log."""
 
-    @staticmethod
-    def page(connection: Connection, items: Sequence[LogQuery]) -> Sequence[LogPage]:
+    def __init__(self, sealer: Sealer) -> None:
+        self._sealer = sealer
+
+    def page(self, connection: Connection, items: Sequence[LogQuery]) -> Sequence[LogPage]:
         """Each item is a query."""
         answers = []
         for query in items:
             with connection.transaction():
                 connection.execute(sql("walk"))
-                answers.append(_page(connection, query))
+                answers.append(_page(connection, query, self._sealer))
         return answers
 
 
-def _page(connection: Connection, query: LogQuery) -> LogPage:
+def _page(connection: Connection, query: LogQuery, sealer: Sealer) -> LogPage:
     if query.task is not None:
-        return gather(query, steps_of_task(query, lambda number: _of_task(connection, query, number)))
+        return gather(query, steps_of_task(query, lambda number: _of_task(connection, query, number)), sealer)
     if query.owner is not None:
-        return gather(query, _of_owner(connection, query))
-    return gather(query, _of_all(connection, query))
+        return gather(query, _of_owner(connection, query), sealer)
+    return gather(query, _of_all(connection, query), sealer)
 
 
 def _of_owner(connection: Connection, query: LogQuery) -> Iterator[Step]:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from tasks_server.domain.attempt import Attempt, Event, OutcomeKind
+from tasks_server.domain.attempt import Attempt, Event
 from tasks_server.domain.task import PENDING, State, Task
+from tasks_server.store.attempts import attempt_of
 from tasks_server.store.filtering import HANDLERS, TaskFilter
 from tasks_server.store.ports import TaskPage, TaskQuery
 from tasks_server.store.postgres.link import Connection, one
@@ -53,15 +54,14 @@ class Listings:
             answers.append(self._sealer.open(loaded.sealed_spec, spec_context(task_id)) if loaded else None)
         return answers
 
-    @staticmethod
-    def attempts(connection: Connection, items: Sequence[tuple[str | None, str]]) -> Sequence[list[Attempt]]:
+    def attempts(self, connection: Connection, items: Sequence[tuple[str | None, str]]) -> Sequence[list[Attempt]]:
         """Each item is an owner and a task."""
         return [
             [
-                Attempt(row[0], row[1], row[2], row[3], OutcomeKind(row[4]), row[5], row[6])
-                for row in connection.execute(sql("attempts_list"), _names(*item))
+                attempt_of(row, task_id, self._sealer)
+                for row in connection.execute(sql("attempts_list"), _names(owner, task_id))
             ]
-            for item in items
+            for owner, task_id in items
         ]
 
     @staticmethod

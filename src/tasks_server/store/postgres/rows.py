@@ -8,6 +8,7 @@ import msgspec
 
 from tasks_server.domain import limits
 from tasks_server.domain.attempt import Attempt
+from tasks_server.store.attempts import is_truncated, sealed_facts, sealed_response
 from tasks_server.store.postgres.link import Connection
 from tasks_server.store.postgres.statements import sql
 from tasks_server.store.rows import TASK_COLUMNS, Loaded, holder, metadata_text, task_of
@@ -65,16 +66,16 @@ def load_task(
     row = connection.execute(sql("task_load"), names | {"response": response}).fetchone()
     if row is None:
         return None
-    ref, spec, owner_seq, lane_seq, number, sealed, outcome, schedule, fire_at, lease = row[TASK_COLUMNS:]
+    ref, spec, owner_seq, lane_seq, number, sealed, outcome, schedule, fire_at, lease, facts = row[TASK_COLUMNS:]
     opened = None if sealed is None else sealer.open(sealed, response_context(task_id, number))
     task = task_of(row, opened, outcome)
     task.schedule, task.fire_at, task.held_by = schedule, fire_at, holder(lease)
+    task.response_truncated = is_truncated(facts, task_id, number, sealer)
     return Loaded(ref, task, spec, owner_seq, lane_seq)
 
 
 def attempt_row(ref: int, owner: int, task_id: str, attempt: Attempt, sealer: Sealer) -> Sequence[Any]:
-    """An attempt as `attempt_insert` takes it, its response sealed."""
-    response = attempt.response
+    """An attempt as `attempt_insert` takes it, its response and its facts sealed."""
     return (
         ref,
         attempt.number,
@@ -86,7 +87,8 @@ def attempt_row(ref: int, owner: int, task_id: str, attempt: Attempt, sealer: Se
         attempt.outcome,
         attempt.status_code,
         attempt.error,
-        None if response is None else sealer.seal(response, response_context(task_id, attempt.number)).hex(),
+        sealed_response(attempt, task_id, sealer),
+        sealed_facts(attempt, task_id, sealer),
     )
 
 

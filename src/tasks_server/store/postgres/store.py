@@ -71,7 +71,7 @@ class PostgresStore(Door):
         self._settlements = Settlements(self._nodes, self._days, sealer)
         self._maintenance = Maintenance(self._steerings, self._days, sealer)
         self._listings = Listings(sealer)
-        self._journals = Journals()
+        self._journals = Journals(sealer)
         self._counts = Counts(self._folded)
         self._ownings = Ownings(sealer)
         self._signings = Signings(sealer)

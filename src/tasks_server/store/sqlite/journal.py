@@ -6,24 +6,27 @@ from typing import Any
 import apsw
 
 from tasks_server.store.journal import Found, LogPage, LogQuery, Spans, Step, entry_of, gather, steps_of_task
+from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite.statements import sql
 
 
 class Journals:
     """The batch function that reads the log."""
 
-    @staticmethod
-    def page(connection: apsw.Connection, items: Sequence[LogQuery]) -> Sequence[LogPage]:
+    def __init__(self, sealer: Sealer) -> None:
+        self._sealer = sealer
+
+    def page(self, connection: apsw.Connection, items: Sequence[LogQuery]) -> Sequence[LogPage]:
         """Each item is a query."""
-        return [_page(connection, query) for query in items]
+        return [_page(connection, query, self._sealer) for query in items]
 
 
-def _page(connection: apsw.Connection, query: LogQuery) -> LogPage:
+def _page(connection: apsw.Connection, query: LogQuery, sealer: Sealer) -> LogPage:
     if query.task is not None:
-        return gather(query, steps_of_task(query, lambda number: _of_task(connection, query, number)))
+        return gather(query, steps_of_task(query, lambda number: _of_task(connection, query, number)), sealer)
     if query.owner is not None:
-        return gather(query, _of_owner(connection, query))
-    return gather(query, _of_all(connection, query))
+        return gather(query, _of_owner(connection, query), sealer)
+    return gather(query, _of_all(connection, query), sealer)
 
 
 def _of_owner(connection: apsw.Connection, query: LogQuery) -> Iterator[Step]:

@@ -5,8 +5,9 @@ from typing import Any, Final
 
 import apsw
 
-from tasks_server.domain.attempt import Attempt, Event, OutcomeKind
+from tasks_server.domain.attempt import Attempt, Event
 from tasks_server.domain.task import PENDING, State, Task
+from tasks_server.store.attempts import attempt_of
 from tasks_server.store.filtering import HANDLERS
 from tasks_server.store.ports import TaskPage, TaskQuery
 from tasks_server.store.rows import event_of, task_of
@@ -52,12 +53,11 @@ class Listings:
             answers.append(self._sealer.open(loaded.sealed_spec, spec_context(task_id)) if loaded else None)
         return answers
 
-    @staticmethod
-    def attempts(connection: apsw.Connection, items: Sequence[tuple[str | None, str]]) -> Sequence[list[Attempt]]:
+    def attempts(self, connection: apsw.Connection, items: Sequence[tuple[str | None, str]]) -> Sequence[list[Attempt]]:
         """Each item is an owner and a task."""
         return [
             [
-                Attempt(row[0], row[1], row[2], row[3], OutcomeKind(row[4]), row[5], row[6])
+                attempt_of(row, task_id, self._sealer)
                 for row in connection.execute(sql("attempts_list"), {"owner": owner, "id": task_id})
             ]
             for owner, task_id in items

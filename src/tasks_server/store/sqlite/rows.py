@@ -7,6 +7,7 @@ import apsw
 import msgspec
 
 from tasks_server.domain.attempt import Attempt
+from tasks_server.store.attempts import is_truncated, sealed_facts, sealed_response
 from tasks_server.store.rows import Loaded, holder, task_of
 from tasks_server.store.sealing import Sealer, response_context
 from tasks_server.store.sqlite.statements import sql
@@ -45,12 +46,12 @@ def load_task(
     opened = None if sealed is None else sealer.open(sealed, response_context(task_id, row[21]))
     task = task_of(row[1:], opened, row[25])
     task.schedule, task.fire_at, task.held_by = row[26], row[27], holder(row[28])
+    task.response_truncated = is_truncated(row[29], task_id, row[21], sealer)
     return Loaded(row[0], task, row[20], row[23], row[24])
 
 
 def attempt_row(ref: int, owner: int, task_id: str, attempt: Attempt, sealer: Sealer) -> Sequence[Any]:
-    """An attempt as `attempt_insert` takes it, its response sealed."""
-    response = attempt.response
+    """An attempt as `attempt_insert` takes it, its response and its facts sealed."""
     return (
         ref,
         attempt.number,
@@ -61,5 +62,6 @@ def attempt_row(ref: int, owner: int, task_id: str, attempt: Attempt, sealer: Se
         attempt.outcome,
         attempt.status_code,
         attempt.error,
-        None if response is None else sealer.seal(response, response_context(task_id, attempt.number)).hex(),
+        sealed_response(attempt, task_id, sealer),
+        sealed_facts(attempt, task_id, sealer),
     )

@@ -62,7 +62,7 @@ class SqliteStore(Door):
         self._settlements = Settlements(self._nodes, sealer)
         self._maintenance = maintaining.Maintenance(self._steerings, sealer)
         self._listings = Listings(sealer)
-        self._journals = Journals()
+        self._journals = Journals(sealer)
         self._counts = Counts()
         self._ownings = Ownings(sealer)
         self._signings = Signings(sealer)

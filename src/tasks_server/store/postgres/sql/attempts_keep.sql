@@ -18,9 +18,9 @@ WITH seen AS MATERIALIZED (
     RETURNING a.*
 ), kept AS (
     INSERT INTO attempt (
-        task, number, owner, day, due_at, started_at, ended_at, status_code, outcome, error, response
+        task, number, owner, day, due_at, started_at, ended_at, status_code, outcome, error, response, facts
     )
-    SELECT task, number, owner, %(kept_day)s, due_at, started_at, ended_at, status_code, outcome, error, response
+    SELECT task, number, owner, %(kept_day)s, due_at, started_at, ended_at, status_code, outcome, error, response, facts
     FROM moved
 )
 SELECT

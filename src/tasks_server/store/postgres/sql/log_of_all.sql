@@ -1,10 +1,10 @@
 -- What ended in a span of time, of all owners, in some days and of what was kept of others, in no order.
 SELECT
     a.ended_at, a.task, a.number, a.due_at, a.started_at, a.outcome, a.status_code, a.error, r.id, o.id, l.name, t.target,
-    f.schedule, f.fire_at
+    f.schedule, f.fire_at, a.facts
 FROM (
     SELECT b.* FROM owner AS w CROSS JOIN LATERAL (
-        SELECT ended_at, task, number, due_at, started_at, outcome, status_code, error, owner
+        SELECT ended_at, task, number, due_at, started_at, outcome, status_code, error, facts, owner
         FROM attempt
         WHERE owner = w.seq AND (day < 0 OR day BETWEEN %(first)s AND %(last)s)
             AND ended_at >= %(since)s AND ended_at < %(before)s

@@ -1,9 +1,9 @@
 -- The log of an owner below an entry, in some days and of what was kept of others, newest first. Tasks may be gone.
 SELECT
     a.ended_at, a.task, a.number, a.due_at, a.started_at, a.outcome, a.status_code, a.error, r.id, o.id, l.name, t.target,
-    f.schedule, f.fire_at
+    f.schedule, f.fire_at, a.facts
 FROM (
-    SELECT ended_at, task, number, due_at, started_at, outcome, status_code, error, owner
+    SELECT ended_at, task, number, due_at, started_at, outcome, status_code, error, facts, owner
     FROM attempt
     WHERE owner = (SELECT seq FROM owner WHERE id = %(owner)s)
         AND (day < 0 OR day BETWEEN %(first)s AND %(last)s)

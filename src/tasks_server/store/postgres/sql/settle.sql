@@ -15,12 +15,12 @@ WITH r AS MATERIALIZED (
     RETURNING t.seq, r.lease, t.owner, t.lane, t.state, r.attempt
 ), recorded AS (
     INSERT INTO attempt (
-        task, number, owner, day, due_at, started_at, ended_at, status_code, outcome, error, response
+        task, number, owner, day, due_at, started_at, ended_at, status_code, outcome, error, response, facts
     )
     SELECT
         seq, (attempt ->> 1)::integer, owner, (attempt ->> 3)::integer, (attempt ->> 4)::bigint,
         (attempt ->> 5)::bigint, (attempt ->> 6)::bigint, (attempt ->> 8)::smallint, attempt ->> 7, attempt ->> 9,
-        decode(attempt ->> 10, 'hex')
+        decode(attempt ->> 10, 'hex'), decode(attempt ->> 11, 'hex')
     FROM settled WHERE jsonb_typeof(attempt) = 'array'
 ), moved AS (
     SELECT owner, lane, state, count(*) AS n FROM settled GROUP BY owner, lane, state

@@ -1,6 +1,7 @@
 SELECT sealed, count(*) FROM (
     SELECT substr(spec, 2, 4) AS sealed FROM request
     UNION ALL SELECT substr(response, 2, 4) FROM attempt WHERE response IS NOT NULL
+    UNION ALL SELECT substr(facts, 2, 4) FROM attempt WHERE facts IS NOT NULL
     UNION ALL SELECT substr(secret, 2, 4) FROM signing_secret
     UNION ALL SELECT substr(template, 2, 4) FROM schedule
     UNION ALL SELECT substr(value, 2, 4) FROM meta WHERE name = 'canary'

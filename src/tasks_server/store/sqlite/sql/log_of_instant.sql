@@ -1,7 +1,7 @@
 -- The log of an owner, of what ended at one instant and comes after an entry.
 SELECT
     a.ended_at, a.task, a.number, a.due_at, a.started_at, a.outcome, a.status_code, a.error, t.id, o.id, l.name, t.target,
-    f.schedule, f.fire_at
+    f.schedule, f.fire_at, a.facts
 FROM owner AS o
 CROSS JOIN attempt AS a INDEXED BY attempt_ended
     ON a.owner = o.seq AND a.ended_at = :instant AND (a.task, a.number) < (:task, :number)

@@ -1,7 +1,7 @@
 -- The attempts of one task below a number, newest first.
 SELECT
     a.ended_at, a.task, a.number, a.due_at, a.started_at, a.outcome, a.status_code, a.error, t.id, o.id, l.name, t.target,
-    f.schedule, f.fire_at
+    f.schedule, f.fire_at, a.facts
 FROM task AS t
 CROSS JOIN owner AS o ON o.seq = t.owner
 CROSS JOIN lane AS l ON l.seq = t.lane

@@ -3,7 +3,7 @@ SELECT
     t.seq, t.id, o.id, l.name, t.state, t.priority, t.created_at, t.due_at, t.execution_at, t.ended_at, t.attempt,
     t.failures, t.repeats, t.status_code, t.error, t.remaining_ms, t.expire_at, t.target, t.urgency < 0, t.metadata,
     r.spec, a.number, CASE WHEN :response THEN a.response END, t.owner, t.lane, a.outcome, f.schedule, coalesce(f.fire_at, 0),
-    t.lease
+    t.lease, CASE WHEN :response THEN a.facts END
 FROM task AS t
 CROSS JOIN owner AS o ON o.seq = t.owner
 CROSS JOIN lane AS l ON l.seq = t.lane

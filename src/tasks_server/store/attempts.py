@@ -1,0 +1,64 @@
+"""What is sealed of an attempt, for all adapters: its response, and the facts that few attempts have. These are one
+value, NULL where there are none, so that others cost nothing; sealed, because they tell where a target led.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from tasks_server.domain.attempt import Attempt, OutcomeKind, Redirected
+from tasks_server.domain.errors import Corrupt
+from tasks_server.store.sealing import Sealer, facts_context, response_context
+
+
+class _Facts(msgspec.Struct, omit_defaults=True):
+    response_truncated: bool = False
+    redirected: Redirected | None = None
+
+
+_ENCODE: Final = msgspec.json.Encoder().encode
+_DECODE: Final = msgspec.json.Decoder(_Facts).decode
+_NONE: Final = _Facts()
+
+
+def sealed_response(attempt: Attempt, task_id: str, sealer: Sealer) -> str | None:
+    """In hexadecimal digits, as batches carry it."""
+    if attempt.response is None:
+        return None
+    return sealer.seal(attempt.response, response_context(task_id, attempt.number)).hex()
+
+
+def sealed_facts(attempt: Attempt, task_id: str, sealer: Sealer) -> str | None:
+    """In hexadecimal digits, as batches carry it; None: there are none."""
+    if attempt.redirected is None and not attempt.response_truncated:
+        return None
+    facts = _Facts(attempt.response_truncated, attempt.redirected)
+    return sealer.seal(_ENCODE(facts), facts_context(task_id, attempt.number)).hex()
+
+
+def attempt_of(row: Sequence[Any], task_id: str, sealer: Sealer) -> Attempt:
+    """An attempt from the columns number, due_at, started_at, ended_at, outcome, status_code, error, facts."""
+    attempt = Attempt(row[0], row[1], row[2], row[3], OutcomeKind(row[4]), row[5], row[6])
+    return with_facts(attempt, row[7], task_id, sealer)
+
+
+def with_facts(attempt: Attempt, sealed: bytes | None, task_id: str, sealer: Sealer) -> Attempt:
+    """The attempt with the facts that were sealed."""
+    if sealed is not None:
+        facts = _opened(sealed, task_id, attempt.number, sealer)
+        attempt.response_truncated, attempt.redirected = facts.response_truncated, facts.redirected
+    return attempt
+
+
+def is_truncated(sealed: bytes | None, task_id: str, number: int, sealer: Sealer) -> bool:
+    """Whether the facts of the attempt say that its response is only the first part."""
+    return sealed is not None and _opened(sealed, task_id, number, sealer).response_truncated
+
+
+def _opened(sealed: bytes, task_id: str, number: int, sealer: Sealer) -> _Facts:
+    """Nothing is known where they are damaged: that must not stand in the way of all else that is told."""
+    try:
+        return _DECODE(sealer.open(sealed, facts_context(task_id, number)))
+    except (Corrupt, msgspec.MsgspecError):
+        return _NONE

@@ -1,0 +1,1 @@
+UPDATE attempt SET facts = :sealed WHERE task = :first AND number = :second
