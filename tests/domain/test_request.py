@@ -19,6 +19,7 @@ DEFAULTS = {
     "retryAt": None, "repeat": 0, "repeatInterval": 1_000, "repeatExponential": True, "repeatAt": None,
     "ignoreStatusCode": [], "timeout": 30_000, "timeoutAt": None, "expireAt": None, "priority": 0,
     "lane": "default", "httpVersion": "1.1", "userAgent": None, "location": True, "redirectAttempts": 8,
+    "redirectMethod": "change",
     "traceResponseData": True, "locationTrusted": None, "refererUrl": None, "keepAliveDuration": None,
     "ipVersion": None, "proto": None, "protoRedirect": None, "resolve": None, "tlsVersion": None,
     "dnsServer": None, "dohUrl": None, "dohInsecure": False,

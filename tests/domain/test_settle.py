@@ -107,7 +107,7 @@ def test_what_no_retry_can_mend_fails_at_once(
 @given(runs, configs, st.sampled_from(MENDABLE).flatmap(outcomes_of), instants, jitters)
 def test_the_rule_of_retries(run: Progress, config: TaskConfig, outcome: Outcome, now: int, jitter: float) -> None:
     policy = config.retry_policy()
-    ignored = outcome.kind is OutcomeKind.HTTP_ERROR and outcome.status_code in config.ignore_status_code
+    ignored = outcome.status_code in config.ignore_status_code
     left = run.failures < policy.retries_max
     due = next_retry_at(policy, run.failures + 1, now, jitter, outcome.retry_after_ms)
     in_time = run.expire_at is None or due < run.expire_at
@@ -225,10 +225,14 @@ def test_a_retry_that_would_come_after_expire_at_fails_now_and_says_so() -> None
     )  # fmt: skip
 
 
-def test_ignored_statuses_are_answers_of_the_target_alone() -> None:
+def test_ignored_statuses_count_wherever_they_come_from() -> None:
     config = TaskConfig(retry=3, ignore_status_code=[408, 503])
     assert after(BROKEN, config).event is EventKind.FAIL
-    assert after(Outcome(OutcomeKind.TIMEOUT, status_code=408), config).event is EventKind.RETRY
+    assert after(Outcome(OutcomeKind.TIMEOUT, status_code=408), config).event is EventKind.FAIL
+    assert after(Outcome(OutcomeKind.HTTP_ERROR, status_code=408), config).event is EventKind.FAIL
+    assert after(Outcome(OutcomeKind.HANDLER_ERROR, status_code=503), config).event is EventKind.FAIL
+    assert after(Outcome(OutcomeKind.HANDLER_ERROR, status_code=500), config).event is EventKind.RETRY
+    assert after(Outcome(OutcomeKind.INTERRUPTED, status_code=408), config).event is EventKind.GIVE_BACK
 
 
 def test_a_target_may_ask_for_no_more() -> None:

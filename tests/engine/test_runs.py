@@ -62,6 +62,27 @@ async def test_a_handler_task_goes_to_who_runs_handlers(open_shop: Callable[...,
     assert (task.state, task.status_code, task.response) == (State.COMPLETED, 200, b"[1]")
 
 
+@pytest.mark.parametrize(
+    ("outcome", "ignored", "state"),
+    [
+        (Outcome(OutcomeKind.TIMEOUT, status_code=408), [408], State.FAILED),
+        (Outcome(OutcomeKind.TIMEOUT, status_code=408), [500], State.RETRYABLE),
+        (BROKEN, [500], State.FAILED),
+        (BROKEN, [408], State.RETRYABLE),
+    ],
+)
+async def test_statuses_of_handlers_are_ignored_as_those_of_targets(
+    open_shop: Callable[..., Any], outcome: Outcome, ignored: list[int], state: State
+) -> None:
+    shop, handlers = await open_shop()
+    config = TaskConfig(retry=3, retry_interval=1_000, ignore_status_code=ignored)
+    task_id = await shop.submit_handler(HandlerCall("mail", own_retries=True), config)
+    await shop.look()
+    handlers.end(next(iter(handlers.sent)), outcome)
+    await shop.settle()
+    assert (await shop.task(task_id)).state is state
+
+
 async def test_names_that_nobody_here_knows_are_left_alone(open_shop: Callable[..., Any]) -> None:
     shop, handlers = await open_shop()
     strange = [await shop.submit_handler(HandlerCall(f"strange-{number}")) for number in range(70)]

@@ -104,6 +104,7 @@ class Config(TypedDict, total=False):
     userAgent: str | None
     location: bool | None
     redirectAttempts: int | None
+    redirectMethod: Literal["change", "keep", "refuse"] | None
     traceResponseData: bool | None
     httpVersion: Literal["0.9", "1.0", "1.1", "2", "2-prior-knowledge", "3"] | None
     locationTrusted: Credentials | None

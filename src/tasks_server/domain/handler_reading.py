@@ -24,7 +24,7 @@ CONFIG_FIELDS: Final = (
     *("execution_delay", "execute_at", "execute_immediately"),
     *("retry", "retry_interval", "retry_exponential", "retry_backoff", "retry_max_interval", "retry_jitter"),
     *("retry_at", "repeat", "repeat_interval", "repeat_exponential", "repeat_at"),
-    *("timeout", "timeout_at", "expire_at", "priority", "lane", "trace_response_data"),
+    *("ignore_status_code", "timeout", "timeout_at", "expire_at", "priority", "lane", "trace_response_data"),
 )
 """Of the configuration, what a handler has a use for; all else is about HTTP."""
 _FIELDS: Final = {field.name: field for field in msgspec.structs.fields(TaskConfig)}

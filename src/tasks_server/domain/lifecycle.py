@@ -179,7 +179,7 @@ def _settle_failure(run: Progress, config: TaskConfig, outcome: Outcome, now: in
         outcome.kind in PERMANENT
         or outcome.no_retry
         or failures > policy.retries_max
-        or (outcome.kind is OutcomeKind.HTTP_ERROR and outcome.status_code in policy.ignored_statuses)
+        or outcome.status_code in policy.ignored_statuses
     )
     if not hopeless:
         if outcome.wait_ms is not None:

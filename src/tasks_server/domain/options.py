@@ -75,8 +75,11 @@ class Certificate(_Part, frozen=True):
     password: Annotated[str, Meta(min_length=1, max_length=256, extra={"secret": True})] | None = None
 
 
+ANY_HOST: Final = "*"
+
+
 class Resolve(_Part, frozen=True):
-    """The addresses of a host and port, whatever the name service says."""
+    """The addresses of a host and port, whatever the name service says. `*` is every host that has no entry."""
 
     host: HostName
     port: Port
@@ -201,7 +204,11 @@ class ConnectionOptions(msgspec.Struct, rename="camel", forbid_unknown_fields=Tr
     ] = None
     resolve: Annotated[
         Annotated[list[Resolve], Meta(min_length=1, max_length=4)] | None,
-        told("Addresses of hosts, used instead of those that the name service has.", "RESOLVE"),
+        told(
+            "Addresses of hosts and ports, used instead of those that the name service has. `*` as host: of every host "
+            "at that port that has none of its own here, whatever redirects lead to; also of one that is an address.",
+            "RESOLVE",
+        ),
     ] = None
     dns_server: Annotated[
         Annotated[list[Ip], Meta(min_length=1, max_length=4)] | None,

@@ -20,6 +20,8 @@ METHODS: frozenset[str] = frozenset(get_args(Method))
 BODILESS_METHODS: frozenset[str] = frozenset({"GET", "HEAD", "DELETE"})
 """Data is not sent with these (RFC 9110 section 9.3: content of such a request has no defined meaning)."""
 
+RedirectMethod = Literal["change", "keep", "refuse"]
+
 Key = Annotated[str, Meta(min_length=1, max_length=limits.NAME_LENGTH_MAX, pattern=limits.KEY_PATTERN)]
 Value = Annotated[str, Meta(max_length=limits.TOKEN_LENGTH_MAX)]
 Millis = Annotated[int, durations.bounds(0, limits.TEN_YEARS_MS)]
@@ -139,7 +141,11 @@ class TaskConfig(ConnectionOptions, rename="camel", forbid_unknown_fields=True, 
     ] = None
     ignore_status_code: Annotated[
         Annotated[list[Annotated[int, Meta(ge=400, le=599)]], Meta(max_length=limits.IGNORED_STATUS_CODES_MAX)],
-        told("Statuses that are not tried again: the task ends as ERROR.", ENGINE),
+        told(
+            "Statuses of attempts that are not tried again: the task ends as ERROR. They count wherever they come "
+            "from: 408 stands for timeouts, too.",
+            ENGINE,
+        ),
     ] = msgspec.field(default_factory=list)
     timeout: Annotated[
         Annotated[int, durations.bounds(limits.TIMEOUT_MIN_MS, limits.TIMEOUT_MAX_MS)],
@@ -172,6 +178,16 @@ class TaskConfig(ConnectionOptions, rename="camel", forbid_unknown_fields=True, 
         Annotated[int, Meta(ge=0, le=limits.REDIRECTS_MAX)],
         told("How many redirects are followed; one more is a failure. 0: none, and they are the answer.", "MAXREDIRS"),
     ] = limits.REDIRECTS_DEFAULT
+    redirect_method: Annotated[
+        RedirectMethod,
+        told(
+            "What becomes of the method where a redirect would change it: of POST at 301 and 302, of all but GET and "
+            "HEAD at 303. `change`: it is GET then, and the data are left out, as in browsers and curl. `keep`: at 301 "
+            "and 302 it stays POST, with its data, as at 307 and 308. `refuse`: the attempt fails, and nothing else is "
+            "called in place of what was asked for.",
+            ENGINE,
+        ),
+    ] = "change"
     trace_response_data: Annotated[bool, told("Keeps the body of the answer.", "WRITEFUNCTION")] = True
 
     def retry_policy(self) -> RetryPolicy:

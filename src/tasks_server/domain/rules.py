@@ -80,6 +80,8 @@ def is_named(request: HttpRequest, header: str) -> bool:
 def judge_config(config: TaskConfig, faults: list[Fault]) -> None:
     if config.lane.endswith("\n"):
         faults.append(Fault("config.lane", "has a line break in it"))
+    if config.redirect_method != "change" and not (config.location and config.redirect_attempts):
+        faults.append(Fault("config.redirectMethod", "has no meaning where no redirects are followed"))
     if config.user_agent is not None and CONTROL.search(config.user_agent):
         faults.append(Fault("config.userAgent", "must not contain control characters"))
 

@@ -20,8 +20,15 @@ def settle_hosts(config: TaskConfig, faults: list[Fault]) -> None:
         config.resolve = [_resolve(index, entry, faults) for index, entry in enumerate(config.resolve)]
     if config.doh_url is not None:
         config.doh_url = _url("config.dohUrl", config.doh_url, urls.FORMS, faults)
-    if config.referer_url is not None and config.referer_url != REFERER_AUTO:
-        config.referer_url = _url("config.refererUrl", config.referer_url, f"{urls.FORMS}, or AUTO", faults)
+    if config.referer_url is not None:
+        config.referer_url = _referer(config.referer_url, faults)
+
+
+def _referer(text: str, faults: list[Fault]) -> str:
+    """Whether it is a URL or that one word, which is understood in any case."""
+    if text.upper() == REFERER_AUTO:
+        return REFERER_AUTO
+    return _url("config.refererUrl", text, f"{urls.FORMS}, or {REFERER_AUTO}", faults)
 
 
 def _resolve(index: int, entry: Resolve, faults: list[Fault]) -> Resolve:

@@ -16,6 +16,7 @@ import msgspec
 from tasks_server.domain import limits, rules_fetch, shapes, urls
 from tasks_server.domain.errors import Fault
 from tasks_server.domain.options import (
+    ANY_HOST,
     REFERER_AUTO,
     TLS_VERSIONS,
     ConnectionOptions,
@@ -132,6 +133,9 @@ def _judge_authentication(request: HttpRequest, config: TaskConfig, faults: list
         faults.extend(Fault(name, "is one of several ways to authenticate", allowed="one of them") for name in given)
     if given and is_named(request, "authorization"):
         faults.append(Fault(given[0], "cannot be given together with an Authorization header", allowed="one of both"))
+    if request.auth_aws_sigv4 is not None and urls.has_dot_segments(request.url):
+        what = "has a segment . or .. in its path, which cannot be signed as it is"
+        faults.append(Fault("httpRequest.url", what, allowed="a path without them, with authAwsSigv4"))
     for name in ("httpRequest.authBasic", "config.locationTrusted"):
         credentials: Any = ways[name]
         if credentials is not None:
@@ -225,8 +229,8 @@ def _judge_tls(config: TaskConfig, faults: list[Fault]) -> None:
 def _judge_resolve(config: TaskConfig, faults: list[Fault]) -> None:
     for index, entry in enumerate(config.resolve or ()):
         field = f"config.resolve.{index}"
-        if not _HOST.fullmatch(entry.host):
-            faults.append(Fault(f"{field}.host", "is not a host name in ASCII", shapes.shown(entry.host)))
+        if entry.host != ANY_HOST and not _HOST.fullmatch(entry.host):
+            faults.append(Fault(f"{field}.host", f"is not a host name, nor {ANY_HOST}", shapes.shown(entry.host)))
         for place, address in enumerate(entry.address):
             _judge_ip(f"{field}.address.{place}", address, faults)
 

@@ -15,6 +15,7 @@ _PLAIN: Final = re.compile(
 _SCHEME: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):")
 _AUTHORITY: Final = re.compile(r"//([^/?#]*)")
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
+_DOTS: Final = re.compile(r"[^:/?#]+://[^/?#]*(?:/[^/?#]*)*?/(?:\.|%2e){1,2}(?=[/?#]|\Z)", re.IGNORECASE)
 _FORBIDDEN: Final = re.compile(r"[\x00-\x20\x7f\u0080-\u00a0\u2028\u2029]")
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 _HOST_LENGTH_MAX: Final = 253
@@ -60,6 +61,15 @@ def is_url(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def has_dot_segments(url: str) -> bool:
+    """Whether the path has a segment `.` or `..`, which some would take out of it.
+
+    >>> has_dot_segments("http://a.test/b/%2E./c"), has_dot_segments("http://a.test/b..c/.d?e=/../f")
+    (True, False)
+    """
+    return _DOTS.match(url) is not None
 
 
 def _read_slowly(text: str) -> tuple[str, str]:

@@ -177,7 +177,7 @@ class Settings(BaseSettings):
     )
     max_size_data_response: int = _setting(
         limits.BODY_RESPONSE_MAX_BYTES,
-        "Largest answer of a target that is kept; a larger one fails the attempt with status 422.",
+        "Most that is kept of a target's answer, whose rest is not read; and of a handler's result, kept whole or not.",
         short=True,
         unit="bytes",
         ge=0,

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 
+import msgspec
 import pycurl
 import pytest
 
@@ -110,22 +111,36 @@ def test_how_a_conversation_may_end(http: Driver, target: Target, say: Say) -> N
     target.wait(lambda seen: seen.closed == 3)
 
 
-def test_one_timeout_and_one_cap_for_all(http: Driver, target: Target, say: Say) -> None:
-    target.scripts |= {"/hang": hang, "/much": answer(200, b"x" * (RESPONSE_MAX_BYTES + 1))}
+def test_one_timeout_for_all(http: Driver, target: Target, say: Say) -> None:
+    target.scripts["/hang"] = hang
 
-    def to(path: str) -> Talking:
-        def talking(first: Ask) -> Conversation:
-            yield first
-            yield Ask(target.url(path), "GET")
-            raise AssertionError("it was asked once more")
+    def talking(first: Ask) -> Conversation:
+        yield first
+        yield Ask(target.url("/hang"), "GET")
+        raise AssertionError("it was asked once more")
 
-        return talking
-
-    say(to("/hang"))
+    say(talking)
     outcome = http.run(special(target.url(), timeout_ms=400))[0]
     assert outcome.error == f"no answer from 127.0.0.1:{target.port} within 400 ms"
-    say(to("/much"))
-    assert http.run(special(target.url()))[0].kind is OutcomeKind.TOO_LARGE
+
+
+@pytest.mark.parametrize("leads_on", [False, True])
+def test_a_large_answer_is_an_answer(http: Driver, target: Target, say: Say, leads_on: bool) -> None:
+    """Where the connection is wanted again, more of it is read than is kept."""
+    much = b"x" * 20 * RESPONSE_MAX_BYTES
+    target.scripts |= {"/much": answer(401, much), "/more": answer(200, much)}
+    heard: list[Answer] = []
+
+    def talking(first: Ask) -> Conversation:
+        heard.append((yield first))
+        return (yield Ask(target.url("/more"), "GET", same_connection=True))
+
+    say(lambda first: talking(msgspec.structs.replace(first, leads_on=leads_on)))
+    outcome = http.run(special(target.url("/much")))[0]
+    assert (heard[0].status, heard[0].broken) == (401, 0)
+    assert (outcome.status_code, outcome.response) == (200, much[:RESPONSE_MAX_BYTES])
+    assert outcome.response_truncated
+    assert [seen.connection for seen in target.received] == ([1, 1] if leads_on else [1, 2])
 
 
 def test_a_conversation_can_be_dropped(http: Driver, target: Target, say: Say) -> None:

@@ -74,6 +74,20 @@ def test_addresses_go_no_way_by_themselves(http: Driver, target: Target, names: 
     assert names.names() == {"shop.test"}
 
 
+def test_what_the_task_gives_is_not_looked_up(http: Driver, target: Target, names: DnsServer) -> None:
+    every = {"resolve": [{"host": "*", "port": target.port, "address": ["127.0.0.1"]}]}
+    target.scripts["/from"] = redirect(302, target.url("/to", host="b.test"))
+    assert ask(http, target.url("/from", host="a.test"), ASKS | every).response == b"ok"
+    assert target.last.header("Host") == f"b.test:{target.port}"
+    assert names.names() == set()
+    # Where the other port of a name is looked up, what is given for this one still holds.
+    names.records[("c.test", "A")] = ["127.0.0.9"]
+    for host in ("c.test", "*"):
+        given = {"resolve": [{"host": host, "port": target.port, "address": ["127.0.0.1"]}], "hsts": True}
+        assert ask(http, target.url(host="c.test"), ASKS | given).response == b"ok"
+    assert names.names() == {"c.test"}
+
+
 def test_aliases_are_followed(http: Driver, target: Target, names: DnsServer) -> None:
     names.records |= {("a.test", "CNAME"): ["b.test."], ("b.test", "CNAME"): ["shop.test."]}
     for chases in (True, False):

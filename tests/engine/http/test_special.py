@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tasks_server.domain.attempt import OutcomeKind
 from tasks_server.domain.errors import InvalidRequest
 from tests.engine.http.asking import ask
 from tests.engine.http.driver import Driver
-from tests.engine.http.target import Connection, Received, Target, answer, redirect
+from tests.engine.http.target import DEADLINE_SECONDS, Connection, Received, Target, answer, redirect
 
 JOE = {"username": "joe", "password": "pa:ss wörd"}
 JOES_LINE = "Basic " + base64.b64encode("joe:pa:ss wörd".encode()).decode()
@@ -131,10 +132,11 @@ def test_the_referer(http: Driver, target: Target) -> None:
     mine = "https://shop.test/page"
     assert ask(http, target.url("/from"), {"refererUrl": mine}, transport="curl").response == b"ok"
     assert ask(http, target.url("/from"), {"refererUrl": mine}).response == b"ok"
-    assert ask(http, target.url("/from"), {"refererUrl": "AUTO"}, transport="curl").response == b"ok"
+    for word in ("AUTO", "auto", "Auto"):
+        assert ask(http, target.url("/from"), {"refererUrl": word}, transport="curl").response == b"ok"
     assert ask(http, target.url("/to")).response == b"ok"
     assert [received.header("Referer") for received in target.received] == [
-        *(mine, mine), *(mine, mine), *(None, target.url("/from")), None,
+        *(mine, mine), *(mine, mine), *(None, target.url("/from")) * 3, None,
     ]  # fmt: skip
 
 
@@ -146,13 +148,20 @@ def test_no_keep_alive_closes_the_connection(http: Driver, target: Target) -> No
     target.wait(lambda seen: seen.closed == 1)
 
 
+def keep_alive_timers(port: int) -> list[float]:
+    """How many seconds are left of the timers of the connections to a port, as the system says."""
+    rows = [line.split() for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
+    timers = [row[5].split(":") for row in rows if row[2].endswith(f":{port:04X}") and row[3] == "01"]
+    return [int(left, 16) / 100 for kind, left in timers if kind == "02"]
+
+
 def test_keep_alive_is_what_tcp_asks_for(http: Driver, target: Target) -> None:
     assert ask(http, target.url(), {"keepAliveDuration": 5_000}).response == b"ok"
-    rows = [line.split() for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
-    timers = [row[5] for row in rows if row[2].endswith(f":{target.port:04X}") and row[3] == "01"]
-    kind, left = timers[0].split(":")
-    assert kind == "02", "the timer is that of keep-alive"
-    assert 4_000 < int(left, 16) / 100 <= 5_000
+    until = time.monotonic() + DEADLINE_SECONDS
+    while not (timers := keep_alive_timers(target.port)):  # none while it is set anew
+        assert time.monotonic() < until, "there is no timer of keep-alive"
+        time.sleep(0.01)
+    assert 4_000 < timers[0] <= 5_000
 
 
 @pytest.mark.option("resolve")
@@ -169,6 +178,27 @@ def test_names_have_the_addresses_that_the_task_says(http: Driver, target: Targe
     assert [received.connection for received in target.received] == [1, 1]
     several = {"resolve": [{"host": "shop.test", "port": target.port, "address": ["127.0.0.3", "::1", "127.0.0.1"]}]}
     assert ask(http, url, several).response == b"ok"
+
+
+@pytest.mark.option("resolve")
+def test_one_address_for_every_name_at_a_port(http: Driver, target: Target) -> None:
+    """As curl has it: `*` stands behind the entries that name a host."""
+
+    def anywhere(address: str, *others: dict[str, Any]) -> dict[str, Any]:
+        return {"resolve": [{"host": "*", "port": target.port, "address": [address]}, *others]}
+
+    for host in ("shop.test", "Other.test", "203.0.113.9"):
+        assert ask(http, target.url("/a", host=host), anywhere("127.0.0.1")).response == b"ok"
+        assert target.last.header("Host") == f"{host}:{target.port}"
+    target.scripts["/from"] = redirect(302, target.url("/to", host="elsewhere.test"))
+    assert ask(http, target.url("/from", host="shop.test"), anywhere("127.0.0.1")).response == b"ok"
+    assert target.last.header("Host") == f"elsewhere.test:{target.port}"
+    named = {"host": "shop.test", "port": target.port, "address": ["127.0.0.1"]}
+    assert ask(http, target.url(host="shop.test"), anywhere("127.0.0.2", named)).response == b"ok"
+    assert ask(http, target.url(host="other.test"), anywhere("127.0.0.2", named)).kind is OutcomeKind.CONNECTION
+    for host in ("*.test", "**", "a*"):
+        with pytest.raises(InvalidRequest, match=r"is not a host name, nor \*"):
+            ask(http, target.url(), {"resolve": [{"host": host, "port": 80, "address": ["127.0.0.1"]}]})
 
 
 @pytest.mark.option("ipVersion")

@@ -38,10 +38,11 @@ def options(proxy: HttpProxy) -> dict[str, Any]:
     return {"insecure": True, "proxy": {"protocol": "http", "host": "127.0.0.1", "port": proxy.port}}
 
 
-def test_an_answer_that_is_too_large_is_given_up(http: Driver, secure: Target, proxy: HttpProxy) -> None:
+def test_of_a_large_answer_the_first_part_is_kept(http: Driver, secure: Target, proxy: HttpProxy) -> None:
     secure.scripts["/large"] = answer(200, b"x" * (RESPONSE_MAX_BYTES + 1))
     outcome = ask(http, secure.url("/large"), options(proxy), authBasic={"username": "a", "password": "secret"})
-    assert (outcome.kind, outcome.status_code) == (OutcomeKind.TOO_LARGE, 422)
+    assert (outcome.kind, outcome.status_code) == (OutcomeKind.SUCCESS, 200)
+    assert (outcome.response, outcome.response_truncated) == (b"x" * RESPONSE_MAX_BYTES, True)
 
 
 def test_what_was_packed_without_being_asked_for_stays_packed(http: Driver, secure: Target, proxy: HttpProxy) -> None:

@@ -168,6 +168,19 @@ async def test_some_statuses_are_not_tried_again(delivery: Delivery, target: Tar
     assert (ended.state, ended.status_code) == (State.FAILED, 404)
 
 
+@pytest.mark.option("ignoreStatusCode")
+@pytest.mark.parametrize(("ignored", "calls"), [([408], [0]), ([504], [0, 1_000])])
+async def test_timeouts_are_not_tried_again_where_408_is_ignored(
+    delivery: Delivery, target: Target, ignored: list[int], calls: list[int]
+) -> None:
+    target.scripts["/"] = hang
+    config = {"executionDelay": 0, "retry": 1, "retryInterval": 1_000, "ignoreStatusCode": ignored, "timeout": 100}
+    task = await delivery.submit(target.url(), config)
+    assert await delivery.calls(task, target) == calls
+    ended = await delivery.task(task)
+    assert (ended.state, ended.status_code) == (State.FAILED, 408)
+
+
 @pytest.mark.option("timeout", "timeoutAt")
 @pytest.mark.parametrize("config", [{"timeout": 100}, {"timeoutAt": 5_000}])
 async def test_an_attempt_has_its_time(delivery: Delivery, target: Target, config: dict[str, Any]) -> None:

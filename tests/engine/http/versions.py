@@ -33,6 +33,7 @@ class Seen:
     headers: list[tuple[str, str]]
     body: bytes
     client: tuple[str, int]
+    raw_path: str = ""
 
     def header(self, name: str) -> str | None:
         return next((value for given, value in self.headers if given == name), None)
@@ -170,7 +171,8 @@ class VersionsTarget:
             if not message.get("more_body"):
                 break
         headers = [(name.decode(), value.decode()) for name, value in scope["headers"]]
-        seen = Seen(scope["http_version"], scope["method"], scope["path"], headers, body, tuple(scope["client"][:2]))
+        client, raw_path = tuple(scope["client"][:2]), scope["raw_path"].decode()
+        seen = Seen(scope["http_version"], scope["method"], scope["path"], headers, body, client, raw_path)
         with self._changed:
             self.seen.append(seen)
             self._changed.notify_all()

@@ -34,6 +34,8 @@ class Ask(msgspec.Struct, frozen=True):
     """Header lines for the proxy alone, beside those of `proxyHeaders`."""
     same_connection: bool = False
     """The connection of the ask before is wanted. It may be gone: see `Answer.connects`."""
+    leads_on: bool = False
+    """Its answer is no more than a step: another ask is to follow on the same connection."""
     credentials: bool = True
     """Whether what libcurl itself knows goes along: `authBasic`, `authDigest`, `locationTrusted`, and cookies by name.
     Cookies of files and of answers go where they belong by themselves."""
@@ -102,4 +104,4 @@ Conversation = Generator[Ask, Answer, Answer]
 def opening(call: Call, agent_line: bytes) -> Ask:
     """The request of the call as it is sent without any conversation."""
     body, lines = render_lines(call, agent_line)
-    return Ask(render_url(call.request).decode("ascii"), call.request.method, lines, body)
+    return Ask(render_url(call.request)[0].decode("ascii"), call.request.method, lines, body)

@@ -14,17 +14,22 @@ Failure = tuple[int, str]
 """libcurl's code and its own words."""
 
 
-def outcome_of(handle: Handle, call: Call, failure: Failure | None, now: int, response_max_bytes: int) -> Outcome:
-    """The outcome of a call whose last transfer ended, with a whole answer or (`failure`) without."""
+def broke(handle: Handle, failure: Failure | None) -> Failure | None:
+    """The failure, unless libcurl was stopped because enough had come: then there is an answer."""
+    return None if handle.body.is_cut else failure
+
+
+def outcome_of(handle: Handle, call: Call, failure: Failure | None, now: int) -> Outcome:
+    """The outcome of a call whose last transfer ended, with an answer or (`failure`) without."""
     if failure is not None:
-        return outcome_of_failure(handle, call, *failure, response_max_bytes)
-    body = b"".join(handle.body) if handle.body and call.config.trace_response_data else None
-    return answered(handle.curl.getinfo(pycurl.RESPONSE_CODE), handle.headers, body, now)
+        return outcome_of_failure(handle, call, *failure)
+    body, is_truncated = None, False
+    if call.config.trace_response_data:
+        body, is_truncated = handle.body.kept(), handle.body.is_truncated
+    return answered(handle.curl.getinfo(pycurl.RESPONSE_CODE), handle.headers, body, now, is_truncated=is_truncated)
 
 
-def outcome_of_failure(
-    handle: Handle, call: Call, code: int, message: str, response_max_bytes: int, following: int = 0
-) -> Outcome:
+def outcome_of_failure(handle: Handle, call: Call, code: int, message: str, following: int = 0) -> Outcome:
     """The outcome of a call that libcurl gave up. `following` is 1 on the way to where the present ask redirects."""
     curl, gate, talk = handle.curl, handle.gate, handle.talk
     if gate.refusal is not None:
@@ -36,10 +41,11 @@ def outcome_of_failure(
         url=url or curl.getinfo(pycurl.EFFECTIVE_URL),
         message=message,
         os_errno=gate.os_errno or curl.getinfo(pycurl.OS_ERRNO),
-        redirects=curl.getinfo(pycurl.REDIRECT_COUNT) if talk is None else talk.ask.redirects + following,
+        redirects=0 if talk is None else talk.ask.redirects + following,
         redirects_max=call.config.redirect_attempts,
         timeout_ms=call.timeout_ms,
-        response_max_bytes=response_max_bytes,
+        elapsed_ms=int(curl.getinfo(pycurl.TOTAL_TIME) * 1_000) if talk is None else talk.elapsed_ms,
+        sent=not following and curl.getinfo(pycurl.REQUEST_SIZE) > 0,
         proxy=proxy_host(call.config.proxy) if call.config.proxy is not None else "",
     )
     return failed(code, about)

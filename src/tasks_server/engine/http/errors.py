@@ -1,7 +1,10 @@
 """What libcurl's error codes mean to a task: the kind of outcome, and the plain reason its owner reads.
 
-Every code has its row; a test walks the codes that pycurl names and fails on a missing one. How answers of a target
-are read is in `responses`.
+Some codes are said of a request that cannot be sent and of an answer that cannot be read alike. What tells is whether
+the request went out: from then on nothing is the request's fault, and trying again may help.
+
+Every code has its row; a test walks the codes that the installed libcurl has words for and fails on a missing one. How
+answers of a target are read is in `responses`.
 """
 
 import errno
@@ -12,7 +15,7 @@ import msgspec
 import pycurl
 
 from tasks_server.domain import limits
-from tasks_server.domain.attempt import PERMANENT, Outcome, OutcomeKind
+from tasks_server.domain.attempt import Outcome, OutcomeKind
 
 _K = OutcomeKind
 
@@ -22,36 +25,47 @@ class Unsendable(Exception):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """How a libcurl error counts. `reason` may name `{host}`; `detailed` adds libcurl's own words."""
+    """How a libcurl error counts. `reason` may name `{host}`; `detailed` adds libcurl's own words. `sent`: how it
+    counts when the request had gone out.
+    """
 
     kind: OutcomeKind
     reason: str
     detailed: bool = False
-
-    @property
-    def retryable(self) -> bool:
-        """Whether trying again might help."""
-        return self.kind not in PERMANENT
+    sent: "Failure | None" = None
 
 
-STATUS_CODES: Final = {_K.TIMEOUT: 408, _K.TOO_LARGE: 422, _K.CONNECTION: 500, _K.UNSENDABLE: 500, _K.BLOCKED: 403}
+STATUS_CODES: Final = {_K.TIMEOUT: 408, _K.CONNECTION: 500, _K.UNSENDABLE: 500, _K.BLOCKED: 403}
 """The status of an outcome that no target gave (contract section 5)."""
 
+_STRANGE: Final = Failure(_K.CONNECTION, "the HTTP library failed over what {host} answered", detailed=True)
 _INTERNAL: Final = Failure(_K.CONNECTION, "the HTTP library failed", detailed=True)
 _OTHER_PROTOCOL: Final = Failure(_K.CONNECTION, "the HTTP library failed in another protocol", detailed=True)
-_NOT_BUILT_IN: Final = Failure(_K.UNSENDABLE, "this server's HTTP library cannot do this", detailed=True)
-_MALFORMED: Final = Failure(_K.UNSENDABLE, "the URL is malformed")
+_NOT_BUILT_IN: Final = Failure(
+    _K.UNSENDABLE,
+    "this server's HTTP library cannot do this",
+    detailed=True,
+    sent=Failure(_K.CONNECTION, "{host} asks for what this server's HTTP library cannot do", detailed=True),
+)
+_MALFORMED: Final = Failure(_K.UNSENDABLE, "the URL is malformed", sent=_STRANGE)
 _OWN_TLS: Final = Failure(_K.CONNECTION, "TLS could not be set up on our side", detailed=True)
 _TLS: Final = Failure(_K.CONNECTION, "TLS failed with {host}", detailed=True)
 _BAD_CERTIFICATE: Final = Failure(_K.CONNECTION, "the certificate of {host} was refused", detailed=True)
 _BROKEN: Final = Failure(_K.CONNECTION, "the connection to {host} broke", detailed=True)
 _BROKEN_PROTOCOL: Final = Failure(_K.CONNECTION, "{host} broke the HTTP protocol", detailed=True)
 _NOT_HTTP: Final = Failure(_K.CONNECTION, "{host} did not answer in HTTP", detailed=True)
+_REFUSED: Final = Failure(_K.UNSENDABLE, "the HTTP library refused the request", detailed=True, sent=_STRANGE)
+_CERTIFICATE: Final = Failure(_K.UNSENDABLE, "the client certificate cannot be used", detailed=True, sent=_TLS)
+_TOO_LONG: Final = Failure(
+    _K.UNSENDABLE,
+    "a part of the request is too large for the HTTP library",
+    sent=Failure(_K.CONNECTION, "{host} sent more or longer header lines than can be taken in"),
+)
 _ANSWERED_ERROR: Final = Failure(_K.CONNECTION, "{host} answered with an error")
 
 # By the numbers of curl.h, which never change: pycurl has no name for the newest, and old names for some.
 FAILURES: Final[dict[int, Failure]] = {
-    1: Failure(_K.UNSENDABLE, "the URL is not http or https"),  # UNSUPPORTED_PROTOCOL
+    1: Failure(_K.UNSENDABLE, "the URL is not http or https", sent=_NOT_HTTP),  # UNSUPPORTED_PROTOCOL
     2: _INTERNAL,  # FAILED_INIT
     3: _MALFORMED,  # URL_MALFORMAT
     4: _NOT_BUILT_IN,  # NOT_BUILT_IN
@@ -67,14 +81,14 @@ FAILURES: Final[dict[int, Failure]] = {
     24: _MALFORMED,  # MALFORMAT_USER
     26: Failure(_K.CONNECTION, "the request's data could not be read"),  # READ_ERROR
     27: Failure(_K.CONNECTION, "the server is out of memory"),  # OUT_OF_MEMORY
-    28: Failure(_K.TIMEOUT, "no answer"),  # OPERATION_TIMEDOUT
+    28: Failure(_K.TIMEOUT, "no answer"),  # OPERATION_TIMEDOUT; see `failed`
     33: _BROKEN_PROTOCOL,  # RANGE_ERROR
     34: _INTERNAL,  # HTTP_POST_ERROR
     35: _TLS,  # SSL_CONNECT_ERROR
     40: _NOT_BUILT_IN,  # LIBRARY_NOT_FOUND
     41: _NOT_BUILT_IN,  # FUNCTION_NOT_FOUND
     42: _INTERNAL,  # ABORTED_BY_CALLBACK
-    43: Failure(_K.UNSENDABLE, "the HTTP library refused the request", detailed=True),  # BAD_FUNCTION_ARGUMENT
+    43: _REFUSED,  # BAD_FUNCTION_ARGUMENT
     44: _INTERNAL,  # BAD_CALLING_ORDER
     45: Failure(_K.CONNECTION, "no connection to {host}: the local address cannot be used"),  # INTERFACE_FAILED
     46: _INTERNAL,  # BAD_PASSWORD_ENTERED
@@ -86,11 +100,11 @@ FAILURES: Final[dict[int, Failure]] = {
     55: _BROKEN,  # SEND_ERROR
     56: _BROKEN,  # RECV_ERROR
     57: _INTERNAL,  # SHARE_IN_USE
-    58: Failure(_K.UNSENDABLE, "the client certificate cannot be used", detailed=True),  # SSL_CERTPROBLEM
+    58: _CERTIFICATE,  # SSL_CERTPROBLEM
     59: _OWN_TLS,  # SSL_CIPHER
     60: _BAD_CERTIFICATE,  # PEER_FAILED_VERIFICATION
     61: Failure(_K.CONNECTION, "{host} sent an answer in an unknown coding", detailed=True),  # BAD_CONTENT_ENCODING
-    63: Failure(_K.TOO_LARGE, "the answer is too large"),  # FILESIZE_EXCEEDED
+    63: _INTERNAL,  # FILESIZE_EXCEEDED: libcurl is told no size
     64: _OWN_TLS,  # USE_SSL_FAILED
     65: Failure(_K.CONNECTION, "the request's data could not be sent a second time"),  # SEND_FAIL_REWIND
     66: _OWN_TLS,  # SSL_ENGINE_INITFAILED
@@ -113,7 +127,7 @@ FAILURES: Final[dict[int, Failure]] = {
     97: Failure(_K.CONNECTION, "the proxy failed", detailed=True),  # PROXY
     98: Failure(_K.CONNECTION, "{host} asks for a client certificate", detailed=True),  # SSL_CLIENTCERT
     99: _INTERNAL,  # UNRECOVERABLE_POLL
-    100: Failure(_K.UNSENDABLE, "a part of the request is too large for the HTTP library"),  # TOO_LARGE
+    100: _TOO_LONG,  # TOO_LARGE
     101: _TLS,  # ECH_REQUIRED
     # Codes of FTP, TFTP, LDAP, RTSP, SSH and files, which no task can ask for: a fault of ours or of the library.
     **dict.fromkeys((*range(10, 16), 17, *range(19, 22), 25, *range(29, 33), *range(36, 40)), _OTHER_PROTOCOL),
@@ -121,6 +135,8 @@ FAILURES: Final[dict[int, Failure]] = {
 }
 _UNKNOWN: Final = Failure(_K.CONNECTION, "the HTTP library failed", detailed=True)
 
+_TIMER_SLACK_MS: Final = 100
+"""So much earlier than it should a timer of libcurl's may fire, at the very most."""
 _TUNNEL_REFUSED: Final = ("CONNECT tunnel failed", "Received HTTP code", "Proxy CONNECT aborted")
 _CONNECT_REASONS: Final = {
     errno.ECONNREFUSED: "connection refused by {host}",
@@ -143,17 +159,21 @@ class Circumstances(msgspec.Struct):
     redirects: int
     redirects_max: int
     timeout_ms: int
-    response_max_bytes: int
+    elapsed_ms: int
+    sent: bool
+    """Whether any of the request went out."""
     proxy: str = ""
     """`host:port` of the proxy between, if any."""
 
 
 def failed(code: int, about: Circumstances) -> Outcome:
     """The outcome of a transfer that libcurl gave up with `code`."""
+    if code == pycurl.E_OPERATION_TIMEDOUT and about.elapsed_ms + _TIMER_SLACK_MS < about.timeout_ms:
+        # libcurl says so of a connection, too, that the system has given up.
+        code = pycurl.E_COULDNT_CONNECT
     failure = FAILURES.get(code, _UNKNOWN)
-    if code == pycurl.E_UNSUPPORTED_PROTOCOL and not about.message.startswith("Protocol "):
-        # Not about the URL: libcurl says so, too, of bytes that do not begin as an answer of HTTP does.
-        failure = _NOT_HTTP
+    if about.sent and failure.sent is not None:
+        failure = failure.sent
     kind = failure.kind
     reason = _reason(code, failure, about)
     if kind is _K.UNSENDABLE and about.redirects:
@@ -171,8 +191,6 @@ def unsendable(reason: str) -> Outcome:
 def _reason(code: int, failure: Failure, about: Circumstances) -> str:
     if failure.kind is _K.TIMEOUT:
         return f"no answer from {_host(about.url)} within {about.timeout_ms} ms"
-    if failure.kind is _K.TOO_LARGE:
-        return f"the answer is larger than {about.response_max_bytes} bytes"
     if code == pycurl.E_TOO_MANY_REDIRECTS:
         return f"more than {about.redirects_max} redirects"
     reason = failure.reason

@@ -9,16 +9,14 @@ from typing import Final
 import msgspec
 import pycurl
 
-from tasks_server.domain import limits
-from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.domain.referrer import ReferrerPolicy, is_trustworthy, policy_of, referrer
 from tasks_server.domain.request import TaskConfig
 from tasks_server.domain.rules_fetch import FETCH_MODE_HEADER
 from tasks_server.domain.urls import origin, read_url
 from tasks_server.engine.calls import Call
-from tasks_server.engine.http.conversation import Answer, Ask, Broken, Conversation, Ended
-from tasks_server.engine.http.errors import STATUS_CODES
-from tasks_server.engine.http.redirects import OF_BODY, OF_ORIGIN, Place, location, redirected, without
+from tasks_server.engine.http.conversation import Answer, Ask, Broken, Conversation
+from tasks_server.engine.http.places import Place, location
+from tasks_server.engine.http.redirects import OF_BODY, Home, redirected, refused, without
 
 _CREDENTIAL_HEADERS: Final = frozenset({"authorization", "cookie"})
 
@@ -47,27 +45,27 @@ def without_credentials(call: Call) -> Call:
     return msgspec.structs.replace(call, request=request, config=config)
 
 
-def fetch(first: Ask, play: Callable[[Ask], Conversation], config: TaskConfig) -> Conversation:
-    """Asks, and follows redirects. `play` makes each hop's part of the conversation.
+def fetch(first: Ask, play: Callable[[Ask], Conversation], config: TaskConfig, home: Home) -> Conversation:
+    """Asks, and follows redirects. `play` makes each hop's part of the conversation; `home` is the URL's origin.
 
-    Raises `Ended` for a redirect that `mode` forbids, `Broken` for more redirects than the task allows.
+    Raises `Ended` for a redirect that the task does not want followed, `Broken` for more redirects than it allows.
     """
     referers = _Referers(config)
     ask = msgspec.structs.replace(first, lines=_lines(first, config, referers.first(first.url)))
     answer = yield from play(ask)
-    home = origin(answer.url)
+    begin = origin(answer.url)
     has_left = False
     while config.location and config.redirect_attempts and (place := location(answer)) is not None:
         if ask.redirects >= config.redirect_attempts:
             raise Broken(pycurl.E_TOO_MANY_REDIRECTS)
-        at_home = origin(place.url) == home
+        at_home = origin(place.url) == begin
         has_left = has_left or not at_home
         _judge(place, config, at_home=at_home, has_left=has_left)
-        ask = redirected(ask, answer, place.url)
+        ask = redirected(ask, answer, place.url, config.redirect_method)
         is_anonymous = config.credentials == "omit" or (config.credentials == "same-origin" and has_left)
         given = first.lines if ask.body is not None or first.body is None else without(first.lines, OF_BODY)
         # What a caller gave for its own origin does not come back once it was left out.
-        given = without(given, OF_ORIGIN) if has_left else given
+        given = home.lines_for_others(given, trusted=config.location_trusted is not None) if has_left else given
         ask = msgspec.structs.replace(
             ask,
             lines=_lines(
@@ -127,12 +125,6 @@ def _lines(ask: Ask, config: TaskConfig, referer: str | None, authorization: byt
 
 def _judge(place: Place, config: TaskConfig, *, at_home: bool, has_left: bool) -> None:
     if config.mode == "same-origin" and not at_home:
-        raise _refused(f"it leads to another origin, {origin(place.url)[1]}, which mode same-origin forbids")
+        raise refused(f"it leads to another origin, {origin(place.url)[1]}, which mode same-origin forbids")
     if config.mode == "cors" and has_left and place.authorization is not None:
-        raise _refused("its URL holds credentials, which mode cors forbids once another origin is called")
-
-
-def _refused(why: str) -> Ended:
-    error = f"a redirect could not be followed: {why}"[: limits.ERROR_LENGTH_MAX]
-    kind = OutcomeKind.CONNECTION  # the target may mend it
-    return Ended(Outcome(kind, status_code=STATUS_CODES[kind], error=error))
+        raise refused("its URL holds credentials, which mode cors forbids once another origin is called")

@@ -6,6 +6,7 @@ import pycurl
 
 from tasks_server.domain.egress import Egress
 from tasks_server.engine.calls import Call
+from tasks_server.engine.http.bodies import Body
 from tasks_server.engine.http.egress import Gate
 from tasks_server.engine.http.identities import Identities
 from tasks_server.engine.http.options import Loaded
@@ -17,12 +18,12 @@ class Handle:
 
     __slots__ = ("body", "call", "curl", "gate", "headers", "identity", "loaded", "started_at", "talk")
 
-    def __init__(self, egress: Egress) -> None:
+    def __init__(self, egress: Egress, response_max_bytes: int) -> None:
         self.curl = pycurl.Curl()
         self.loaded = Loaded()
         self.headers: list[bytes] = []
-        self.gate = Gate(egress, self.headers)
-        self.body: list[bytes] = []
+        self.gate = Gate(egress)
+        self.body = Body(response_max_bytes)
         self.call: Call | None = None
         self.identity: bytes | None = None
         self.talk: Talk | None = None
@@ -31,12 +32,13 @@ class Handle:
 
 class Handles:
     """All handles there are, by libcurl's own, and those of them that serve no call, at most `idle_max`. Each new one
-    gets the `constant` options.
+    gets the `constant` options and keeps at most `response_max_bytes` of an answer's body.
     """
 
-    def __init__(self, constant: list[tuple[int, Any]], egress: Egress, idle_max: int) -> None:
+    def __init__(self, constant: list[tuple[int, Any]], egress: Egress, idle_max: int, response_max_bytes: int) -> None:
         self._constant = constant
         self._egress = egress
+        self._response_max_bytes = response_max_bytes
         self._idle_max = idle_max
         self.by_curl: dict[pycurl.Curl, Handle] = {}
         self.idle: list[Handle] = []
@@ -47,21 +49,23 @@ class Handles:
         return self.idle.pop() if self.idle and not special else self._new()
 
     def _new(self) -> Handle:
-        handle = Handle(self._egress)
+        handle = Handle(self._egress, self._response_max_bytes)
         for option, value in self._constant:
             handle.curl.setopt(option, value)
-        handle.curl.setopt(pycurl.WRITEFUNCTION, handle.body.append)
+        handle.curl.setopt(pycurl.WRITEFUNCTION, handle.body.take)
         handle.curl.setopt(pycurl.HEADERFUNCTION, handle.headers.append)
         handle.curl.setopt(pycurl.OPENSOCKETFUNCTION, handle.gate.open_socket)
         self.by_curl[handle.curl] = handle
         return handle
 
     def give(self, handle: Handle, *, special: bool) -> None:
-        """The call of this handle has ended, and it is in no transfer. It is kept for the next, unless special."""
+        """The call of this handle has ended, and it is in no transfer. It is kept for the next, unless that was special
+        or took more than one transfer.
+        """
         handle.call = None
         handle.headers.clear()
-        handle.body.clear()
-        if len(self.idle) < self._idle_max and not special:
+        handle.body.begin()
+        if len(self.idle) < self._idle_max and not special and handle.talk is None:
             self.idle.append(handle)
         else:
             self.discard(handle)

@@ -15,6 +15,7 @@ import msgspec
 from tasks_server.domain.addresses import literal
 from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.domain.egress import Egress
+from tasks_server.domain.options import ANY_HOST
 from tasks_server.domain.request import TaskConfig
 from tasks_server.domain.urls import read_url
 from tasks_server.engine.calls import Call, Done
@@ -80,7 +81,7 @@ def _wanted(config: TaskConfig, target: str, *, is_next: bool, or_https: bool = 
     if literal(host) is not None or name == "localhost" or name.endswith(".localhost"):
         return None
     ports = {int(port), _HTTPS_PORT} if or_https else {int(port)}
-    ports -= {entry.port for entry in config.resolve or () if _plain(entry.host) == name}
+    ports -= {entry.port for entry in config.resolve or () if _plain(entry.host) in (name, ANY_HOST)}
     return Wanted(name, frozenset(ports), is_next) if ports else None
 
 
@@ -98,10 +99,15 @@ def resolve_lines(wanted: Iterable[Wanted], addresses: Addresses) -> list[str]:
     ]
 
 
-def expected_addresses(wanted: Iterable[Wanted], addresses: Addresses) -> frozenset[str] | None:
-    """The only addresses that connections may go to; None: whatever libcurl finds, as it looks up no name."""
+def expected_addresses(config: TaskConfig, wanted: Iterable[Wanted], addresses: Addresses) -> frozenset[str] | None:
+    """The only addresses that connections may go to: those that were looked up, and those that the task gives. None:
+    whatever libcurl finds, as it looks up no name.
+    """
     nexts = [address for one in wanted if one.is_next for address in addresses[one.name]]
-    return frozenset(str(literal(address)) for address in nexts) or None
+    if not nexts:
+        return None
+    given = [address for entry in config.resolve or () for address in entry.address]
+    return frozenset(str(literal(address)) for address in (*nexts, *given))
 
 
 class LookedUp(msgspec.Struct, frozen=True):

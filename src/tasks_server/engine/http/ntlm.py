@@ -14,7 +14,7 @@ import pycurl
 from tasks_server.domain.options import Credentials
 from tasks_server.domain.urls import origin
 from tasks_server.engine.http.conversation import Answer, Ask, Broken, Conversation
-from tasks_server.engine.http.redirects import location
+from tasks_server.engine.http.places import location
 
 Play = Callable[[Ask], Conversation]
 _LET_THROUGH: Final = range(200, 300)
@@ -122,7 +122,7 @@ def _dance(first: Ask, full: Ask, play: Play, side: _Side, who: Credentials, hos
 
 def _prove(first: Ask, full: Ask, play: Play, side: _Side, who: Credentials, host: str) -> Conversation:
     context = _context(who, host)
-    answer = yield from play(_with(first, side, context.step()))
+    answer = yield from play(_with(msgspec.structs.replace(first, leads_on=True), side, context.step()))
     if answer.broken:
         return answer
     challenge = _challenge(answer, side)

@@ -6,6 +6,7 @@ raises `Unsendable`, or whatever a malformed request makes Python raise, and the
 """
 
 import base64
+import re
 import secrets
 from collections.abc import Sequence
 from functools import lru_cache
@@ -15,7 +16,8 @@ from urllib.parse import urlencode
 import msgspec
 import pycurl
 
-from tasks_server.domain.request import BODILESS_METHODS, FormPart, HttpRequest, TaskConfig
+from tasks_server.domain import limits
+from tasks_server.domain.request import BODILESS_METHODS, FormPart, HttpRequest
 from tasks_server.domain.urls import read_url
 from tasks_server.engine.calls import Call
 from tasks_server.engine.http.abilities import lacking
@@ -25,10 +27,9 @@ from tasks_server.engine.http.signature import signature_lines
 from tasks_server.engine.http.tls import CIPHERS
 
 _PROTOCOLS: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
-# Values of FOLLOWLOCATION that pycurl has no names for: with OBEYCODE the method of a redirected request follows
-# the status (303, and 301 or 302 after POST, become GET) even when it was set by CUSTOMREQUEST.
-_FOLLOW_NOT: Final = 0
-_FOLLOW_OBEYCODE: Final = 2
+_PATH: Final = re.compile(rb"[^:]*+://[^/?]*+(.*)")
+_REWRITTEN: Final = re.compile(rb"[^?]*%(?:[a-f]|.[a-f])")
+"""A path that holds an escape in small letters, which libcurl would write in capitals."""
 
 _JSON: Final = b"Content-Type: application/json"
 _TEXT: Final = b"Content-Type: text/plain; charset=utf-8"
@@ -63,7 +64,10 @@ def constant_options(*, ca_file: str | None, idle_seconds: int) -> list[tuple[in
         (pycurl.NOSIGNAL, 1),
         (pycurl.NOPROGRESS, 1),
         (pycurl.PROTOCOLS, _PROTOCOLS),
-        (pycurl.REDIR_PROTOCOLS, _PROTOCOLS),
+        (pycurl.FOLLOWLOCATION, 0),  # see `redirects`
+        (pycurl.PATH_AS_IS, 1),
+        # An attempt has one timeout; libcurl would give up a connection after five minutes.
+        (pycurl.CONNECTTIMEOUT_MS, limits.TIMEOUT_MAX_MS),
         # Nothing of the environment or of files: no proxy variables, no .netrc.
         (pycurl.PROXY, ""),
         (pycurl.NOPROXY, ""),
@@ -82,34 +86,27 @@ Shape = tuple[tuple[int, Any], ...]
 Shapes = dict[tuple[str, bool], Shape]
 
 
-def shapes(response_max_bytes: int) -> Shapes:
+def shapes() -> Shapes:
     """For each method, with or without data, the options that make libcurl send it. Each shape sets all that any of
     them sets, so that one undoes the other.
     """
     return {
-        (method, has_body): _shape(method, has_body, response_max_bytes)
+        (method, has_body): _shape(method, has_body)
         for method in ("GET", "HEAD", "DELETE", "POST", "PUT", "PATCH", "OPTIONS")
         for has_body in (False, True)
     }
 
 
-def _shape(method: str, has_body: bool, response_max_bytes: int) -> Shape:
-    keep_post, custom, verb = 0, None, pycurl.HTTPGET
+def _shape(method: str, has_body: bool) -> Shape:
+    custom, verb = None, pycurl.HTTPGET
     if method == "HEAD":
         verb = pycurl.NOBODY
     elif method == "POST":
         verb = pycurl.POST
     elif method != "GET":
-        custom = method
-        if has_body:
-            # To libcurl this is a POST under another name; 301 and 302 turn only a true POST into GET.
-            verb, keep_post = pycurl.POST, pycurl.REDIR_POST_301 | pycurl.REDIR_POST_302
-    # libcurl refuses a Content-Length above the cap and stops reading a body that grows past it. It would refuse
-    # what HEAD announces, too.
-    cap = 0 if method == "HEAD" else response_max_bytes
-    return (
-        (pycurl.MAXFILESIZE_LARGE, cap), (pycurl.POSTREDIR, keep_post), (pycurl.CUSTOMREQUEST, custom), (verb, 1),
-    )  # fmt: skip
+        # With data, to libcurl this is a POST under another name.
+        custom, verb = method, pycurl.POST if has_body else pycurl.HTTPGET
+    return ((pycurl.CUSTOMREQUEST, custom), (verb, 1))
 
 
 _LENGTH_ALWAYS: Final = frozenset({"POST", "PUT", "PATCH"})
@@ -120,8 +117,8 @@ class Loaded(msgspec.Struct):
 
     shape: tuple[str, bool] | None = None
     http_version: str | None = None
-    following: tuple[int, int, int] | None = None
     timeout_ms: int | None = None
+    names_path: bool = False
 
 
 def load(curl: "pycurl.Curl", loaded: Loaded, call: Call, agent_line: bytes, by_shape: Shapes) -> None:
@@ -129,7 +126,10 @@ def load(curl: "pycurl.Curl", loaded: Loaded, call: Call, agent_line: bytes, by_
     request, config = call.request, call.config
     setopt = curl.setopt
     body, lines = render_lines(call, agent_line)
-    setopt(pycurl.URL, render_url(request))
+    url, is_rewritten = render_url(request)
+    setopt(pycurl.URL, url)
+    if is_rewritten or loaded.names_path:
+        loaded.names_path = name_path(curl, url, call, loaded.names_path)
     setopt(pycurl.HTTPHEADER, lines)
     shape = (request.method, body is not None)
     if loaded.shape != shape:
@@ -143,12 +143,6 @@ def load(curl: "pycurl.Curl", loaded: Loaded, call: Call, agent_line: bytes, by_
         loaded.timeout_ms = call.timeout_ms
     if loaded.http_version != config.http_version:
         _set_http_version(curl, loaded, config.http_version)
-    following = _following(request, config)
-    if loaded.following != following:
-        setopt(pycurl.FOLLOWLOCATION, following[0])
-        setopt(pycurl.MAXREDIRS, following[1])
-        setopt(pycurl.AUTOREFERER, following[2])
-        loaded.following = following
 
 
 def render_lines(call: Call, agent_line: bytes) -> tuple[bytes | None, list[bytes]]:
@@ -173,31 +167,55 @@ def _set_http_version(curl: "pycurl.Curl", loaded: Loaded, version: str) -> None
     loaded.http_version = version
 
 
-def _following(request: HttpRequest, config: TaskConfig) -> tuple[int, int, int]:
-    if not config.location or not config.redirect_attempts:
-        return (_FOLLOW_NOT, 0, 0)
-    return (_FOLLOW_OBEYCODE, config.redirect_attempts, 1 if request.transport == "curl" else 0)
-
-
 # URL
 
 
-def render_url(request: HttpRequest) -> bytes:
-    """The URL to ask for: the query joined to the one that the URL has, the fragment left out."""
-    url = _bare_url(request.url)
+def render_url(request: HttpRequest) -> tuple[bytes, bool]:
+    """The URL to ask for: the query joined to the one that the URL has, the fragment left out. And whether libcurl
+    would write its path otherwise.
+    """
+    url, is_rewritten = _bare_url(request.url)
     if not request.query:
-        return url
+        return url, is_rewritten
     joint = b"?" if b"?" not in url else b"" if url.endswith((b"?", b"&")) else b"&"
-    return url + joint + urlencode(request.query).encode("ascii")
+    return url + joint + urlencode(request.query).encode("ascii"), is_rewritten
 
 
 @lru_cache(maxsize=1_024)
-def _bare_url(url: str) -> bytes:
+def _bare_url(url: str) -> tuple[bytes, bool]:
     try:
         text, _ = read_url(url)
     except ValueError as error:
         raise Unsendable(f"the URL {error}") from None
-    return text.partition("#")[0].encode("ascii")
+    bare = text.partition("#")[0].encode("ascii")
+    return bare, b"%" in bare and _REWRITTEN.match(_path(bare)) is not None
+
+
+def name_path(curl: "pycurl.Curl", url: bytes, call: Call, names_path: bool) -> bool:
+    """Has the request name the path of its URL as it is, where libcurl would write it otherwise. Whether it does; that
+    cannot be undone, so the next request on the handle has to be told, too (`names_path`).
+
+    Where libcurl counts the path into a proof, it stays with what libcurl makes of it.
+    """
+    request, proxy = call.request, call.config.proxy
+    if request.auth_digest is not None or request.auth_aws_sigv4 is not None:
+        return False
+    path = _path(url)
+    if not names_path and _REWRITTEN.match(path) is None:
+        return False
+    if proxy is not None and proxy.protocol in ("http", "https") and url[:5].lower() == b"http:":
+        path = url  # that is what such a proxy is asked for
+    elif not path.startswith(b"/"):
+        path = b"/" + path
+    curl.setopt(pycurl.REQUEST_TARGET, path)
+    return True
+
+
+def _path(url: bytes) -> bytes:
+    """The path of a URL without fragment, with its query."""
+    found = _PATH.match(url)
+    assert found is not None, "it is absolute"
+    return found[1]
 
 
 # Data

@@ -1,72 +1,74 @@
-"""Follows redirects one by one, for calls that libcurl cannot be left to do it for. Sans I/O."""
+"""Follows redirects one by one: which method goes where, with which headers. Sans I/O.
 
-import base64
+libcurl follows none by itself. It would take any status from 300 to 399 for a redirect, read bodies that nobody wants
+to their end, and take along headers that are secrets of the first origin.
+"""
+
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
-from urllib.parse import quote, unquote_to_bytes, urldefrag, urljoin, urlsplit, urlunsplit
+from urllib.parse import urldefrag
 
 import msgspec
 import pycurl
 
-from tasks_server.domain.request import TaskConfig
-from tasks_server.domain.urls import origin, read_url
-from tasks_server.engine.http.conversation import Answer, Ask, Broken, Conversation
+from tasks_server.domain import limits
+from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tasks_server.domain.masking import shown_url
+from tasks_server.domain.request import RedirectMethod, TaskConfig
+from tasks_server.domain.shapes import is_secret_name
+from tasks_server.domain.urls import origin
+from tasks_server.engine.http.conversation import Answer, Ask, Broken, Conversation, Ended
+from tasks_server.engine.http.errors import STATUS_CODES
+from tasks_server.engine.http.places import location
 
-_REDIRECTS: Final = range(300, 400)
-_SCHEME: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):")
-_PRINTABLE: Final = "".join(map(chr, range(0x21, 0x7F)))
 _NAME_ENDS: Final = re.compile(rb"[:;]")
-OF_ORIGIN: Final = frozenset({b"authorization", b"cookie", b"host"})
-"""Headers of the caller's that go to the first origin only, as in libcurl."""
+_HOST: Final = frozenset({b"host"})
+_OF_ORIGIN: Final = frozenset({b"authorization", b"cookie"})
 OF_BODY: Final = frozenset(
     {b"content-type", b"content-encoding", b"content-language", b"content-location", b"content-length"}
 )
 
 
-class Place(msgspec.Struct, frozen=True):
-    """Where a redirect leads: an absolute URL without fragment and credentials, and the header line of the latter."""
+class Home(msgspec.Struct, frozen=True):
+    """What belongs to the first origin: the names, in lower case, of headers that go to no other."""
 
-    url: str
-    authorization: bytes | None = None
+    private: frozenset[bytes] = _OF_ORIGIN
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str] | None) -> "Home":
+        """Of a task with these headers: what is masked wherever they are shown is for nobody else."""
+        return cls(_OF_ORIGIN | {name.lower().encode() for name in headers or () if is_secret_name(name)})
+
+    def lines_for_others(self, lines: Sequence[bytes], *, trusted: bool) -> list[bytes]:
+        """The header lines as another origin gets them, which may be trusted with secrets."""
+        return without(lines, _HOST if trusted else self.private | _HOST)
 
 
-def location(answer: Answer) -> Place | None:
-    """Where the answer redirects to. None: it is no redirect.
+_NOBODYS: Final = Home()
 
-    Raises `Broken` for a place that cannot be called.
+
+def redirected(ask: Ask, answer: Answer, url: str, rule: RedirectMethod) -> Ask:
+    """The ask for `url` after a redirect: method and body as the status and fetch's rules want them, or the task.
+
+    Raises `Ended` where the method would change and the task wants it refused.
     """
-    values = answer.values(b"location") if answer.status in _REDIRECTS and not answer.broken else []
-    if not values or not values[0]:
-        return None
-    text = quote(values[0], safe=_PRINTABLE)
-    scheme = _SCHEME.match(text)
-    if scheme is not None and scheme[1].lower() not in ("http", "https"):
-        raise Broken(pycurl.E_UNSUPPORTED_PROTOCOL, f'Protocol "{scheme[1][:32]}" not supported', following=True)
-    try:
-        parts = urlsplit(urldefrag(urljoin(answer.url, text)).url)
-        userinfo, _, host = parts.netloc.rpartition("@")
-        return Place(read_url(urlunsplit(parts._replace(netloc=host)))[0], _authorization(userinfo))
-    except ValueError:
-        raise Broken(pycurl.E_URL_MALFORMAT, following=True) from None
-
-
-def _authorization(userinfo: str) -> bytes | None:
-    """Credentials of a URL as the header line of Basic authentication."""
-    user, _, password = userinfo.partition(":")
-    if not userinfo.strip(":"):
-        return None
-    return b"Authorization: Basic " + base64.b64encode(unquote_to_bytes(user) + b":" + unquote_to_bytes(password))
-
-
-def redirected(ask: Ask, answer: Answer, url: str) -> Ask:
-    """The ask for `url` after a redirect: method and body as the status and fetch's rules want them."""
     method, status = ask.method, answer.status
-    dropped = (status == 303 and method not in ("GET", "HEAD")) or (status in (301, 302) and method == "POST")
-    if not dropped:
+    moved = status in (301, 302) and method == "POST"
+    seen_other = status == 303 and method not in ("GET", "HEAD")
+    if rule == "refuse" and (moved or seen_other):
+        raise refused(f"after {status} it would be GET in place of {method}, which redirectMethod forbids")
+    if not seen_other and (not moved or rule == "keep"):
         return msgspec.structs.replace(ask, url=url, redirects=ask.redirects + 1)
     lines = without(ask.lines, OF_BODY)
     return msgspec.structs.replace(ask, url=url, redirects=ask.redirects + 1, method="GET", body=None, lines=lines)
+
+
+def refused(why: str) -> Ended:
+    """The end of a call whose redirect is not followed."""
+    error = f"a redirect could not be followed: {why}"[: limits.ERROR_LENGTH_MAX]
+    kind = OutcomeKind.CONNECTION  # the target may mend it
+    return Ended(Outcome(kind, status_code=STATUS_CODES[kind], error=error))
 
 
 def without(lines: Sequence[bytes], names: frozenset[bytes]) -> list[bytes]:
@@ -74,31 +76,45 @@ def without(lines: Sequence[bytes], names: frozenset[bytes]) -> list[bytes]:
     return [line for line in lines if _NAME_ENDS.split(line, 1)[0].strip().lower() not in names]
 
 
-def follow(first: Ask, play: Callable[[Ask], Conversation], config: TaskConfig, *, names_referer: bool) -> Conversation:
-    """Asks, and follows redirects as libcurl does. `play` makes each hop's part of the conversation. What belongs to
-    the first origin goes to no other.
+def follow(
+    first: Ask,
+    play: Callable[[Ask], Conversation],
+    config: TaskConfig,
+    *,
+    home: Home = _NOBODYS,
+    names_referer: bool = False,
+) -> Conversation:
+    """Asks, and follows redirects as curl does. `play` makes each hop's part of the conversation. What belongs to
+    the first origin goes to no other, unless the task trusts them.
 
-    Raises `Broken` for more redirects than the task allows.
+    Raises `Broken` for more redirects than the task allows, `Ended` for one that it does not want followed.
     """
     ask = first
     answer = yield from play(ask)
-    home = origin(answer.url)
+    begin = origin(answer.url)
+    trusts = config.location_trusted is not None
     while config.location and config.redirect_attempts and (place := location(answer)) is not None:
         if ask.redirects >= config.redirect_attempts:
             raise Broken(pycurl.E_TOO_MANY_REDIRECTS)
         before = answer.url
-        ask = redirected(ask, answer, place.url)
+        ask = redirected(ask, answer, place.url, config.redirect_method)
         # What the caller gave for the first origin is left out elsewhere, and back where it belongs.
         given = first.lines if ask.body is not None or first.body is None else without(first.lines, OF_BODY)
-        trusted = origin(place.url) == home or config.location_trusted is not None
-        given = list(given) if trusted else without(given, OF_ORIGIN)
+        at_home = origin(place.url) == begin
+        given = list(given) if at_home else home.lines_for_others(given, trusted=trusts)
         if place.authorization is not None:
             given = [*without(given, frozenset({b"authorization"})), place.authorization]
         ask = msgspec.structs.replace(
             ask,
             lines=given,
-            credentials=trusted and place.authorization is None,
-            referer=urldefrag(before).url if names_referer else None,
+            credentials=(at_home or trusts) and place.authorization is None,
+            referer=_referer(before, place.url) if names_referer else None,
         )
         answer = yield from play(ask)
     return answer
+
+
+def _referer(before: str, url: str) -> str:
+    """The URL before as the Referer of the next: another origin does not get to know its secret parameters."""
+    whole = urldefrag(before).url
+    return whole if origin(before) == origin(url) else shown_url(whole)

@@ -18,24 +18,33 @@ _SECONDS_MAX: Final = 10**9
 """Far more than anyone waits for (the domain caps it at a day); keeps absurd numbers small."""
 
 
-def answered(status: int, header_lines: Sequence[bytes], body: bytes | None, now: int) -> Outcome:
-    """The outcome of a complete answer. `header_lines` are all lines that came, redirects included; `now` is ms."""
+def answered(
+    status: int, header_lines: Sequence[bytes], body: bytes | None, now: int, *, is_truncated: bool = False
+) -> Outcome:
+    """The outcome of an answer: what its status and headers say, however much of its body was read (`is_truncated`:
+    `body` is the first part). `header_lines` are all lines that came; `now` is ms.
+    """
     # An answer of HTTP/0.9 has no headers at all; any other has an empty line at their end. libcurl does not mind
     # when a connection closes before it.
     if header_lines and header_lines[-1] not in _LINE_ENDS and not _is_complete(header_lines):
         error = "the target closed the connection in the middle of its headers"
         return Outcome(OutcomeKind.CONNECTION, status_code=500, error=error)
-    if status < 400:
-        return Outcome(OutcomeKind.SUCCESS, status_code=status or _STATUS_OF_09, response=body)
-    if status > 599:
-        error = f"the target answered {status}, which is no status of HTTP"
-        return Outcome(OutcomeKind.CONNECTION, status_code=500, error=error, response=body)
+    status = status or _STATUS_OF_09
+    if 200 <= status < 400:
+        return Outcome(OutcomeKind.SUCCESS, status_code=status, response=body, response_truncated=is_truncated)
+    if not 400 <= status < 600:
+        what = "ends no request" if status < 200 else "is no status of HTTP"
+        error = f"the target answered {status}, which {what}"
+        return Outcome(
+            OutcomeKind.CONNECTION, status_code=500, error=error, response=body, response_truncated=is_truncated
+        )
     retry_after, no_retry = steering(header_lines)
     return Outcome(
         OutcomeKind.HTTP_ERROR,
         status_code=status,
         error=f"the target answered {status}",
         response=body,
+        response_truncated=is_truncated,
         retry_after_ms=None if retry_after is None else retry_after_ms(retry_after, now),
         no_retry=no_retry or status in NO_RETRY_STATUSES,
     )

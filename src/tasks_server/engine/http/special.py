@@ -74,10 +74,9 @@ def put_credentials(curl: "pycurl.Curl", request: HttpRequest, config: TaskConfi
         curl.setopt(pycurl.HTTPAUTH, pycurl.HTTPAUTH_DIGEST if request.auth_digest else pycurl.HTTPAUTH_BASIC)
         curl.setopt(pycurl.USERNAME, credentials.username.encode())
         curl.setopt(pycurl.PASSWORD, credentials.password.encode())
-    if config.location_trusted is not None:
-        curl.setopt(pycurl.UNRESTRICTED_AUTH, 1)
     signed = request.auth_aws_sigv4
     if signed is not None:
+        curl.setopt(pycurl.PATH_AS_IS, 0)  # libcurl signs no path that it has not normalized
         curl.setopt(pycurl.AWS_SIGV4, f"{signed.provider1}:{signed.provider2}:{signed.region}:{signed.service}")
         curl.setopt(pycurl.USERNAME, signed.key.encode())
         curl.setopt(pycurl.PASSWORD, signed.secret.encode())
@@ -86,6 +85,7 @@ def put_credentials(curl: "pycurl.Curl", request: HttpRequest, config: TaskConfi
 def take_credentials(curl: "pycurl.Curl") -> None:
     """Undoes `put_credentials`."""
     curl.setopt(pycurl.HTTPAUTH, pycurl.HTTPAUTH_BASIC)
+    curl.setopt(pycurl.PATH_AS_IS, 1)
     for option in (pycurl.USERNAME, pycurl.PASSWORD, pycurl.COOKIE):
         curl.unsetopt(option)
 
@@ -115,12 +115,9 @@ def _set_cookie_jar(curl: "pycurl.Curl", request: HttpRequest, config: TaskConfi
 def _set_following(curl: "pycurl.Curl", config: TaskConfig) -> None:
     if config.proto is not None:
         curl.setopt(pycurl.PROTOCOLS, SCHEMES[config.proto])
-    if config.proto_redirect is not None:
-        curl.setopt(pycurl.REDIR_PROTOCOLS, SCHEMES[config.proto_redirect])
     # Under a policy it differs between requests, or is missing, which libcurl cannot be told (see `fetching`).
     if config.referer_url is not None and config.referer_url != REFERER_AUTO and config.referrer_policy is None:
         curl.setopt(pycurl.REFERER, urls.read_url(config.referer_url)[0].encode())
-        curl.setopt(pycurl.AUTOREFERER, 0)
 
 
 def _set_hsts(curl: "pycurl.Curl", config: TaskConfig) -> None:

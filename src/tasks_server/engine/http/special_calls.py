@@ -1,5 +1,5 @@
-"""Calls with options that few tasks have, as far as they are more than one transfer: what is loaded or looked up before
-it, the conversation that some need, and how that goes on. Other calls never come here.
+"""Calls that are more than one transfer: what is loaded or looked up before it, the conversation that some need by
+their options, and all where a redirect leads elsewhere; and how that goes on. Other calls never come here.
 """
 
 from collections.abc import Callable
@@ -11,14 +11,15 @@ import pycurl
 
 from tasks_server.domain.attempt import Outcome
 from tasks_server.engine.calls import Call
-from tasks_server.engine.http.conversation import Broken, Ended
-from tasks_server.engine.http.conversations import conversation_of
+from tasks_server.engine.http.conversation import Broken, Conversation, Ended
+from tasks_server.engine.http.conversations import conversation_of, following
 from tasks_server.engine.http.endings import Failure, outcome_of, outcome_of_failure, outcome_of_fault
 from tasks_server.engine.http.fetching import without_credentials
 from tasks_server.engine.http.handles import Handle, Handles
 from tasks_server.engine.http.loading import Loading
 from tasks_server.engine.http.names import LookedUp, Names, servers_of, wanted_names
 from tasks_server.engine.http.options import Shapes
+from tasks_server.engine.http.places import REDIRECTS
 from tasks_server.engine.http.special import put_special
 from tasks_server.engine.http.talk import FINAL, Talk
 from tasks_server.engine.http.tunnel import Tunnel
@@ -32,7 +33,6 @@ class Surroundings(msgspec.Struct, frozen=True):
     constant: list[tuple[int, Any]]
     shapes: Shapes
     agent_line: bytes
-    response_max_bytes: int
     certificates_dir: Path | None
     refusal: Callable[[str], str | None]
     monotonic: Callable[[], float]
@@ -77,17 +77,27 @@ class SpecialCalls:
         if talk is None or not self._looks_up(talk, call):
             self._attach(handle.curl)
 
+    def redirected(self, handle: Handle, call: Call) -> Talk | None:
+        """The conversation about a call that seemed to be one transfer, which has brought an answer; None: it was one.
+        The answer is still to be told to the conversation.
+        """
+        config = call.config
+        if not config.location or not config.redirect_attempts:
+            return None
+        if handle.curl.getinfo(pycurl.RESPONSE_CODE) not in REDIRECTS:
+            return None
+        handle.talk = self._new_talk(handle, call, following(call, self._around.agent_line), is_made=True)
+        return handle.talk
+
     def go_on(self, handle: Handle, talk: Talk, call: Call, failure: Failure | None, now: int) -> Outcome | None:
         """Goes on with the conversation of a call whose present transfer has ended; its outcome when it is over."""
-        most = self._around.response_max_bytes
         try:
             is_final = failure is not None and (failure[0] in FINAL or handle.gate.refusal is not None)
             if is_final or not talk.answer(list(handle.headers), failure[0] if failure else 0):
-                return outcome_of(handle, call, failure, now, most)
+                return outcome_of(handle, call, failure, now)
             self._detach(handle.curl)
             talk.is_added = False
             handle.headers.clear()
-            handle.body.clear()
             talk.go_on()
             self._handles.rename(handle, talk.curl)
             if not self._looks_up(talk, call):
@@ -96,7 +106,7 @@ class SpecialCalls:
         except Ended as end:
             return end.outcome
         except Broken as end:
-            return outcome_of_failure(handle, call, end.code, end.message, most, int(end.following))
+            return outcome_of_failure(handle, call, end.code, end.message, int(end.following))
         except Exception as error:  # whatever goes wrong ends that call alone
             return outcome_of_fault(error)
         return None
@@ -110,9 +120,7 @@ class SpecialCalls:
                 talk.is_added = True
                 return None
             if talk.is_late:
-                return outcome_of_failure(
-                    handle, call, pycurl.E_OPERATION_TIMEDOUT, "", self._around.response_max_bytes
-                )
+                return outcome_of_failure(handle, call, pycurl.E_OPERATION_TIMEDOUT, "")
         except Exception as error:  # whatever goes wrong ends that call alone
             return outcome_of_fault(error)
         return known.failure
@@ -144,22 +152,29 @@ class SpecialCalls:
         if needed is None:
             return None
         conversation, private = needed
+        talk = self._new_talk(handle, call, conversation, private=private)
+        self._handles.rename(handle, talk.curl)
+        return talk
+
+    def _new_talk(
+        self, handle: Handle, call: Call, conversation: Conversation, *, private: bool = False, is_made: bool = False
+    ) -> Talk:
+        around = self._around
 
         def new_tunnel() -> Tunnel:
-            return Tunnel(
-                around.constant, call.config, handle.gate, handle.headers, handle.body, around.response_max_bytes
-            )
+            return Tunnel(around.constant, call.config, handle.gate, handle.headers, handle.body)
 
-        talk = Talk(
+        return Talk(
             call,
             conversation,
             handle.curl,
             handle.gate,
+            handle.body,
             private=private,
             shapes=around.shapes,
             refusal=around.refusal,
             monotonic=around.monotonic,
             new_tunnel=new_tunnel,
+            is_made=is_made,
+            names_path=handle.loaded.names_path,
         )
-        self._handles.rename(handle, talk.curl)
-        return talk

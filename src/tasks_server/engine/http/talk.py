@@ -10,18 +10,24 @@ from typing import Any, Final
 
 import pycurl
 
+from tasks_server.domain import limits
+from tasks_server.domain.attempt import Redirected
+from tasks_server.domain.masking import shown_url
 from tasks_server.engine.calls import Call
+from tasks_server.engine.http.bodies import Body
 from tasks_server.engine.http.conversation import Answer, Ask, Conversation, Ended
 from tasks_server.engine.http.egress import Gate, blocked
 from tasks_server.engine.http.identities import new_share
 from tasks_server.engine.http.names import Addresses, Wanted, expected_addresses, resolve_lines
-from tasks_server.engine.http.options import Shapes
+from tasks_server.engine.http.options import Shapes, name_path
 from tasks_server.engine.http.proxy import given_lines, proxy_host, proxy_lines
 from tasks_server.engine.http.special import SCHEMES, put_credentials, take_credentials, take_traces
 from tasks_server.engine.http.tunnel import Tunnel
 
-FINAL: Final = frozenset({pycurl.E_OPERATION_TIMEDOUT, pycurl.E_FILESIZE_EXCEEDED})
+FINAL: Final = frozenset({pycurl.E_OPERATION_TIMEDOUT})
 """Codes that end a call whatever its conversation might want."""
+_SPARE_BYTES: Final = 1 << 20
+"""So much more of a body is read than is kept, where the next ask is for the same connection."""
 _ADDRESSES_LAST_SECONDS: Final = 60
 
 _LET_THROUGH: Final = 200
@@ -32,7 +38,8 @@ class Talk:
 
     `refusal` says why a URL may not be called (None: it may); `monotonic` is in seconds; `new_tunnel` makes a handle
     that can ask the task's proxy. With `private` its connections are its own: no other call finds them, nor does it
-    find those of others.
+    find those of others. With `is_made` the first ask was made already, on this handle, and is to be answered.
+    `names_path`: see `options.name_path`.
     """
 
     def __init__(
@@ -41,16 +48,20 @@ class Talk:
         conversation: Conversation,
         curl: "pycurl.Curl",
         gate: Gate,
+        body: Body,
         *,
         private: bool,
         shapes: Shapes,
         refusal: Callable[[str], str | None],
         monotonic: Callable[[], float],
         new_tunnel: Callable[[], Tunnel],
+        is_made: bool = False,
+        names_path: bool = False,
     ) -> None:
         self._call = call
         self._conversation = conversation
         self._curl = curl
+        self._body = body
         self.curl = curl
         """The handle of the present ask: that of the call, or of a tunnel that is being opened."""
         self._new_tunnel = new_tunnel
@@ -61,8 +72,10 @@ class Talk:
         self._shapes = shapes
         self._refusal = refusal
         self._monotonic = monotonic
-        self._deadline = monotonic() + call.timeout_ms / 1_000
+        spent = curl.getinfo(pycurl.TOTAL_TIME) if is_made else 0.0
+        self._deadline = monotonic() - spent + call.timeout_ms / 1_000
         self._has_credentials = True
+        self._names_path = names_path
         self._is_anonymous = False
         self._share = new_share() if private else None
         if self._share is not None:
@@ -72,8 +85,9 @@ class Talk:
             curl.setopt(pycurl.FORBID_REUSE, 0)
         self.is_added = True
         """Whether the handle is in a transfer, or about to be."""
-        self.ask = next(conversation)
-        self._put(self.ask)
+        self.ask = self._usual = next(conversation)
+        if not is_made:
+            self._put(self.ask)
 
     def answer(self, lines: list[bytes], broken: int) -> bool:
         """Tells what came of the ask. True: there is a next one (`go_on`); False: that was the answer of the call.
@@ -105,6 +119,15 @@ class Talk:
         self._put(self.ask)
 
     @property
+    def redirected(self) -> Redirected | None:
+        """Where redirects have led so far."""
+        ask = self._usual
+        if not ask.redirects:
+            return None
+        url = shown_url(ask.url)[: limits.URL_LENGTH_MAX]
+        return Redirected(ask.redirects, ask.method, url, ask.method != self._call.request.method)
+
+    @property
     def is_private(self) -> bool:
         """Whether its connections are its own."""
         return self._share is not None
@@ -115,8 +138,13 @@ class Talk:
         return max(self._deadline - self._monotonic(), 0.001)
 
     @property
+    def elapsed_ms(self) -> int:
+        """How much of the call's timeout is over."""
+        return self._call.timeout_ms - int((self._deadline - self._monotonic()) * 1_000)
+
+    @property
     def is_late(self) -> bool:
-        """Whether the call's timeout is over."""
+        """Whether all of it is."""
         return self._monotonic() >= self._deadline
 
     def know(self, wanted: list[Wanted], addresses: Addresses) -> None:
@@ -126,7 +154,7 @@ class Talk:
         # They have to last for all of this call.
         setopt(pycurl.DNS_CACHE_TIMEOUT, self._call.timeout_ms // 1_000 + _ADDRESSES_LAST_SECONDS)
         setopt(pycurl.TIMEOUT_MS, max(1, int(self.seconds_left * 1_000)))
-        self._gate.expected = expected_addresses(wanted, addresses)
+        self._gate.expected = expected_addresses(self._call.config, wanted, addresses)
 
     def close(self) -> None:
         """Ends the conversation and closes its handles and connections."""
@@ -141,6 +169,7 @@ class Talk:
 
     def _put(self, ask: Ask) -> None:
         self._gate.begin(ask.url, self._gate.proxy_host, trusts_names=self._gate.trusts_names)
+        self._body.begin(_SPARE_BYTES if ask.leads_on else 0)
         timeout_ms = max(1, int(self.seconds_left * 1_000))
         if ask.way == "connect":
             self._tunnel = self._tunnel or self._new_tunnel()
@@ -148,6 +177,7 @@ class Talk:
             self.curl = self._tunnel.curl
             return
         self.curl = self._curl
+        self._usual = ask
         self._set_way(ask)
         self._put_request(ask, timeout_ms)
 
@@ -155,8 +185,8 @@ class Talk:
         curl, setopt, config = self._curl, self._curl.setopt, self._call.config
         setopt(pycurl.TIMEOUT_MS, timeout_ms)
         setopt(pycurl.URL, ask.url)
+        self._names_path = name_path(curl, ask.url.encode("ascii"), self._call, self._names_path)
         setopt(pycurl.HTTPHEADER, list(ask.lines))
-        setopt(pycurl.FOLLOWLOCATION, 0)
         for option, value in self._shapes[ask.method, ask.body is not None]:
             setopt(option, value)
         if ask.body is not None:

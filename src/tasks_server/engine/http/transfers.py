@@ -4,8 +4,8 @@ Here is how calls begin and end. When a call may start and how calls come in fro
 handle is told in `options`; waiting in `sockets`; what only few calls need in `special_calls`.
 
 Every callback from libcurl into Python takes the interpreter lock back and gives it up again, and may have to wait
-for it each time. So libcurl gets builtin methods of lists as callbacks for headers and data, is asked for its next
-timer instead of announcing each, and enforces the size cap itself.
+for it each time. So libcurl gets a builtin method of a list as callback for headers, a short one for data, and is asked
+for its next timer instead of announcing each.
 """
 
 from collections.abc import Iterable
@@ -13,6 +13,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import pycurl
 
 from tasks_server.clock import Clock
@@ -20,7 +21,7 @@ from tasks_server.domain.attempt import Outcome
 from tasks_server.domain.egress import OPEN, Egress
 from tasks_server.engine.calls import Call, Done
 from tasks_server.engine.http.egress import blocked, refusal_of_url
-from tasks_server.engine.http.endings import Failure, outcome_of, outcome_of_fault
+from tasks_server.engine.http.endings import Failure, broke, outcome_of, outcome_of_fault
 from tasks_server.engine.http.handles import Handle, Handles
 from tasks_server.engine.http.loading import Loading
 from tasks_server.engine.http.names import DNS_PORT, Names
@@ -51,9 +52,8 @@ class Transfers:
         self._clock = clock
         self._refusal_of_url = lru_cache(_CACHED_URLS)(partial(refusal_of_url, egress))
         self._agent_line = f"User-Agent: {user_agent}".encode()
-        self._response_max_bytes = response_max_bytes
         self._connections_max = connections_max
-        self._shapes = shapes(response_max_bytes)
+        self._shapes = shapes()
         self._idle_seconds = idle_seconds
         self._by_token: dict[int, Handle] = {}
         self._ended: list[Done] = []
@@ -61,13 +61,12 @@ class Transfers:
         self._names = Names(egress=egress, wake=self.wake, monotonic=clock.monotonic, port=dns_port)
         self._loading = Loading(self.wake)
         constant = constant_options(ca_file=ca_file, idle_seconds=idle_seconds)
-        self._handles = Handles(constant, egress, connections_max)
+        self._handles = Handles(constant, egress, connections_max, response_max_bytes)
         self._special = SpecialCalls(
             Surroundings(
                 constant,
                 self._shapes,
                 self._agent_line,
-                response_max_bytes,
                 certificates_dir,
                 self._refusal_of_url,
                 clock.monotonic,
@@ -190,8 +189,7 @@ class Transfers:
                 continue
             outcome = self._special.go_on_with(handle, handle.talk, handle.call, known)
             if outcome is not None:
-                self._ended.append(Done(known.token, outcome, handle.started_at, self._clock.now()))
-                self._release(handle)
+                self._finish(handle, outcome, self._clock.now())
 
     def _collect(self) -> None:
         left = 1
@@ -209,12 +207,23 @@ class Transfers:
         call, talk = handle.call, handle.talk
         assert call is not None
         outcome: Outcome | None
+        if failure is not None:
+            failure = broke(handle, failure)
+        if talk is None and failure is None:
+            talk = self._special.redirected(handle, call)
         if talk is None:
-            outcome = outcome_of(handle, call, failure, now, self._response_max_bytes)
+            outcome = outcome_of(handle, call, failure, now)
         else:
             outcome = self._special.go_on(handle, talk, call, failure, now)
             if outcome is None:
                 return
+        self._finish(handle, outcome, now)
+
+    def _finish(self, handle: Handle, outcome: Outcome, now: int) -> None:
+        call, talk = handle.call, handle.talk
+        assert call is not None
+        if talk is not None and (redirected := talk.redirected) is not None:
+            outcome = msgspec.structs.replace(outcome, redirected=redirected)
         self._ended.append(Done(call.token, outcome, handle.started_at, now))
         self._release(handle)
 

@@ -11,6 +11,7 @@ import pycurl
 
 from tasks_server.domain.request import TaskConfig
 from tasks_server.domain.urls import read_url
+from tasks_server.engine.http.bodies import Body
 from tasks_server.engine.http.conversation import Ask
 from tasks_server.engine.http.egress import Gate
 from tasks_server.engine.http.identities import new_share
@@ -28,8 +29,7 @@ class Tunnel:
         config: TaskConfig,
         gate: Gate,
         headers: list[bytes],
-        body: list[bytes],
-        response_max_bytes: int,
+        body: Body,
     ) -> None:
         assert config.proxy is not None
         self._gate = gate
@@ -46,10 +46,9 @@ class Tunnel:
         curl.setopt(pycurl.SHARE, self._share)
         curl.setopt(pycurl.URL, f"http://{proxy_host(config.proxy)}/")
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
-        curl.setopt(pycurl.MAXFILESIZE_LARGE, response_max_bytes)
         curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
         curl.setopt(pycurl.HEADERFUNCTION, self._take_header)
-        curl.setopt(pycurl.WRITEFUNCTION, body.append)
+        curl.setopt(pycurl.WRITEFUNCTION, body.take)
 
     def put(self, ask: Ask, timeout_ms: int) -> None:
         """Puts a CONNECT on the handle."""
