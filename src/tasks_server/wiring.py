@@ -108,7 +108,8 @@ class HandlersPlan(msgspec.Struct, frozen=True):
     """
 
     modules: list[str]
-    folder: str
+    folder: bytes
+    """As the system writes it, which need not be UTF-8."""
     processes: int
     isolation: Literal["shared", "task"]
     calls_max: int | None
@@ -214,7 +215,7 @@ def _handlers_plan(settings: "Settings") -> HandlersPlan | None:
         return None
     return HandlersPlan(
         settings.handler_modules,
-        str(Path.cwd()),
+        os.fsencode(Path.cwd()),
         settings.handler_processes,
         settings.handler_isolation,
         settings.handler_calls_max or None,

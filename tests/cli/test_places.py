@@ -1,6 +1,7 @@
 """Where data lies, how the first start makes it, and what happens to keys."""
 
 import base64
+import os
 import stat
 from pathlib import Path
 
@@ -150,3 +151,15 @@ def test_keys_in_no_known_form_are_refused_and_not_shown(text: str) -> None:
         parse_keys(text, "CIPHER_KEY")
     assert caught.value.message.startswith("CIPHER_KEY: ")
     assert len(text) < 2 or text not in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["data_dir", "path_sqlite", "certificates_dir", "cipher_key_file"])
+def test_paths_are_utf8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Also where it is not the setting that is at fault, but the folder it counts from."""
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    shown = f": the path {tmp_path}/caf\\udce9/own is not UTF-8; name one that is"
+    with pytest.raises(SettingsError) as refused:
+        places(Settings(**{"data_dir": tmp_path, name: Path("own")}))
+    assert str(refused.value).endswith(shown)

@@ -1,5 +1,6 @@
 """Where settings come from, what is refused, and what `tasks-server settings` shows."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -189,6 +190,13 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None, said:
     message = fault_of({}, file)
     assert message.startswith("one setting is wrong:\n  --config: ")
     assert said in message
+
+
+def test_what_the_environment_sets_is_utf8(monkeypatch: Env) -> None:
+    monkeypatch.setenv("TASKS_SERVER_HANDLERS", os.fsdecode(b"caf\xe9"))
+    monkeypatch.setenv("TZ", os.fsdecode(b"\xe9"))
+    assert "TASKS_SERVER_HANDLERS: is no text in UTF-8: byte 3 is 0xe9; send it in UTF-8\n" in fault_of({}) + "\n"
+    assert "TZ: is no text in UTF-8: byte 0 is 0xe9; send it in UTF-8" in fault_of({})
 
 
 # The command

@@ -235,6 +235,14 @@ def test_the_server_itself_may_run_handlers(serve: Serve, connect: Connect, fold
     assert client.result(client.handler("send-mail", {"to": "a"}))["to"] == "a"
 
 
+def test_a_folder_may_have_any_name(serve: Serve, connect: Connect, tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
+    (folder / "shop_tasks.py").write_text(TASKS)
+    client = connect(serve("--handlers", "shop_tasks", folder=folder))
+    assert client.result(client.handler("send-mail", {"to": "a"}))["to"] == "a"
+
+
 def test_workers_share_the_handlers(serve: Serve, connect: Connect, worker: Worker, folder: Path) -> None:
     (folder / "more_tasks.py").write_text(
         "from tasks_server import handlers\n@handlers.register('more')\ndef more(payload): return 'more'\n"

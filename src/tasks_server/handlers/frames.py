@@ -19,8 +19,8 @@ class Start(msgspec.Struct, array_like=True, tag=1):
     """Engine: what to import, and how to log. The first message."""
 
     modules: list[str]
-    path: str
-    """The folder that comes first when modules are looked for."""
+    path: bytes
+    """The folder that comes first when modules are looked for, as the system writes it."""
     result_bytes_max: int
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "console"

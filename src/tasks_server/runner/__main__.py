@@ -46,11 +46,12 @@ def main(fd: int) -> int:
     asyncio.set_event_loop(loop)
     work = Work(loop, link, clock, told, start.result_bytes_max)
     threading.Thread(target=work.read, name="engine", daemon=True).start()
-    sys.path.insert(0, start.path)
+    folder = os.fsdecode(start.path)
+    sys.path.insert(0, folder)
     try:
         work.handlers = load(start.modules)
     except BaseException as error:
-        link.post(why_it_failed(error, start.path))
+        link.post(why_it_failed(error, folder))
         return _NOT_LOADED
     gc.collect()
     gc.freeze()

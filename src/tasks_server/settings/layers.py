@@ -66,6 +66,9 @@ def _environment(faults: list[str]) -> _Layer:
         for name, value in EnvSettingsSource(Settings, env_prefix=prefix)().items():
             if prefix or name in SHORT_NAMES:
                 layer[name] = (value, prefix + name.upper())
+                other = encodings.other_than_utf8(os.fsencode(value))
+                if other is not None:
+                    faults.append(f"{prefix}{name.upper()}: {other}")
     prefixed = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields} | {CONFIG_ENV}
     for variable in sorted(os.environ):
         if variable.startswith(ENV_PREFIX) and variable not in prefixed:

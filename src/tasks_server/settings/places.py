@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 from pydantic import SecretStr
 
+from tasks_server.domain import encodings, limits, texts
 from tasks_server.domain.errors import Corrupt, SettingsError, Unavailable
 from tasks_server.settings.table import Settings
 from tasks_server.store.keys import create_key_file, parse_keys, read_key_file
@@ -51,10 +52,13 @@ class Places(msgspec.Struct, frozen=True):
 
 
 def places(settings: Settings) -> Places:
-    """The absolute paths that `settings` mean. Touches nothing. Raises `SettingsError` without a home folder, and when
-    what they name is there and is no file.
+    """The absolute paths that `settings` mean. Touches nothing. Raises `SettingsError` without a home folder, when
+    what they name is there and is no file, and when a path is not UTF-8.
     """
     data_dir = (settings.data_dir.expanduser() if settings.data_dir else _default_data_dir()).absolute()
+    _refuse_other_than_utf8(data_dir, "TASKS_SERVER_DATA_DIR")
+    if settings.certificates_dir is not None:
+        _refuse_other_than_utf8(settings.certificates_dir.absolute(), "CERTIFICATES_DIR")
     key_file: Path | None = None
     if not settings.cipher_key:
         named = settings.cipher_key_file
@@ -90,8 +94,16 @@ def _file(path: Path, name: str) -> Path:
 
 
 def _refuse_odd(path: Path, name: str) -> None:
+    _refuse_other_than_utf8(path, name)
     if fault := file_fault(path):
         raise SettingsError(f"{name}: {fault}")
+
+
+def _refuse_other_than_utf8(path: Path, name: str) -> None:
+    """SQLite takes no other paths. The setting may be text, and the working or home folder before it not."""
+    if encodings.other_than_utf8(os.fsencode(path)) is not None:
+        shown = texts.fitting(str(path), limits.ERROR_LENGTH_MAX)
+        raise SettingsError(f"{name}: the path {shown} is not UTF-8; name one that is")
 
 
 def _default_data_dir() -> Path:

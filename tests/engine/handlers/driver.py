@@ -70,7 +70,7 @@ class Driver:
         self.module = folder / f"{write_module(folder, text)}.py"
         self.lines: list[bytes] = []
         self.clock = SystemClock()
-        start = Start([self.module.stem], str(folder), RESULT_BYTES_MAX, "debug", "json")
+        start = Start([self.module.stem], os.fsencode(folder), RESULT_BYTES_MAX, "debug", "json")
         told = Telemetry(self.clock, "debug", "json", write=self.lines.append)
         self.pool = HandlerPool(CrewPlan(start, processes, isolation, calls_max), self.clock, told)
         self.changes = 0

@@ -112,7 +112,7 @@ class Stage:
 
     def __init__(self) -> None:
         self.ends: list[socket.socket] = []
-        start = Start(["nothing"], "/", RESULT_BYTES_MAX, "error", "json")
+        start = Start(["nothing"], b"/", RESULT_BYTES_MAX, "error", "json")
         told = Telemetry(SystemClock(), "error", "json", write=lambda _: None)
         self.pool = HandlerPool(CrewPlan(start, 2), SystemClock(), told)
         self._tokens = itertools.count(1)
