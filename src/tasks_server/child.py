@@ -1,10 +1,10 @@
 """A process that serves: the API or the engine. Started by the supervisor, never by hand.
 
-    python -P -m tasks_server.child api|engine FD
+    python -P -m tasks_server.child api|engine FD [again]
 
 FD is the socket to the supervisor: the plan comes in as one line of JSON, and again when the settings were read anew;
 `Ready` or `Failed` goes out. Its end means that the supervisor is gone; then this process ends at once, to leave the
-port and the tasks to the next one.
+port and the tasks to the next one. `again`: the server has been ready before.
 """
 
 import asyncio
@@ -22,10 +22,11 @@ import msgspec
 import uvloop
 
 from tasks_server import exit_codes, wiring
-from tasks_server.children import Failed, Ready
+from tasks_server.children import AGAIN, Failed, Ready
+from tasks_server.domain import texts
 from tasks_server.domain.errors import TasksServerError
 from tasks_server.store.ports import Store
-from tasks_server.telemetry import Telemetry, Unexpected, leave_lost_terminal
+from tasks_server.telemetry import VALUE_LENGTH_MAX, Telemetry, Unexpected, leave_lost_terminal
 from tasks_server.wiring import Plan
 
 _SWITCH_SECONDS: Final = 0.0005
@@ -38,9 +39,10 @@ _ORPHANED: Final = 1
 
 
 class Channel:
-    """The socket to the supervisor."""
+    """The socket to the supervisor. `again`: the server has been ready before."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, again: bool) -> None:
+        self.again = again
         self._socket = socket.socket(fileno=fd)
         self._socket.setblocking(True)
         self._lines = self._read()
@@ -161,7 +163,8 @@ async def serve_engine(plan: Plan, channel: Channel, told: Telemetry) -> None:
     await store.open()
     try:
         engine = wiring.build_engine(plan, store, clock, told)
-        await engine.prepare()
+        if not channel.again:  # who starts a server is told at once; one that runs goes on with what it can do
+            await engine.prepare()
 
         def take_over(plan: Plan) -> None:
             _take_over(plan, store, told)
@@ -181,8 +184,8 @@ _ROLES: Final = {"api": serve_api, "engine": serve_engine}
 
 def main(arguments: Sequence[str]) -> int:
     """Does the work of one role. The exit status."""
-    role, fd = arguments
-    channel = Channel(int(fd))
+    role, fd, *more = arguments
+    channel = Channel(int(fd), more == [AGAIN])
     plan = channel.plan()
     channel.end_with_the_supervisor()
     sys.setswitchinterval(_SWITCH_SECONDS)
@@ -191,7 +194,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         uvloop.run(_ROLES[role](plan, channel, told))
     except TasksServerError as error:
-        channel.tell(Failed(error.message, exit_codes.of(error)))
+        channel.tell(Failed(texts.fitting(error.message, VALUE_LENGTH_MAX), exit_codes.of(error)))
         return exit_codes.of(error)
     except Exception as error:
         told.emit(Unexpected.of(f"serve as {role}", error))

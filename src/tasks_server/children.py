@@ -43,6 +43,8 @@ class Reread(msgspec.Struct, tag="reread"):
     warnings: list[str]
 
 
+AGAIN: Final = "again"
+"""Said to a child of a server that has been ready before: it must not wait for what it can do without."""
 Message = Ready | Failed | Reread
 _MESSAGE: Final = msgspec.json.Decoder(Message)
 
@@ -61,12 +63,16 @@ class Child:
         self.ready = False
         self.failure: Failed | None = None
 
-    def start(self, command: Sequence[str], lines: bytes, inherited: Sequence[int] = ()) -> socket.socket:
-        """Starts a process in this place, with these descriptors, and tells it the first lines. Its socket."""
+    def start(
+        self, command: Sequence[str], lines: bytes, inherited: Sequence[int] = (), words: Sequence[str] = ()
+    ) -> socket.socket:
+        """Starts a process in this place, with these descriptors and more words at the end of its command, and tells it
+        the first lines. Its socket.
+        """
         ours, theirs = socket.socketpair()
         self.pid = os.fork()
         if self.pid == 0:
-            self._become(command, theirs, inherited)
+            self._become([*command, self.role, str(theirs.fileno()), *words], theirs, inherited)
         theirs.close()
         self.channel, self._received = ours, b""
         self.ready, self.failure = False, None
@@ -75,7 +81,7 @@ class Child:
         ours.setblocking(False)
         return ours
 
-    def _become(self, command: Sequence[str], channel: socket.socket, inherited: Sequence[int]) -> None:
+    def _become(self, command: list[str], channel: socket.socket, inherited: Sequence[int]) -> None:
         """In the new process: turns it into the child. Never returns."""
         try:
             signal.set_wakeup_fd(-1)
@@ -85,8 +91,7 @@ class Child:
                 signal.signal(number, signal.SIG_DFL)
             for descriptor in (channel.fileno(), *inherited):
                 os.set_inheritable(descriptor, True)
-            words = [*command, self.role, str(channel.fileno())]
-            os.execv(words[0], words)  # noqa: S606
+            os.execv(command[0], command)  # noqa: S606
         except BaseException as error:
             os.write(2, f"tasks-server: cannot start the {self.role} process: {error}\n".encode())
         finally:

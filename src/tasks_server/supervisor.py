@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from tasks_server import exit_codes
-from tasks_server.children import LEFT_ALONE, Child, Failed, Ready, Reread, how
+from tasks_server.children import AGAIN, LEFT_ALONE, Child, Failed, Ready, Reread, how
 from tasks_server.clock import SystemClock
 from tasks_server.telemetry import (
     Format,
@@ -142,7 +142,9 @@ class Supervisor:
 
     def _start(self, child: Child) -> None:
         inherited = [self._orders.listen_fd] if child.role == "api" else []
-        channel = child.start(self._orders.command, bytes(self._orders.plan) + b"\n", inherited)
+        channel = child.start(
+            self._orders.command, bytes(self._orders.plan) + b"\n", inherited, [AGAIN] if self._was_ready else []
+        )
         self._selector.register(channel, selectors.EVENT_READ, lambda: self._on_message(child))
 
     def _on_message(self, child: Child) -> None:

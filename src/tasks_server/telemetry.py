@@ -203,7 +203,7 @@ class LoopDisturbed(TelemetryEvent, frozen=True):
 
 
 class HandlersImporting(TelemetryEvent, frozen=True):
-    """The import of these modules takes long; nothing begins before its end."""
+    """The import of these modules takes long; none of their handlers runs before its end."""
 
     level: ClassVar[Level] = "warning"
     modules: str
@@ -225,9 +225,10 @@ class RunnerRetired(TelemetryEvent, frozen=True):
 
 
 class HandlersNotLoaded(TelemetryEvent, frozen=True):
-    """The handlers cannot be imported any more; it is tried again after the wait."""
+    """The handlers cannot be imported; it is tried again after the wait. Meanwhile all else goes on."""
 
     level: ClassVar[Level] = "error"
+    quiet_ms: ClassVar[int] = 60_000
     error: str
     retry_in_ms: int
     trace: str

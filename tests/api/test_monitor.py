@@ -3,11 +3,13 @@
 import asyncio
 
 import httpx
+import msgspec
 import pytest
 
 from tasks_server.api.app import ApiConfig
 from tasks_server.clock import ManualClock
 from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tasks_server.domain.engines import HandlersTrouble
 from tasks_server.domain.errors import Unavailable
 from tasks_server.service import monitoring
 
@@ -25,12 +27,12 @@ async def health(api: Api) -> tuple[int, dict[str, str]]:
 
 
 async def test_a_server_is_well_when_its_parts_are(api: Api, clock: ManualClock) -> None:
-    assert await health(api) == (200, {"store": "ok", "engine": "unknown", "clock": "ok"})
+    assert await health(api) == (200, {"store": "ok", "engine": "unknown", "handlers": "unknown", "clock": "ok"})
     api.store._join()
     await api.store.report(told(api))
-    assert await health(api) == (200, {"store": "ok", "engine": "ok", "clock": "ok"})
+    assert await health(api) == (200, {"store": "ok", "engine": "ok", "handlers": "ok", "clock": "ok"})
     clock.advance(16_000)
-    assert await health(api) == (503, {"store": "ok", "engine": "unavailable", "clock": "ok"})
+    assert await health(api) == (503, {"store": "ok", "engine": "unavailable", "handlers": "unknown", "clock": "ok"})
     await api.store.report(told(api))
     assert (await health(api))[0] == 200
 
@@ -40,9 +42,21 @@ async def test_an_engine_that_is_started_again_is_waited_for(api: Api, clock: Ma
     await api.store.report(told(api))
     api.store._nodes.number = 5  # the process that told is gone
     clock.advance(1_000)
-    assert await health(api) == (200, {"store": "ok", "engine": "starting", "clock": "ok"})
+    assert await health(api) == (200, {"store": "ok", "engine": "starting", "handlers": "unknown", "clock": "ok"})
     clock.advance(15_000)
-    assert await health(api) == (503, {"store": "ok", "engine": "unavailable", "clock": "ok"})
+    assert await health(api) == (503, {"store": "ok", "engine": "unavailable", "handlers": "unknown", "clock": "ok"})
+
+
+async def test_handlers_that_cannot_be_imported_are_told_of(api: Api, clock: ManualClock) -> None:
+    """The server does all else, and what the import said is nobody's business here."""
+    api.store._join()
+    report = told(api)
+    trouble = HandlersTrouble(clock.now() - 7_000, "ModuleNotFoundError: No module named 'shop'")
+    facts = msgspec.structs.replace(report.facts, handlers_trouble=trouble)
+    await api.store.report(msgspec.structs.replace(report, facts=facts))
+    assert await health(api) == (200, {"store": "ok", "engine": "ok", "handlers": "failing", "clock": "ok"})
+    answer = await api.client().get("/monitor/health")
+    assert answer.json()["checks"]["handlers"] == {"status": "failing", "engines": 1, "for_ms": 7_000}
 
 
 async def test_a_store_in_trouble_is_told(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +69,8 @@ async def test_a_store_in_trouble_is_told(api: Api, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(monitoring, "STORE_SECONDS", 0.01)
     for trouble, code in ((away, "store_unavailable"), (stuck, "store_slow")):
         monkeypatch.setattr(api.store, "engines", trouble)
-        assert await health(api) == (503, {"store": "unavailable", "engine": "unknown", "clock": "ok"})
+        unknown = {"store": "unavailable", "engine": "unknown", "handlers": "unknown", "clock": "ok"}
+        assert await health(api) == (503, unknown)
         answer = await api.client().get("/monitor/health")
         assert answer.json()["checks"]["store"]["code"] == code
 

@@ -1,8 +1,8 @@
 """A child that does what its role says, to see what the supervisor makes of it.
 
-    scripted_child.py PLAN_FOLDER ROLE FD
+    scripted_child.py PLAN_FOLDER ROLE FD [again]
 
-It counts its starts in a file of its role, so that a test knows how often it was started.
+It counts its starts in a file of its role, so that a test knows how often it was started, and how.
 """
 
 import os
@@ -34,6 +34,8 @@ def main() -> None:
     plan = channel.recv(65_536)
     with starts.open("a") as file:
         file.write(f"{os.getpid()} {plan.decode()}")
+    with (folder / f"{role}.words").open("a") as file:
+        file.write(" ".join(["start", *sys.argv[4:]]) + "\n")
     count = len(starts.read_text().splitlines())
     if role == "refuses":
         channel.sendall(b'{"type":"failed","message":"the store is on fire","exit_code":3}\n')

@@ -224,6 +224,15 @@ def test_a_killed_child_is_started_again_at_once(supervise: Supervise) -> None:
     assert running.is_ready(), "greeted once"
 
 
+def test_a_child_learns_whether_the_server_has_been_ready(supervise: Supervise) -> None:
+    running = supervise("crashes-twice")
+    until(running.is_ready, "the greeting")
+    os.kill(running.starts("crashes-twice")[-1], signal.SIGKILL)
+    until(lambda: len(running.starts("crashes-twice")) == 4, "the fourth start")
+    words = running.folder / "crashes-twice.words"
+    until(lambda: words.read_text() == "start\nstart\nstart\nstart again\n", "what it was told")
+
+
 def test_one_that_dies_again_and_again_is_waited_for_longer_each_time(supervise: Supervise) -> None:
     running = supervise("crashes-later")
     until(lambda: len(running.starts("crashes-later")) == 4, "the fourth start")

@@ -100,6 +100,11 @@ class Client:
         answer = self._http.get(f"/v1/queues/{task_id}/attempts")
         return [(one["outcome"], one["statusCode"]) for one in answer.json()]
 
+    def get(self, path: str) -> Any:
+        answer = self._http.get(path)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
     def steer(self, task_id: str, verb: str) -> None:
         assert self._http.patch(f"/v1/queues/{task_id}/{verb}").status_code == 200
 
@@ -233,6 +238,53 @@ def test_a_worker_for_handlers_leaves_http_tasks(serve: Serve, connect: Connect,
 def test_the_server_itself_may_run_handlers(serve: Serve, connect: Connect, folder: Path) -> None:
     client = connect(serve("--handlers", "shop_tasks", folder=folder))
     assert client.result(client.handler("send-mail", {"to": "a"}))["to"] == "a"
+
+
+def test_an_engine_that_restarts_makes_calls_while_handlers_cannot_be_imported(
+    serve: Serve, connect: Connect, folder: Path, cli: Cli
+) -> None:
+    server = serve("--handlers", "shop_tasks", folder=folder)
+    client = connect(server)
+    (folder / "shop_tasks.py").write_text("import half_a_deployment\n")
+    (engine,) = server.pids("engine")
+    os.kill(engine, signal.SIGKILL)
+    mail = client.handler("send-mail", {"to": "a"})
+    http = client.submit({"httpRequest": {"url": f"{server.url}/status", "method": "GET"}})
+    logged, fetched = client.handler("default", 1), client.handler("curl", f"{server.url}/status")
+    assert {client.final(task)["state"] for task in (http, logged, fetched)} == {"SUCCESS"}
+    said = "ModuleNotFoundError: No module named 'half_a_deployment'"
+    until(lambda: '"event":"handlers_not_loaded"' in server.log() and said in server.log(), "the line")
+
+    def explained() -> dict[str, Any]:
+        return dict(client.get(f"/v1/queues/{mail}/explain"))
+
+    until(lambda: "cannot import its handlers since" in explained()["summary"], "the explanation")
+    assert said not in explained()["summary"], "that is for the operator"
+    until(lambda: said in cli("task", "explain", mail).out, "what the operator is told")
+    assert "handlers cannot be imported" in cli("nodes").out
+    health = httpx.get(f"{server.url}/monitor/health")
+    assert (health.status_code, health.json()["checks"]["handlers"]["status"]) == (200, "failing")
+    (folder / "shop_tasks.py").write_text(TASKS)
+    assert client.result(mail)["to"] == "a"
+    until(lambda: client.get("/monitor/health")["checks"]["handlers"]["status"] == "ok", "health")
+    assert "process_died" in server.log()
+    assert server.log().count('"role":"engine"') == 3, "started, died, started again: it has not ended since"
+
+
+def test_an_engine_that_restarts_makes_calls_while_handlers_are_imported(
+    serve: Serve, connect: Connect, folder: Path
+) -> None:
+    server = serve("--handlers", "shop_tasks", folder=folder)
+    client = connect(server)
+    (folder / "shop_tasks.py").write_text(TASKS + "\nwhile not (HERE / 'imported').exists(): time.sleep(0.01)\n")
+    os.kill(server.pids("engine")[0], signal.SIGKILL)
+    mail = client.handler("send-mail", {"to": "a"})
+    http = client.submit({"httpRequest": {"url": f"{server.url}/status", "method": "GET"}})
+    assert client.final(http)["state"] == "SUCCESS"
+    assert client.task(mail)["state"] == "RUNNING"
+    (folder / "imported").touch()
+    assert client.result(mail)["to"] == "a"
+    assert server.stop() == 0
 
 
 def test_a_folder_may_have_any_name(serve: Serve, connect: Connect, tmp_path: Path) -> None:

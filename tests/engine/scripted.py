@@ -5,6 +5,7 @@ for handlers.
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tasks_server.domain.engines import HandlersTrouble
 from tasks_server.engine.calls import Call, Done
 from tasks_server.engine.runs import Known, Run
 from tasks_server.telemetry import Level
@@ -76,6 +77,9 @@ class ScriptedHandlers:
         self._known = known
         assert self._on_change is not None
         self._on_change()
+
+    def trouble(self) -> HandlersTrouble | None:
+        return None
 
     def runs_max(self) -> int | None:
         return self._runs_max

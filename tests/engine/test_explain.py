@@ -5,8 +5,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tasks_server.domain import gates
-from tasks_server.domain.engines import SILENT_MS
+from tasks_server.domain import dates, gates
+from tasks_server.domain.engines import SILENT_MS, HandlersTrouble
 from tasks_server.domain.errors import Busy, NotFound
 from tasks_server.domain.gate import KINDS
 from tasks_server.domain.owner import By, by_whom
@@ -235,6 +235,25 @@ async def test_no_worker_knows_the_handler(shop: Shop) -> None:
     assert gate.text == "no engine that is running knows the handler send-email (1 running)"
     await shop.look()
     assert len(shop.engine.inflight) == 0, "the engine sees it the same way"
+
+
+@pytest.mark.parametrize("operator", [False, True])
+async def test_an_engine_cannot_import_its_handlers(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, operator: bool
+) -> None:
+    trouble = HandlersTrouble(shop.clock.now(), "ModuleNotFoundError: No module named 'shop'")
+    monkeypatch.setattr(shop.engine.reporting, "_handlers_trouble", lambda: trouble)
+    await seen(shop)
+    task_id = await shop.submit_handler(HandlerCall("send-email"))
+    gate = await held(shop, task_id, operator=operator)
+    (engine,) = await shop.store.engines()
+    named = f"engine {engine.number}" + (f" (process {engine.facts.pid} on {engine.facts.host})" if operator else "")
+    assert gate.facts["cannotImport"] == [named]
+    said = f": {trouble.error}" if operator else ""
+    assert gate.text == (
+        "no engine that is running knows the handler send-email (1 running); "
+        f"{named} cannot import its handlers since {dates.shown(trouble.since)} and goes on trying{said}"
+    )
 
 
 async def test_the_database_refuses_the_engines(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,9 @@ def _takes(facts: EngineFacts) -> str:
     if facts.stopped_at:
         return "nothing more: it stops"
     handlers = [known.name for known in facts.repertoire.handlers]
-    return ", ".join((["HTTP"] if facts.repertoire.http else []) + handlers) or "nothing"
+    taken = ", ".join((["HTTP"] if facts.repertoire.http else []) + handlers) or "nothing"
+    trouble = facts.handlers_trouble
+    return taken if trouble is None else f"{taken}; handlers cannot be imported: {trouble.error}"
 
 
 def _as_dict(node: Node, engine: Engine | None) -> dict[str, object]:

@@ -37,6 +37,13 @@ class Trouble(msgspec.Struct, frozen=True, rename="camel"):
     code: str
 
 
+class HandlersTrouble(msgspec.Struct, frozen=True, rename="camel"):
+    """Why an engine cannot import the modules with its handlers, and since when. It goes on trying."""
+
+    since: int
+    error: str
+
+
 class EngineFacts(msgspec.Struct, frozen=True, rename="camel"):
     """An engine at one instant. `slots` are the tasks that it runs at once at most, `owner_max` and `target_max` those
     of one owner and those to one target host.
@@ -56,6 +63,8 @@ class EngineFacts(msgspec.Struct, frozen=True, rename="camel"):
     """When it last looked for due tasks without trouble; 0: never."""
     trouble: Trouble | None = None
     """What the store did not do when it was asked last."""
+    handlers_trouble: HandlersTrouble | None = None
+    """Why handlers cannot be imported, if they cannot. Those that are in `repertoire` run all the same."""
     targets_full: dict[str, int] = {}
     """Hosts that get no more calls now, with how many run; at most `TARGETS_TOLD_MAX` of them."""
     stopped_at: int = 0

@@ -43,8 +43,9 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "http": Kind("Engines run, but none of them sends HTTP requests.", "Start one that does: `tasks-server serve`."),
     "handler": Kind(
-        "Engines run, but none of them knows the handler that the task names.",
-        "Start a worker that has it (`tasks-server worker --handlers …`), or mend the name.",
+        "Engines run, but none of them knows the handler that the task names, or could import it.",
+        "Start a worker that has it (`tasks-server worker --handlers …`), or mend the name; where its modules cannot "
+        "be imported, mend them.",
     ),
     "database": Kind(
         "The engines cannot take tasks: the database refuses them.",

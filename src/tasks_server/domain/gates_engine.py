@@ -1,11 +1,15 @@
 """The gates that lie in the engines: whether one is there, takes such tasks, and has room."""
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from tasks_server.domain import dates
+from tasks_server.domain.engines import Engine
 from tasks_server.domain.gate import Gate
 from tasks_server.domain.situation import Load, Situation
 from tasks_server.domain.task import HANDLER_MARK
+
+_TROUBLED_TOLD_MAX: Final = 3
 
 
 def there(situation: Situation, loads: Sequence[Load]) -> Iterator[Gate]:
@@ -53,7 +57,21 @@ def _takes(situation: Situation, takers: int, loads: Sequence[Load]) -> Gate:
         name, does = "handler", f"knows the handler {handler}"
     if takers:
         return Gate(name, False, f"{takers} of {alive} engines take such tasks", None, facts)
-    return Gate(name, True, f"no engine that is running {does} ({alive} running)", None, facts)
+    text = f"no engine that is running {does} ({alive} running)"
+    if name == "handler":
+        troubled = [load for load in loads if load.engine.facts.handlers_trouble is not None]
+        facts["cannotImport"] = [situation.named(load.engine.number) for load in troubled]
+        text = "; ".join([text, *(_cannot_import(situation, load.engine) for load in troubled[:_TROUBLED_TOLD_MAX])])
+    return Gate(name, True, text, None, facts)
+
+
+def _cannot_import(situation: Situation, engine: Engine) -> str:
+    """Why an engine may know too few handlers. What the import said is the operator's business."""
+    trouble = engine.facts.handlers_trouble
+    assert trouble is not None
+    said = f": {trouble.error.rstrip('.')}" if situation.operator else ""
+    since = dates.shown(trouble.since)
+    return f"{situation.named(engine.number)} cannot import its handlers since {since} and goes on trying{said}"
 
 
 def _database(takers: Sequence[Load]) -> Gate:

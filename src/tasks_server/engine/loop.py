@@ -9,6 +9,7 @@ import msgspec
 
 from tasks_server.clock import Clock
 from tasks_server.domain import limits
+from tasks_server.domain.engines import HandlersTrouble
 from tasks_server.domain.errors import StoreError
 from tasks_server.domain.slots import Reach, Slots
 from tasks_server.engine.bulks import BulkWorker
@@ -86,7 +87,9 @@ class Engine:
             store, self.executor, self.inflight, slots, clock, telemetry, reach, config.look_again_seconds
         )
         self.scheduler = Scheduler(store, clock, telemetry)
-        self.reporting = Reporting(store, clock, self.inflight, self.dispatcher, self.settler, self._known)
+        self.reporting = Reporting(
+            store, clock, self.inflight, self.dispatcher, self.settler, self._known, self._handlers_trouble
+        )
         self.bulks = BulkWorker(store, clock, telemetry)
         self._leases = KeepLeases(store, self.inflight, self.executor, clock)
         self._duties: list[Duty] = [
@@ -179,6 +182,9 @@ class Engine:
 
     def _known(self) -> Mapping[str, Known]:
         return {} if self._handlers is None else self._handlers.known()
+
+    def _handlers_trouble(self) -> HandlersTrouble | None:
+        return None if self._handlers is None else self._handlers.trouble()
 
     def _slot_freed(self) -> None:
         self.dispatcher.slot_freed()

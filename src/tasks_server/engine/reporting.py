@@ -14,6 +14,7 @@ from tasks_server.domain.engines import (
     TARGETS_TOLD_MAX,
     EngineFacts,
     EngineReport,
+    HandlersTrouble,
     KnownHandler,
     Repertoire,
 )
@@ -31,7 +32,7 @@ _LAST_WORD_SECONDS: Final = 1.0
 
 class Reporting:
     """Writes down what the engine is like. `known` gives the handlers that it can run, by target, beside the built-in
-    ones.
+    ones, `handlers_trouble` why it cannot import them.
     """
 
     name = "report"
@@ -45,6 +46,7 @@ class Reporting:
         dispatcher: Dispatcher,
         settler: Settler,
         known: Callable[[], Mapping[str, Known]],
+        handlers_trouble: Callable[[], HandlersTrouble | None],
     ) -> None:
         self._store = store
         self._clock = clock
@@ -52,6 +54,7 @@ class Reporting:
         self._dispatcher = dispatcher
         self._settler = settler
         self._known = known
+        self._handlers_trouble = handlers_trouble
         self._changed = asyncio.Event()
         self._started_at = 0
         self._stopped_at = 0
@@ -98,6 +101,7 @@ class Reporting:
             runs_max=slots.runs_max,
             looked_at=self._dispatcher.looked_at,
             trouble=self._dispatcher.trouble or self._settler.trouble,
+            handlers_trouble=self._handlers_trouble(),
             targets_full={target: count for count, target in sorted(full, reverse=True)[:TARGETS_TOLD_MAX]},
             stopped_at=self._stopped_at,
         )

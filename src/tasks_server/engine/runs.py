@@ -6,6 +6,7 @@ from typing import Protocol
 import msgspec
 
 from tasks_server.domain import limits
+from tasks_server.domain.engines import HandlersTrouble
 from tasks_server.domain.request import HandlerCall, TaskConfig
 from tasks_server.domain.retry import Backoff
 from tasks_server.engine.calls import Done
@@ -79,6 +80,12 @@ class Handlers(Protocol):
 
     def known(self) -> Mapping[str, Known]:
         """The handlers that can be run now, by the target of their tasks."""
+        ...
+
+    def trouble(self) -> HandlersTrouble | None:
+        """Why the handlers of users cannot be imported now; None: they can, as far as is known. `on_change` is called
+        when that changes.
+        """
         ...
 
     def runs_max(self) -> int | None:

@@ -16,7 +16,7 @@ STORE_SECONDS: Final = 2.0
 
 
 class Health(msgspec.Struct, frozen=True):
-    """Whether all is well, and what was looked at: the store, the engines, the clock."""
+    """Whether all is well, and what was looked at: the store, the engines, their handlers, the clock."""
 
     ok: bool
     checks: dict[str, dict[str, Any]]
@@ -45,7 +45,8 @@ class MonitorService:
         store["ms"] = round((self._clock.monotonic() - began) * 1_000, 1)
         told = self._engines(engines)
         ahead_ms = self._clock.now() - self._machine.now()
-        checks = {"store": store, "engine": told, "clock": {"status": "ok", "ahead_ms": ahead_ms}}
+        handlers = self._handlers(engines or [])
+        checks = {"store": store, "engine": told, "handlers": handlers, "clock": {"status": "ok", "ahead_ms": ahead_ms}}
         return Health(all(check["status"] not in _BAD for check in checks.values()), checks)
 
     async def counts(self, owner: str | None) -> dict[State, int]:
@@ -64,6 +65,17 @@ class MonitorService:
             return {"status": "ok", "alive": alive}
         last = max(engine.seen_at for engine in engines)
         return {"status": "starting" if now - last <= SILENT_MS else "unavailable", "alive": 0, "silent_ms": now - last}
+
+    def _handlers(self, engines: list[Engine]) -> dict[str, Any]:
+        """How many engines cannot import their handlers, and for how long. They do all else, so that the server is
+        well.
+        """
+        now = self._clock.now()
+        troubles = [engine.facts.handlers_trouble for engine in engines if engine.alive(now)]
+        since = [trouble.since for trouble in troubles if trouble is not None]
+        if not since:
+            return {"status": "ok" if troubles else "unknown"}
+        return {"status": "failing", "engines": len(since), "for_ms": max(0, now - min(since))}
 
 
 _BAD: Final = frozenset({"unavailable"})

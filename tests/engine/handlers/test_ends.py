@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.engine.handlers import crew, pool
-from tests.engine.handlers.driver import lives, until, working
+from tests.engine.handlers.driver import Driver, lives, until, working
 
 pytestmark = pytest.mark.process
 
@@ -334,6 +335,50 @@ def test_handlers_that_cannot_be_imported_any_more_are_tried_again(tmp_path: Pat
         driver.until_known(lambda known: "@pid" in known)
         assert driver.result("pid")
         assert "half a deployment" in driver.events("handlers_not_loaded")[0]["error"]
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("os._exit(7)", "the process that imports them has ended: exit status 7"),
+        ("while not (HERE / 'go').exists(): time.sleep(0.01)", "the import of tasks_"),
+    ],
+)
+def test_where_nobody_waits_for_the_first_import_it_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, error: str
+) -> None:
+    monkeypatch.setattr(crew, "_IMPORT_SECONDS", 0.2 if "while" in text else crew._IMPORT_SECONDS)
+    driver = Driver(tmp_path, text)
+    module = driver.module.read_text()
+    driver.pool.start(driver._on_done, driver._on_change)
+    try:
+        until(lambda: driver.pool.trouble() is not None, "the trouble")
+        first = driver.pool.trouble()
+        assert first is not None
+        assert first.error.startswith(error)
+        assert driver.changes > 0, "whoever wants to know is told"
+        assert driver.known() == {}
+        driver.module.write_text(module.replace(text, "") + CRASHING)
+        (tmp_path / "go").touch()
+        driver.until_known(lambda known: "@pid" in known)
+        assert driver.pool.trouble() is None
+        assert driver.result("pid")
+    finally:
+        driver.pool.stop()
+
+
+def test_trouble_has_a_beginning(tmp_path: Path) -> None:
+    with working(tmp_path, CRASHING) as driver:
+        assert driver.pool.trouble() is None
+        driver.module.write_text("raise RuntimeError('half a deployment')")
+        driver.run("exit", 3)
+        until(lambda: len(driver.events("handlers_not_loaded")) >= 2, "failures, one after the other")
+        trouble = driver.pool.trouble()
+        assert trouble is not None
+        first, *_ = driver.events("handlers_not_loaded")
+        assert trouble.error == "RuntimeError: half a deployment"
+        assert datetime.fromtimestamp(trouble.since / 1_000, UTC) <= datetime.fromisoformat(first["at"])
 
 
 def test_a_run_that_nobody_can_take_is_given_back(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.domain.errors import HandlersFailed
-from tasks_server.engine.handlers import pool
+from tasks_server.engine.handlers import crew
 from tasks_server.engine.runs import Known
 from tests.engine.handlers.driver import Driver, until, working
 
@@ -209,7 +209,7 @@ def test_what_cannot_be_imported_is_told(tmp_path: Path, text: str, told: str) -
 
 
 def test_an_import_that_takes_long_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "_IMPORT_SECONDS", 0.05)
+    monkeypatch.setattr(crew, "_IMPORT_SECONDS", 0.05)
     driver = Driver(tmp_path, "while not (HERE / 'go').exists(): time.sleep(0.01)\n" + LIMITS)
     starting = threading.Thread(target=driver.start)
     starting.start()

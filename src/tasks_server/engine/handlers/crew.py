@@ -8,13 +8,21 @@ import msgspec
 from msgspec.structs import replace
 
 from tasks_server.clock import Clock
-from tasks_server.domain import limits
+from tasks_server.domain import limits, texts
+from tasks_server.domain.engines import HandlersTrouble
 from tasks_server.domain.retry import wait_ms
 from tasks_server.domain.task import handler_target
 from tasks_server.engine.handlers.process import Runner, Stage
 from tasks_server.engine.runs import Known
 from tasks_server.handlers.frames import Announced, Relog, Start
-from tasks_server.telemetry import HandlersLoaded, HandlersNotLoaded, ProcessDied, RunnerRetired, Telemetry
+from tasks_server.telemetry import (
+    HandlersImporting,
+    HandlersLoaded,
+    HandlersNotLoaded,
+    ProcessDied,
+    RunnerRetired,
+    Telemetry,
+)
 
 PATIENCE_SECONDS: Final = 1.0
 """How long something that was told to end may take."""
@@ -23,6 +31,8 @@ _THREADS_MAX: Final = 32
 _HEALTHY_AFTER_SECONDS: Final = 10.0
 _FIRST_WAIT_MS: Final = 100
 _LONGEST_WAIT_MS: Final = 10_000
+_IMPORT_SECONDS: Final = 10.0
+"""After so long, and again and again, it is told that handlers are still being imported."""
 _START_SECONDS: Final = 60.0
 """How long runs wait for a runner that does not get ready; then they are given back."""
 _RETIRED_MAX: Final = 4
@@ -53,6 +63,10 @@ class Crew:
         self._telemetry = telemetry
         self._selector = selector
         self._deaths = 0
+        self.patient = True
+        """Whether an import that fails is tried again; else it is an error for who waits for the first."""
+        self.trouble: HandlersTrouble | None = None
+        """Why handlers cannot be imported, if they cannot."""
         self._start_at = 0.0
         self._loaded_once = False
         self.runners: list[Runner] = []
@@ -83,7 +97,7 @@ class Crew:
                 try:
                     runner = Runner(self._plan.start, now, ward=ward)
                 except OSError as error:  # no process to be had now
-                    if not self._loaded_once:
+                    if not self.patient:
                         raise
                     self._tell_of_failure(str(error), "")
                     return
@@ -95,8 +109,10 @@ class Crew:
         """When there is something to do by time alone."""
         now = self._clock.monotonic()
         times = [runner.kill_at for runner in self.runners if runner.kill_at is not None]
-        late = [runner.started_at + _START_SECONDS for runner in self.runners if runner.stage is Stage.STARTING]
-        times += [at for at in (self._start_at, *late) if at > now]
+        starting = [runner for runner in self.runners if runner.stage is Stage.STARTING]
+        late = [runner.started_at + _START_SECONDS for runner in starting]
+        slow = [runner.told_at + _IMPORT_SECONDS for runner in starting]
+        times += [at for at in (self._start_at, *late, *slow) if at > now]
         return min(times, default=None)
 
     def will_have_place_for(self, name: str, *, ward: bool = False) -> bool:
@@ -133,7 +149,8 @@ class Crew:
         """A runner is ready."""
         runner.handlers = {one.name: one for one in handlers}
         runner.stage = Stage.READY
-        self._loaded_once = True
+        self._loaded_once = self.patient = True
+        self.trouble = None
         self._telemetry.emit(HandlersLoaded(pid=runner.pid, handlers=", ".join(sorted(runner.handlers))))
         for other in self.runners:
             if other.worn and other is not runner and other.ward is runner.ward and other.stage is Stage.READY:
@@ -167,6 +184,23 @@ class Crew:
             if runner.kill_at is not None and runner.kill_at <= now:
                 runner.kill()
 
+    def watch_imports(self) -> bool:
+        """Tells of imports that take long, now and then. Whether there is one of which more is to be told now."""
+        now = self._clock.monotonic()
+        if any(runner.stage is Stage.READY for runner in self.runners):
+            return False
+        slow = [
+            runner
+            for runner in self.runners
+            if runner.stage is Stage.STARTING and runner.told_at + _IMPORT_SECONDS <= now
+        ]
+        for runner in slow:
+            runner.told_at = now
+            modules = ", ".join(self._plan.start.modules)
+            self._telemetry.emit(HandlersImporting(modules=modules))
+            self._note(f"the import of {modules} takes long")
+        return bool(slow)
+
     def not_loaded(self, runner: Runner, message: str, trace: str) -> None:
         """A runner could not import the handlers; it ends itself."""
         runner.killed = True  # as good as: its end is nothing more to tell of
@@ -174,16 +208,24 @@ class Crew:
 
     def _tell_of_failure(self, message: str, trace: str) -> None:
         wait = self._put_off()
+        self._note(message)
         self._telemetry.emit(HandlersNotLoaded(error=message, retry_in_ms=wait, trace=trace))
+
+    def _note(self, message: str) -> None:
+        since = self._clock.now() if self.trouble is None else self.trouble.since
+        self.trouble = HandlersTrouble(since, texts.fitting(message, limits.ERROR_LENGTH_MAX))
 
     def remove(self, runner: Runner) -> str:
         """A runner is gone. How it ended."""
         self._selector.unregister(runner.socket)
         self._selector.unregister(runner.watched)
         expected = runner.stage is Stage.RETIRED or runner.killed
+        importing = runner.stage is Stage.STARTING
         how = runner.bury()
         self.runners.remove(runner)
-        if not expected and self._loaded_once:  # before, it is an error for who waits for the handlers
+        if not expected and self.patient:
+            if importing:
+                self._note(f"the process that imports them has ended: {how}")
             if self._clock.monotonic() - runner.started_at >= _HEALTHY_AFTER_SECONDS:
                 self._deaths = 0
             wait = self._put_off()

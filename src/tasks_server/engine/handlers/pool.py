@@ -15,18 +15,17 @@ from typing import Final
 from tasks_server.clock import Clock
 from tasks_server.domain import limits, texts
 from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tasks_server.domain.engines import HandlersTrouble
 from tasks_server.domain.errors import HandlersFailed
 from tasks_server.engine.calls import Done
 from tasks_server.engine.handlers.crew import PATIENCE_SECONDS, Crew, CrewPlan
 from tasks_server.engine.handlers.process import Flight, Runner, Stage
 from tasks_server.engine.runs import Handlers, Known, Run
 from tasks_server.handlers.frames import Blocked, Call, Cancel, Ended, Loaded, Relog, ToEngine
-from tasks_server.telemetry import HandlersImporting, Level, Telemetry
+from tasks_server.telemetry import Level, Telemetry
 
 _LOOK_SECONDS: Final = 1.0
 """While runs wait for their time, the clock is looked at this often at least: it may be set."""
-_IMPORT_SECONDS: Final = 10.0
-"""After so long, and again and again, who waits is told that handlers are still being imported."""
 _NEVER: Final = float("inf")
 _FAULT: Final = Outcome(OutcomeKind.INTERRUPTED, error="given back: the thread for handlers died")
 _STOPPED: Final = Outcome(OutcomeKind.INTERRUPTED, error="cut short by a shutdown of the server")
@@ -62,8 +61,6 @@ class HandlerPool(Handlers):
 
     def __init__(self, plan: CrewPlan, clock: Clock, telemetry: Telemetry) -> None:
         self._clock = clock
-        self._telemetry = telemetry
-        self._modules = plan.start.modules
         self._result_bytes_max = plan.start.result_bytes_max
         self._selector = selectors.DefaultSelector()
         self._crew = Crew(plan, clock, telemetry, self._selector)
@@ -95,9 +92,9 @@ class HandlerPool(Handlers):
     # Any thread
 
     def prepare(self) -> None:
+        self._crew.patient = False
         self._begin()
-        while not self._prepared.wait(_IMPORT_SECONDS):
-            self._telemetry.emit(HandlersImporting(modules=", ".join(self._modules)))
+        self._prepared.wait()
         if self._failure is not None:
             self.stop()
             raise HandlersFailed(self._failure)
@@ -109,6 +106,9 @@ class HandlerPool(Handlers):
 
     def known(self) -> Mapping[str, Known]:
         return self._crew.known
+
+    def trouble(self) -> HandlersTrouble | None:
+        return self._crew.trouble
 
     def runs_max(self) -> int | None:
         return self._runs_max
@@ -172,6 +172,8 @@ class HandlerPool(Handlers):
         self._take_in()
         self._place()
         self._crew.staff()
+        if self._crew.watch_imports():
+            self._on_change()
         self._look_at_deadlines()
         self._crew.tidy()
         self._flush()
@@ -347,11 +349,12 @@ class HandlerPool(Handlers):
             self._crew.loaded(runner, message.handlers)
             self._prepared.set()
             self._on_change()
-        elif not self._prepared.is_set():
+        elif not self._crew.patient:
             runner.killed = True  # it ends itself, and there is nothing more to tell of it
             self._fail(f"the handlers cannot be imported: {message.message}\n{message.trace}".rstrip())
         else:
             self._crew.not_loaded(runner, message.message, message.trace)
+            self._on_change()
 
     def _unblock(self, runner: Runner, culprit: int) -> None:
         runner.blocked = True
@@ -389,7 +392,7 @@ class HandlerPool(Handlers):
                 self._suspect(flight.run.task_id)
             ending = _UNCLEAR if len(flights) > 1 else crashed
             self._end(flight, _OTHERS if by_us else flight.verdict or ending)
-        if not self._prepared.is_set():
+        if not self._crew.patient:
             self._fail(f"the process that imports the handlers has ended: {how}")
         self._on_change()
 
@@ -399,8 +402,8 @@ class HandlerPool(Handlers):
             del self._suspects[next(iter(self._suspects))]
 
     def _fail(self, message: str) -> None:
-        """There will be no handlers."""
-        self._failure = message
+        """There will be no handlers. What was said first counts."""
+        self._failure = self._failure or message
         self._stopping = True
         self._prepared.set()
 

@@ -66,7 +66,7 @@ class Runner:
         self.ward = ward
         """Whether it is for runs under suspicion, one at a time."""
         self.stage = Stage.STARTING
-        self.started_at = now
+        self.started_at = self.told_at = now
         self.handlers: dict[str, Announced] = {}
         self.flights: dict[int, Flight] = {}
         self.taken = 0
