@@ -269,6 +269,23 @@ class BulkEnded(TelemetryEvent, frozen=True):
     skipped: int
 
 
+class BulkStepFailed(TelemetryEvent, frozen=True):
+    """A step of bulk work could not be done: when it is tried again, or that it has ended (None). `trace` is for
+    whoever mends it.
+    """
+
+    level: ClassVar[Level] = "error"
+    bulk: str
+    retry_in_ms: int | None
+    error: str
+    trace: str
+
+    @classmethod
+    def of(cls, bulk: str, error: BaseException, retry_in_ms: int | None) -> "BulkStepFailed":
+        """The event of an exception that a step raised."""
+        return cls(bulk, retry_in_ms, texts.described(error, VALUE_LENGTH_MAX), traces.traced(error))
+
+
 class RunsMissed(TelemetryEvent, frozen=True):
     """Fire times of a schedule, from the first to the last of them, got no task."""
 

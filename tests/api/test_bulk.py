@@ -8,8 +8,11 @@ import pytest
 from tasks_server.clock import ManualClock
 from tasks_server.domain import limits
 from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tasks_server.domain.bulk import STEP_FAILURES_MAX, Bulk
 from tasks_server.domain.ids import is_task_id
+from tasks_server.domain.task import Task
 from tasks_server.engine.bulks import BulkWorker
+from tasks_server.store.bulking import Stride
 from tasks_server.store.sqlite.store import SqliteStore
 from tasks_server.telemetry import Telemetry
 
@@ -262,3 +265,20 @@ async def test_a_single_retry_needs_a_place_in_the_queue(
     await registered(client, 1)
     answer = await client.post(f"/v1/queues/{one}/retry")
     assert (answer.status_code, answer.json()["code"]) == (422, "queue_full")
+
+
+async def test_why_it_does_not_go_on_is_told(api: Api, client: httpx.AsyncClient) -> None:
+    await failed(client, api.store, api.clock, 2)
+    bulk = await asked(client, "retry", all=True)
+
+    def raising(_: Bulk, task: Task) -> None:
+        raise ZeroDivisionError
+
+    for _ in range(STEP_FAILURES_MAX):
+        await api.store.work_bulk(api.clock.now(), Stride(), raising)
+        shown = (await client.get(f"{PATH}/{bulk['id']}")).json()
+        assert shown["error"] == "a fault of the server (ZeroDivisionError)"
+        api.clock.advance(60_000)
+        if not shown["endedAt"]:
+            assert (shown["state"], shown["waitsFor"]) == ("waiting", "step_failed")
+    assert (shown["state"], shown["waitsFor"], shown["seen"]) == ("failed", None, 0)

@@ -1,5 +1,8 @@
 """`tasks-server bulk …`: on a database without a server, and with one that does the work."""
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -88,6 +91,16 @@ def test_it_is_listed_shown_and_cancelled(cli: Cli, shop: list[str]) -> None:
     assert cli("bulk", "cancel", made["id"], "--json").json()["state"] == "cancelled"
     for command in ("show", "cancel"):
         assert cli("bulk", command, UNKNOWN).code == 1
+
+
+def test_why_it_does_not_go_on_is_shown(cli: Cli, shop: list[str], data_dir: Path) -> None:
+    made = create(cli, "retry", "--all", "--json").json()
+    with closing(sqlite3.connect(data_dir / "tasks.sqlite")) as database:
+        database.execute("UPDATE bulk SET waits = 'step_failed', error = 'of its own', failures = 3")
+        database.commit()
+    shown = cli("bulk", "show", made["id"]).out
+    assert "waiting for step_failed" in shown
+    assert "of its own" in shown
 
 
 def test_a_running_server_does_it_while_one_waits(cli: Cli, shop: list[str], serve: Serve) -> None:

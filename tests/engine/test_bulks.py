@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks_server.clock import ManualClock
-from tasks_server.domain.bulk import Action
+from tasks_server.domain.bulk import STEP_FAILURES_MAX, Action
 from tasks_server.domain.errors import Unavailable
 from tasks_server.engine.bulks import BulkWorker
 from tasks_server.engine.loop import Engine, EngineConfig
@@ -61,6 +61,29 @@ async def test_work_that_waits_is_looked_at_when_its_turn_comes(desk: Desk) -> N
     assert await loop.look() == 1.0
     desk.world.clock.advance(400)
     assert await loop.look() == 0.6
+
+
+async def test_a_step_that_cannot_be_done_is_told_and_others_have_their_turn(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = await desk.world.owner()
+    made = await desk.failed(owner, 2)
+    broken = await desk.make(owner, Action.RETRY, ids=(made[0],))
+    desk.world.clock.advance(1)
+    whole = await desk.make(owner, Action.RETRY, ids=(made[1],))
+    await desk.world.query(f"UPDATE task SET metadata = '{{broken' WHERE id = '{made[0]}'")
+    lines: list[bytes] = []
+    loop = worker(desk, lines)
+    for _ in range(STEP_FAILURES_MAX + 1):
+        await loop.look()
+        desk.world.clock.advance(60_000)
+    told = [line for line in lines if b'"bulk_step_failed"' in line]
+    assert len(told) == STEP_FAILURES_MAX
+    assert all(broken.id.encode() in line and b"DecodeError" in line and b"Traceback" in line for line in told)
+    assert b'"retry_in_ms":1000' in told[0]
+    assert b'"retry_in_ms":null' in told[-1]
+    assert ((await desk.read(broken)).standing, (await desk.read(whole)).standing) == ("failed", "done")
+    assert (await desk.read(broken)).error == "what is stored of a task is damaged"
 
 
 async def test_trouble_of_the_store_is_told_and_waited_out(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

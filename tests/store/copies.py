@@ -159,6 +159,8 @@ async def fill(place: Place, seed: int = 1, steps: int = 120) -> None:
         await world.submit(gone)
         await world.store.delete_owner(gone.id)
     times = "created_at, started_at, updated_at, ended_at, look_at"
-    columns = f"id, owner, action, filter, asked_by, {times}, until_task, after_task, total, seen, changed, waits"
-    row = "'B1', 1, 'retry', '{}', 'owner', 5, 6, 9, 0, 10, 7, 3, 12, 5, 2, 'queue_full'"
+    columns = (
+        f"id, owner, action, filter, asked_by, {times}, until_task, after_task, total, seen, changed, waits, failures"
+    )
+    row = "'B1', 1, 'retry', '{}', 'owner', 5, 6, 9, 0, 10, 7, 3, 12, 5, 2, 'queue_full', 3"
     place.run(f"INSERT INTO bulk ({columns}) VALUES ({row})")

@@ -11,7 +11,7 @@ from tasks_server.domain.errors import Forbidden, Refused
 from tasks_server.domain.owner import Owner
 from tasks_server.domain.schedule import Rule
 from tasks_server.domain.task import FINAL, State, Task
-from tasks_server.store.bulking import BulkRefusal, Sighted, Stride, Worked
+from tasks_server.store.bulking import BulkRefusal, Sighted, Worked
 from tasks_server.store.ports import Hints
 
 from .bulks import OPEN_MAX, Desk
@@ -378,24 +378,6 @@ async def test_closed_and_opened_in_between_it_goes_on(world: World, desk: Desk,
     assert (done.seen, done.changed) == (20, 20)
     assert {len(await world.store.events(None, task)) for task in made} == {1}
     await world.store.close()
-
-
-async def test_a_step_that_breaks_off_did_nothing(world: World, desk: Desk, owner: Owner) -> None:
-    made = await desk.failed(owner, 5)
-    bulk = await desk.make(owner, Action.RETRY)
-    calls = 0
-
-    def decide(_: Bulk, task: Task) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == 3:
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        await world.store.work_bulk(world.now, Stride(), decide)
-    assert await desk.read(bulk) == bulk
-    assert [await world.state(task) for task in made] == [State.FAILED] * 5
-    assert (await desk.finish(bulk)).changed == 5
 
 
 async def test_one_whose_filter_is_damaged_ends_and_says_so(world: World, desk: Desk, owner: Owner) -> None:

@@ -70,7 +70,8 @@ class BulkAsked(msgspec.Struct, frozen=True):
 class BulkView(msgspec.Struct, rename="camel"):
     """A piece of bulk work. Instants are ms since the epoch, 0: not yet. It has looked at `seen` tasks of `total`,
     which is an estimate; those that its filter found were `changed`, or `skipped` because their state did not allow
-    it. `waitsFor`: what it needs to go on, or null.
+    it. `waitsFor`: what it needs to go on (`queue_full`: places in the queue; `step_failed`: another try), or null.
+    `error`: why it has failed, or why its last step could not be done.
     """
 
     id: str

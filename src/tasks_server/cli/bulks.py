@@ -176,7 +176,8 @@ def _line(bulk: Bulk) -> None:
     total = max(bulk.total, bulk.seen)
     waits = f" for {bulk.waits}" if bulk.standing == "waiting" else ""
     counts = f"{bulk.seen} of {total} seen, {bulk.changed} changed, {bulk.skipped} skipped"
-    output.say(f"{bulk.id} {bulk.standing}{waits}: {counts}")
+    error = f" ({bulk.error})" if bulk.error else ""
+    output.say(f"{bulk.id} {bulk.standing}{waits}: {counts}{error}")
     sys.stdout.flush()
 
 
@@ -241,6 +242,7 @@ def show(bulk_id: Id, wait: Wait = False, config: Config = None, data_dir: DataD
             "action": view.action,
             "filter": msgspec.json.encode(view.filter).decode(),
             "state": view.state + (f" for {bulk.waits}" if bulk.waits else ""),
+            "error": bulk.error or "-",
             "seen": f"{view.seen} of about {view.total}",
             "changed, skipped": f"{view.changed}, {view.skipped}",
             "asked for": f"{output.instant(bulk.created_at, zone)} by {bulk.asked_by}",

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from tasks_server.domain import lifecycle
+from tasks_server.domain import lifecycle, limits
 from tasks_server.domain.attempt import Attempt, Event
 from tasks_server.domain.lifecycle import EventKind, IllegalTransition
 from tasks_server.domain.task import FINAL, PENDING, State, Task, handler_target
@@ -95,6 +95,9 @@ class Bulk(msgspec.Struct, frozen=True):
     waits: str | None = None
     """Why it does not go on just now."""
     error: str | None = None
+    """Why it ended before it was done, or why its last step could not be done."""
+    failures: int = 0
+    """How many steps in a row could not be done."""
 
     @property
     def standing(self) -> Literal["pending", "running", "waiting", "done", "cancelled", "failed"]:
@@ -109,6 +112,39 @@ class Bulk(msgspec.Struct, frozen=True):
 
 QUEUE_FULL: Final = "queue_full"
 """It waits for places in the owner's queue."""
+STEP_FAILED: Final = "step_failed"
+"""Its last step could not be done, and it waits for another try."""
+STEP_FAILURES_MAX: Final = 10
+"""After so many steps in a row that could not be done, it ends."""
+_SET_BACK_FIRST_MS: Final = limits.SECOND_MS
+_SET_BACK_MAX_MS: Final = limits.MINUTE_MS
+_STORE_BUSY_MS: Final = 5 * limits.SECOND_MS
+
+
+class Setback(msgspec.Struct, frozen=True):
+    """What becomes of work whose step could not be done: how many could not in a row, when its next turn is, and the
+    end of it (0: it goes on).
+    """
+
+    failures: int
+    look_at: int
+    ended_at: int = 0
+
+
+def set_back(failures: int, now: int, *, busy: bool = False) -> Setback:
+    """The work leaves its turn to others, for longer each time, after so many failures before this one; in the end, for
+    good. That the store was `busy` is no failure of it.
+
+    >>> [set_back(failures, 0).look_at for failures in (0, 1, 5, 6, 8)]
+    [1000, 2000, 32000, 60000, 60000]
+    >>> set_back(9, 5).ended_at, set_back(9, 5, busy=True)
+    (5, Setback(failures=9, look_at=5005, ended_at=0))
+    """
+    if busy:
+        return Setback(failures, now + _STORE_BUSY_MS)
+    wait_ms = min(_SET_BACK_FIRST_MS << failures, _SET_BACK_MAX_MS)
+    ended = failures + 1 >= STEP_FAILURES_MAX
+    return Setback(failures + 1, now + wait_ms, now if ended else 0)
 
 
 def with_states(action: Action, asked: BulkFilter) -> BulkFilter:

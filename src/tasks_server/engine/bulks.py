@@ -13,7 +13,7 @@ from tasks_server.domain.bulk import Bulk, Deleted, Steered, act
 from tasks_server.domain.errors import StoreError
 from tasks_server.domain.task import Task
 from tasks_server.store.bulking import Bulking, Stride
-from tasks_server.telemetry import BulkEnded, StoreTrouble, Telemetry
+from tasks_server.telemetry import BulkEnded, BulkStepFailed, StoreTrouble, Telemetry
 
 _LOOK_AGAIN_SECONDS: Final = 2.0
 """How long to go without a look when there is no work and no hint comes; it costs one seek in an empty index."""
@@ -60,7 +60,13 @@ class BulkWorker:
         if at > now:
             return min((at - now) / 1_000, _LOOK_AGAIN_SECONDS)
         began = self._clock.monotonic()
-        bulk = (await self._store.work_bulk(now, self._stride, partial(_decide, now))).bulk
+        worked = await self._store.work_bulk(now, self._stride, partial(_decide, now))
+        if worked.failed is not None:
+            failed = worked.failed
+            wait_ms = None if failed.next_at is None else failed.next_at - now
+            self._telemetry.emit(BulkStepFailed.of(failed.bulk, failed.cause, wait_ms))
+            return _REST_MIN_SECONDS
+        bulk = worked.bulk
         if bulk is None:
             return _TAKEN_SECONDS
         if bulk.ended_at:

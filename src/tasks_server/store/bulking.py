@@ -33,14 +33,27 @@ class Stride(msgspec.Struct, frozen=True):
     changed_max: int = 200
 
 
+class StepFailed(msgspec.Struct, frozen=True):
+    """A step of the work of this id could not be done: what was raised, and what its owner is told of it. `next_at`:
+    when it is tried again; None: it has ended.
+    """
+
+    bulk: str
+    cause: Exception
+    reason: str
+    next_at: int | None
+
+
 class Worked(msgspec.Struct, frozen=True):
-    """What one step did. `bulk`: the work as it is now; None: there was none to do, or another process has it in hand.
-    `restarted`: tasks are due that were not. `stopped`: tasks in flight lost their leases.
+    """What one step did. `bulk`: the work as it is now; None: there was none to do, or another process has it in hand,
+    or it `failed`, and then nothing else was changed. `restarted`: tasks are due that were not. `stopped`: tasks in
+    flight lost their leases.
     """
 
     bulk: Bulk | None = None
     restarted: bool = False
     stopped: bool = False
+    failed: StepFailed | None = None
 
 
 class Sighted(msgspec.Struct, frozen=True):
@@ -79,5 +92,7 @@ class Bulking(Protocol):
         ...
 
     async def work_bulk(self, now: int, stride: Stride, decide: DecideBulk) -> Worked:
-        """One step of the work that waits longest for its turn, among those whose turn has come."""
+        """One step of the work that waits longest for its turn, among those whose turn has come. When it raises what is
+        no trouble of the whole store, that work is set back, and others have their turn.
+        """
         ...

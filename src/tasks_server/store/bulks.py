@@ -9,6 +9,7 @@ import msgspec
 
 from tasks_server.domain.bulk import (
     QUEUE_FULL,
+    STEP_FAILED,
     Action,
     Bulk,
     BulkFilter,
@@ -16,9 +17,11 @@ from tasks_server.domain.bulk import (
     Steered,
     enters_queue,
     matches,
+    set_back,
 )
+from tasks_server.domain.errors import Corrupt
 from tasks_server.domain.task import FINAL, State, Task
-from tasks_server.store.bulking import DecideBulk
+from tasks_server.store.bulking import DecideBulk, StepFailed, Worked
 
 _FILTER: Final = msgspec.json.Decoder(BulkFilter)
 _ENCODE: Final = msgspec.json.Encoder().encode
@@ -29,6 +32,7 @@ UNFINISHED: Final = frozenset(State) - FINAL - {State.PAUSED}
 _WAIT_MS: Final = 1_000
 """How long work that waits leaves its turn to others."""
 UNREADABLE: Final = "what is stored of it is damaged"
+_BUSY: Final = "the database was busy for too long"
 
 
 class Walk(msgspec.Struct, frozen=True):
@@ -65,8 +69,8 @@ def filter_text(asked: BulkFilter) -> str:
 
 def bulk_of(row: Sequence[Any]) -> Bulk:
     """Bulk work from the columns id, owner's id, action, filter, asked_by, created_at, started_at, updated_at,
-    ended_at, cancelled, total, seen, changed, skipped, waits, error. One whose filter is damaged has none, and an
-    error.
+    ended_at, cancelled, total, seen, changed, skipped, waits, error, failures. One whose filter is damaged has none,
+    and an error.
     """
     asked, error = BulkFilter(), row[15]
     try:
@@ -90,6 +94,7 @@ def bulk_of(row: Sequence[Any]) -> Bulk:
         skipped=row[13],
         waits=row[14],
         error=error,
+        failures=row[16],
     )
 
 
@@ -186,6 +191,8 @@ def moved(bulk: Bulk, window: Window, deeds: Deeds, after: int, now: int) -> tup
         changed=bulk.changed + deeds.changed,
         skipped=bulk.skipped + deeds.skipped,
         waits=deeds.waits,
+        error=None,
+        failures=0,
     )
     return further, refs[-1] if refs else after, now + (_WAIT_MS if deeds.waits else 0)
 
@@ -205,6 +212,32 @@ def moved_columns(seq: int, bulk: Bulk, after: int, look_at: int) -> dict[str, A
         "waits": bulk.waits,
         "error": bulk.error,
     }
+
+
+def failed_step(
+    seq: int, row: Sequence[Any], error: Exception, now: int, *, busy: bool
+) -> tuple[dict[str, Any], Worked]:
+    """What `bulk_set_back` writes of work whose step raised this, from its row as `bulk_of` takes it; and what is told
+    of it.
+    """
+    step, reason = set_back(row[16], now, busy=busy), _BUSY if busy else _reason(error)
+    columns = {
+        "seq": seq,
+        "failures": step.failures,
+        "look_at": step.look_at,
+        "ended_at": step.ended_at,
+        "now": now,
+        "waits": None if step.ended_at else STEP_FAILED,
+        "error": reason,
+    }
+    return columns, Worked(failed=StepFailed(row[0], error, reason, None if step.ended_at else step.look_at))
+
+
+def _reason(error: Exception) -> str:
+    """What an owner is told of it; the server's log tells the rest."""
+    if isinstance(error, msgspec.MsgspecError):
+        return "what is stored of a task is damaged"
+    return error.message if isinstance(error, Corrupt) else f"a fault of the server ({type(error).__name__})"
 
 
 def new_columns(bulk: Bulk, owner: int, until: int, total: int) -> dict[str, Any]:

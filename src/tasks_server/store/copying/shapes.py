@@ -176,6 +176,7 @@ BULK: Final = Shape(
         "skipped": "int8",
         "waits": "text",
         "error": "text",
+        "failures": "int4",
     },
     ("filter",),
 )

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from tasks_server.domain.bulk import Action, Bulk, BulkFilter, matches, room_for
+from tasks_server.domain.errors import Busy
 from tasks_server.domain.task import State
 from tasks_server.store.bulking import BulkRefusal, DecideBulk, Sighted, Stride, Worked
 from tasks_server.store.bulks import (
@@ -20,6 +21,7 @@ from tasks_server.store.bulks import (
     Window,
     bulk_of,
     deeds_of,
+    failed_step,
     moved,
     moved_columns,
     new_columns,
@@ -29,7 +31,7 @@ from tasks_server.store.bulks import (
 from tasks_server.store.postgres.changes import OWNER_LOCK, Changes
 from tasks_server.store.postgres.days import Days
 from tasks_server.store.postgres.folding import Folded
-from tasks_server.store.postgres.link import Connection, one
+from tasks_server.store.postgres.link import Connection, concerns_all, one, translate
 from tasks_server.store.postgres.rows import attempt_row, day_of, pack, storable, storable_json
 from tasks_server.store.postgres.signing import lock_owner
 from tasks_server.store.postgres.statements import sql
@@ -39,7 +41,7 @@ from tasks_server.store.rows import TASK_COLUMNS, changed_columns, event_row, ta
 from tasks_server.store.sealing import Sealer
 
 _LAST: Final = 2**63 - 1
-_BULK_COLUMNS: Final = 16
+_BULK_COLUMNS: Final = 17
 
 
 class Bulks:
@@ -105,8 +107,7 @@ class Bulks:
         answers = []
         for now, stride, decide in items:
             self._days.ensure(connection, [day_of(now)])
-            with connection.transaction():
-                answers.append(self._work(connection, now, stride, decide))
+            answers.append(self._step(connection, now, stride, decide))
         return answers
 
     def _create(self, connection: Connection, bulk: Bulk, open_max: int) -> Bulk | BulkRefusal:
@@ -128,16 +129,35 @@ class Bulks:
         (total,) = one(connection, sql("tasks_counted"), names)
         return int(total)
 
-    def _work(self, connection: Connection, now: int, stride: Stride, decide: DecideBulk) -> Worked:
+    def _step(self, connection: Connection, now: int, stride: Stride, decide: DecideBulk) -> Worked:
         first = connection.execute(sql("bulk_first"), {"now": now}).fetchone()
         if first is None:
             return Worked()
         seq, owner, action = first
-        if action == Action.RETRY:  # it takes places in the queue, as those do who store tasks
-            connection.execute(sql("owner_queue_lock"), {"class": OWNER_LOCK, "owner": owner})
-        row = connection.execute(sql("bulk_take"), {"seq": seq, "now": now}).fetchone()
-        if row is None:
-            return Worked()
+        row = None
+        try:
+            with connection.transaction():
+                if action == Action.RETRY:  # it takes places in the queue, as those do who store tasks
+                    connection.execute(sql("owner_queue_lock"), {"class": OWNER_LOCK, "owner": owner})
+                row = connection.execute(sql("bulk_take"), {"seq": seq, "now": now}).fetchone()
+                return Worked() if row is None else self._work(connection, seq, owner, row, now, stride, decide)
+        except Exception as error:
+            if row is None or concerns_all(error):
+                raise
+            columns, told = failed_step(seq, row, error, now, busy=isinstance(translate(error, ""), Busy))
+            connection.execute(sql("bulk_set_back"), columns)
+            return told
+
+    def _work(
+        self,
+        connection: Connection,
+        seq: int,
+        owner: int,
+        row: Sequence[Any],
+        now: int,
+        stride: Stride,
+        decide: DecideBulk,
+    ) -> Worked:
         bulk = bulk_of(row)
         until, after = row[_BULK_COLUMNS:]
         if bulk.error == UNREADABLE:
@@ -148,7 +168,7 @@ class Bulks:
         sought = window.sought(_found(connection, window.refs), bulk.filter, stride.changed_max)
         held, stops_at = _hold(connection, sought, stride.changed_max)
         room = 0
-        if action == Action.RETRY:
+        if bulk.action is Action.RETRY:
             places = owner_room(connection, owner, self._folded)
             room = 0 if places is None else room_for(*places)
         deeds = deeds_of(bulk, [each for each in held if matches(bulk.filter, each.task)], decide, room, stops_at)

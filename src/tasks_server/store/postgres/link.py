@@ -229,6 +229,11 @@ def translate(error: Exception, where: str) -> Exception:
     return error
 
 
+def concerns_all(error: Exception) -> bool:
+    """Whether the trouble is with the database, not with what was asked of it."""
+    return isinstance(translate(error, ""), Unavailable | Conflicted | SchemaOutOfDate)
+
+
 _MEANINGS: Final[tuple[tuple[tuple[type[Exception], ...], type[StoreError], str], ...]] = (
     ((errors.DiskFull,), Unavailable, "the database's disk is full; nothing was stored"),
     (

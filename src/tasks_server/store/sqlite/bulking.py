@@ -7,6 +7,7 @@ import apsw
 import msgspec
 
 from tasks_server.domain.bulk import Action, Bulk, BulkFilter, matches, room_for
+from tasks_server.domain.errors import Busy, Unavailable
 from tasks_server.domain.task import State
 from tasks_server.store.bulking import BulkRefusal, DecideBulk, Sighted, Stride, Worked
 from tasks_server.store.bulks import (
@@ -17,6 +18,7 @@ from tasks_server.store.bulks import (
     Window,
     bulk_of,
     deeds_of,
+    failed_step,
     moved,
     moved_columns,
     new_columns,
@@ -25,6 +27,7 @@ from tasks_server.store.bulks import (
 )
 from tasks_server.store.rows import changed_columns, event_row, task_of
 from tasks_server.store.sealing import Sealer
+from tasks_server.store.sqlite.connection import concerns_all
 from tasks_server.store.sqlite.rows import attempt_row, pack, single, unpack
 from tasks_server.store.sqlite.statements import sql
 from tasks_server.store.sqlite.steering import erase
@@ -32,7 +35,7 @@ from tasks_server.store.sqlite.submitting import owner_room
 from tasks_server.store.sqlite.tally import Tally
 
 _LAST = 2**63 - 1
-_BULK_COLUMNS = 16
+_BULK_COLUMNS = 17
 
 
 class Bulks:
@@ -86,12 +89,25 @@ class Bulks:
 
     def work(self, connection: apsw.Connection, items: Sequence[tuple[int, Stride, DecideBulk]]) -> Sequence[Worked]:
         """Each item is the instant, how far to go, and what to decide."""
-        return [self._work(connection, *item) for item in items]
+        return [self._step(connection, *item) for item in items]
 
-    def _work(self, connection: apsw.Connection, now: int, stride: Stride, decide: DecideBulk) -> Worked:
+    def _step(self, connection: apsw.Connection, now: int, stride: Stride, decide: DecideBulk) -> Worked:
         row = connection.execute(sql("bulk_take"), {"now": now}).fetchone()
         if row is None:
             return Worked()
+        try:
+            with connection:  # what was changed before it failed is undone
+                worked = self._work(connection, row, now, stride, decide)
+        except Exception as error:
+            if concerns_all(error) or isinstance(error, Unavailable | Busy):
+                raise
+            columns, worked = failed_step(row[_BULK_COLUMNS], row, error, now, busy=False)
+            connection.execute(sql("bulk_set_back"), columns)
+        return worked
+
+    def _work(
+        self, connection: apsw.Connection, row: Sequence[Any], now: int, stride: Stride, decide: DecideBulk
+    ) -> Worked:
         bulk = bulk_of(row)
         seq, owner, until, after = row[_BULK_COLUMNS:]
         if bulk.error == UNREADABLE:

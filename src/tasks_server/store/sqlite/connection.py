@@ -154,7 +154,7 @@ class Writer(Worker):
             with self._lock:
                 return self._transaction(jobs)
         except Exception as error:
-            if len(jobs) > 1 and not _concerns_all(error):
+            if len(jobs) > 1 and not concerns_all(error):
                 # One of them is at fault, and nobody knows which: each gets a transaction of its own.
                 return [self.perform([job])[0] for job in jobs]
             return [translate(error, self._path)] * len(jobs)
@@ -184,7 +184,7 @@ class Writer(Worker):
         return answers
 
 
-def _concerns_all(error: Exception) -> bool:
+def concerns_all(error: Exception) -> bool:
     """Whether the trouble is with the database, not with one of the jobs (a sealed value of its task is damaged)."""
     return isinstance(
         error,

@@ -1,6 +1,6 @@
 SELECT
     b.id, o.id, b.action, b.filter, b.asked_by, b.created_at, b.started_at, b.updated_at, b.ended_at, b.cancelled,
-    b.total, b.seen, b.changed, b.skipped, b.waits, b.error
+    b.total, b.seen, b.changed, b.skipped, b.waits, b.error, b.failures
 FROM owner AS o
 CROSS JOIN bulk AS b ON b.owner = o.seq
 WHERE o.id = :owner AND b.id < :before

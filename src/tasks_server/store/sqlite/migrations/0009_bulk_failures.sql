@@ -1,0 +1,3 @@
+-- How many steps of bulk work could not be done, one after the other.
+
+ALTER TABLE bulk ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
