@@ -28,6 +28,7 @@ BENCHMARKS: Final[dict[str, list[str]]] = {
     "startup": ["startup"],
     "fairness": ["fairness"],
     "lane_rate": ["lane_rate"],
+    "connections": ["connections"],
     "whole_path_postgres": ["whole_path", *_POSTGRES],
     "whole_path_batch_postgres": ["whole_path", "--batch", "100", *_POSTGRES],
     "drain_postgres": ["drain", *_POSTGRES],

@@ -25,9 +25,9 @@ from tasks_server import exit_codes, wiring
 from tasks_server.children import AGAIN, Failed, Ready
 from tasks_server.domain import texts
 from tasks_server.domain.errors import TasksServerError
+from tasks_server.plans import Plan
 from tasks_server.store.ports import Store
 from tasks_server.telemetry import VALUE_LENGTH_MAX, Telemetry, Unexpected, leave_lost_terminal
-from tasks_server.wiring import Plan
 
 _SWITCH_SECONDS: Final = 0.0005
 """The store's thread asks for the interpreter lock while the event loop is busy; with Python's default of 5 ms it gets
@@ -133,7 +133,7 @@ async def serve_api(plan: Plan, channel: Channel, told: Telemetry) -> None:
     try:
         await wiring.prepare_api(plan, store, clock)
         app = wiring.build_api(plan, store, clock, told)
-        server = HttpServer(app, plan.listen_fd)
+        server = HttpServer(app, plan.listen_fd, plan.api.connections, told)
 
         def take_over(plan: Plan) -> None:
             _take_over(plan, store, told)

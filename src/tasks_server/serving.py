@@ -2,22 +2,32 @@
 
 The socket is bound by the one who starts the server and handed down, so that a port in use is found before anything
 else begins, and waits for its process when that is started again. Granian runs inside our event loop, where the
-store lives, too.
+store lives, too. It times out the heads of HTTP/1.1; the doorkeeper beside it closes all else that holds a place for
+nothing.
 """
 
 import asyncio
 import errno
 import ipaddress
 import os
+import resource
 import socket
 from typing import Any, Final
 
+from tasks_server.clock import SystemClock
+from tasks_server.connections.keeper import Doorkeeper, Watched
+from tasks_server.connections.kernel import Sockets
+from tasks_server.connections.rules import Places, places
 from tasks_server.exit_codes import CannotListen
+from tasks_server.plans import ConnectionsPlan
+from tasks_server.telemetry import FilesShort, Telemetry
 
 _BACKLOG: Final = 4_096
-_CONNECTIONS_MAX: Final = 16_384
-"""Open connections of one process; more wait until one ends. An idle one takes a place, too."""
-_HEADER_READ_TIMEOUT_MS: Final = 30_000
+_HEAD_MAX_BYTES: Final = 16_384
+"""Of the head of a request; in HTTP/1.1 also what is read of a body at once."""
+_WINDOW_BYTES: Final = 131_072
+"""What a connection in HTTP/2 may send of bodies before somebody reads it."""
+_STREAMS_MAX: Final = 128
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -67,18 +77,41 @@ def url_of(listener: socket.socket) -> str:
 
 
 class HttpServer:
-    """Serves an ASGI application from a listening socket, within the running event loop."""
+    """Serves the API from a listening socket, within the running event loop."""
 
-    def __init__(self, app: Any, listen_fd: int) -> None:
+    def __init__(self, app: Any, listen_fd: int, chosen: ConnectionsPlan, telemetry: Telemetry) -> None:
         self._app = app
         self._listen_fd = listen_fd
+        self._chosen = chosen
+        self._telemetry = telemetry
+        self._keeper: Doorkeeper | None = None
         self._server: Any = None
         self._serving: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Accepts from now on."""
-        self._server = _granian_server(self._app, self._listen_fd)
+        bounds = self._places()
+        timeout_seconds = self._chosen.timeout_seconds
+        self._server = _granian_server(self._app, self._listen_fd, bounds.accepted, timeout_seconds)
         self._serving = asyncio.create_task(self._server.serve())
+        with socket.socket(fileno=os.dup(self._listen_fd)) as listener:
+            sockets = Sockets(listener.getsockname()[1])
+        inflow, loop = self._app.inflow, asyncio.get_running_loop()
+
+        def glance() -> None:
+            if inflow.awaits():
+                loop.call_soon_threadsafe(inflow.drop_slow)
+
+        watched = Watched(sockets, inflow.peers, glance)
+        self._keeper = Doorkeeper(watched, bounds, timeout_seconds, SystemClock(), self._telemetry)
+        self._keeper.start()
+
+    def _places(self) -> Places:
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        bounds = places(self._chosen.connections_max, self._chosen.per_address_max, files)
+        if bounds.connections < self._chosen.connections_min:
+            self._telemetry.emit(FilesShort(files, self._chosen.connections_max, bounds.connections))
+        return bounds
 
     async def ended(self) -> None:
         """Returns when it serves no more: it was stopped, or it failed."""
@@ -89,16 +122,18 @@ class HttpServer:
         """Accepts no more, lets requests in work end. False when some did not within `grace_seconds`."""
         if self._serving is None:
             return True
+        if self._keeper is not None:
+            self._keeper.stop()
         self._server.stop()
         done, _ = await asyncio.wait([self._serving], timeout=grace_seconds)
         return bool(done)
 
 
-def _granian_server(app: Any, listen_fd: int) -> Any:
+def _granian_server(app: Any, listen_fd: int, accepted_max: int, timeout_seconds: float) -> Any:
     # Imported here: whoever only binds a socket does not pay for the server.
     from granian._granian import SocketHolder
     from granian.constants import HTTPModes, Interfaces
-    from granian.http import HTTP1Settings
+    from granian.http import HTTP1Settings, HTTP2Settings
     from granian.server.embed import Server
 
     class _Server(Server):
@@ -109,10 +144,18 @@ def _granian_server(app: Any, listen_fd: int) -> Any:
         app,
         interface=Interfaces.ASGINL,  # no lifespan: what the application needs is opened before it is served
         http=HTTPModes.auto,
-        http1_settings=HTTP1Settings(header_read_timeout=_HEADER_READ_TIMEOUT_MS),
+        http1_settings=HTTP1Settings(
+            header_read_timeout=round(timeout_seconds * 1_000), max_buffer_size=_HEAD_MAX_BYTES
+        ),
+        http2_settings=HTTP2Settings(
+            initial_connection_window_size=_WINDOW_BYTES,
+            initial_stream_window_size=_WINDOW_BYTES,
+            max_concurrent_streams=_STREAMS_MAX,
+            max_headers_size=_HEAD_MAX_BYTES,
+        ),
         websockets=False,
         backlog=_BACKLOG,
-        backpressure=_CONNECTIONS_MAX,
+        backpressure=accepted_max,
         blocking_threads=1,
         runtime_threads=1,  # parses HTTP outside of Python: one keeps pace with one Python process
         runtime_blocking_threads=1,

@@ -105,6 +105,27 @@ class SettingIgnored(TelemetryEvent, frozen=True):
     message: str
 
 
+class ConnectionsDropped(TelemetryEvent, frozen=True):
+    """There were more connections than places, or too many of one address; so many idle ones were closed since this was
+    last told, most of them of this address.
+    """
+
+    level: ClassVar[Level] = "warning"
+    count: int
+    places: int
+    most_of: str
+
+
+class FilesShort(TelemetryEvent, frozen=True):
+    """The system lets this process have too few files open for the connections that it is to have."""
+
+    level: ClassVar[Level] = "warning"
+    files: int
+    connections_wanted: int
+    connections: int
+    advice: str = "raise LimitNOFILE= of the service, or `ulimit -n` before the start"
+
+
 class RequestServed(TelemetryEvent, frozen=True):
     """The API answered."""
 

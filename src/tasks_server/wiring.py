@@ -9,7 +9,6 @@ import os
 import random
 import sys
 from collections.abc import AsyncIterator, Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
@@ -19,12 +18,10 @@ import msgspec
 from tasks_server import __version__
 from tasks_server.clock import Clock, DatabaseClock, SystemClock
 from tasks_server.domain import limits
-from tasks_server.domain.abilities import Abilities
-from tasks_server.domain.certificates import leave_unexamined
-from tasks_server.domain.egress import Egress
 from tasks_server.domain.errors import StoreError
+from tasks_server.plans import AbilitiesPlan, ApiPlan, EgressPlan, EnginePlan, HandlersPlan, LogPlan, Plan
 from tasks_server.store.postgres.address import is_postgres
-from tasks_server.telemetry import Format, Level, Telemetry
+from tasks_server.telemetry import Format, Telemetry
 
 if TYPE_CHECKING:
     from tasks_server.engine.loop import Engine
@@ -48,99 +45,6 @@ if TYPE_CHECKING:
 
 
 _T = TypeVar("_T")
-
-
-class LogPlan(msgspec.Struct, frozen=True):
-    """How events become lines."""
-
-    level: Level
-    form: Format
-    colored: bool
-
-
-class EgressPlan(msgspec.Struct, frozen=True):
-    """What tasks may call: a policy and its exceptions, as the settings write them."""
-
-    policy: Literal["open", "private", "public"]
-    allow: str
-    deny: str
-
-    def build(self) -> Egress:
-        return Egress.parse(self.policy, self.allow, self.deny)
-
-
-class AbilitiesPlan(msgspec.Struct, frozen=True):
-    """What the engine can do: the features that libcurl lacks, and the folder of certificates."""
-
-    lacking: list[str]
-    certificates_dir: str | None
-
-    def build(self) -> Abilities:
-        from tasks_server.engine.certificates.paths import path_fault
-
-        folder = Path(self.certificates_dir) if self.certificates_dir else None
-        return Abilities(frozenset(self.lacking), folder is not None, partial(path_fault, folder), leave_unexamined)
-
-
-class ApiPlan(msgspec.Struct, frozen=True):
-    """What the operator chose for the API. `zone` names a time zone; no request limit is None; `hosts` are names of
-    this server, `loopback`: only this machine can reach it.
-    """
-
-    admin_key: str | None
-    registration: Literal["closed", "loopback", "open"]
-    hosts: list[str]
-    loopback: bool
-    zone: str
-    docs: bool
-    body_max_bytes: int
-    batch_max_bytes: int
-    tasks_max_bytes: int
-    retry_base_ms: int
-    default_owner: str | None
-    throttle_requests_max: int | None
-    throttle_window_ms: int
-
-
-class HandlersPlan(msgspec.Struct, frozen=True):
-    """Users' handlers: the modules to import, the folder that is searched first, and the processes in which they run.
-    No limit of calls is None.
-    """
-
-    modules: list[str]
-    folder: bytes
-    """As the system writes it, which need not be UTF-8."""
-    processes: int
-    isolation: Literal["shared", "task"]
-    calls_max: int | None
-
-
-class EnginePlan(msgspec.Struct, frozen=True):
-    """What the operator chose for the engine."""
-
-    concurrency_max: int
-    per_target_max: int
-    retention_ms: int
-    response_max_bytes: int
-    look_again_ms: int
-    http: bool
-    handlers: HandlersPlan | None
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """What a process that serves has to know. `database`: a path, or the URL of one on PostgreSQL."""
-
-    database: str
-    cipher_keys: list[bytes]
-    key_file: str | None
-    """Where the keys come from, to follow its changes; None: they stay."""
-    grace_seconds: float
-    log: LogPlan
-    listen_fd: int
-    egress: EgressPlan
-    abilities: AbilitiesPlan
-    api: ApiPlan
-    engine: EnginePlan
 
 
 def log_plan(settings: "Settings") -> LogPlan:
@@ -172,7 +76,7 @@ def abilities_plan(settings: "Settings") -> AbilitiesPlan:
 
 def plan(settings: "Settings", where: "Places", keys: list[bytes], listen_fd: int, loopback: bool) -> Plan:
     """What the processes have to know. `loopback`: only this machine can reach the server."""
-    from tasks_server.settings.reach import own_hosts, registration
+    from tasks_server.settings.reach import connections_plan, own_hosts, registration
 
     return Plan(
         database=where.locator,
@@ -193,6 +97,8 @@ def plan(settings: "Settings", where: "Places", keys: list[bytes], listen_fd: in
             body_max_bytes=settings.max_size_body_request,
             batch_max_bytes=settings.max_size_body_batch,
             tasks_max_bytes=settings.max_size_body_tasks,
+            bodies_max_bytes=settings.max_size_bodies,
+            connections=connections_plan(settings),
             retry_base_ms=settings.retry_base_delay_ms,
             default_owner=settings.default_owner,
             throttle_requests_max=settings.max_throttle_request or None,
@@ -286,6 +192,8 @@ def build_api(plan: Plan, store: "Store", clock: Clock, told: Telemetry) -> Any:
         body_max_bytes=chosen.body_max_bytes,
         batch_max_bytes=chosen.batch_max_bytes,
         tasks_max_bytes=chosen.tasks_max_bytes,
+        bodies_max_bytes=chosen.bodies_max_bytes,
+        client_timeout_seconds=chosen.connections.timeout_seconds,
         retry_base_ms=chosen.retry_base_ms,
         default_owner=chosen.default_owner,
         throttle_requests_max=chosen.throttle_requests_max,

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from tasks_server import wiring
 from tasks_server.cli.rereading import InForce, in_force, reread
 from tasks_server.domain.errors import SettingsError
+from tasks_server.plans import Plan
 from tasks_server.settings import resolve
 from tasks_server.settings.places import cipher_keys, places, prepare
 from tests.cli.conftest import DEADLINE_SECONDS, Serve, Server, lives, until
@@ -102,7 +103,7 @@ class Settled:
     def read(self) -> tuple[list[str], list[str]]:
         """Which settings are in force from now on, and which need a restart. The plan is that of the processes."""
         found = reread(self.plan, msgspec.json.decode(self._in_force, type=InForce))
-        self.plan = msgspec.json.decode(found.plan, type=wiring.Plan)
+        self.plan = msgspec.json.decode(found.plan, type=Plan)
         self._in_force = found.in_force
         return found.reloaded, found.restart
 

@@ -16,6 +16,7 @@ from tasks_server.api.docs import docs_routes
 from tasks_server.api.door import Door
 from tasks_server.api.exchange import Answer, Exchange, Receive, Scope, Send, request_ids, send_answer
 from tasks_server.api.explain_routes import ExplainRoutes
+from tasks_server.api.inflow import Inflow
 from tasks_server.api.lane_routes import LaneRoutes
 from tasks_server.api.log_routes import LogRoutes
 from tasks_server.api.monitor_routes import HEALTH, MonitorRoutes
@@ -68,6 +69,9 @@ class ApiConfig:
     body_max_bytes: int = limits.BODY_REQUEST_MAX_BYTES
     batch_max_bytes: int = 8 * 1024 * 1024
     tasks_max_bytes: int = limits.BODY_TASKS_MAX_BYTES
+    bodies_max_bytes: int = 64 * 1024 * 1024
+    """All bodies together; never less than one body may have."""
+    client_timeout_seconds: float = 60.0
     retry_base_ms: int = limits.HANDLER_RETRY_BASE_MS
     default_owner: str | None = None
     """For whom requests without credentials act where that is offered; None: for nobody."""
@@ -121,7 +125,9 @@ def create_app(
     ]
     if config.docs:
         table += docs_routes()
-    return App(table, door, authenticator, throttle, clock, telemetry)
+    largest = max(config.bodies_max_bytes, config.body_max_bytes, config.batch_max_bytes, config.tasks_max_bytes)
+    inflow = Inflow(clock, largest, config.client_timeout_seconds)
+    return App(table, door, authenticator, inflow, throttle, clock, telemetry)
 
 
 async def _status(_: Exchange) -> Answer:
@@ -156,6 +162,7 @@ class App:
         table: Sequence[Route],
         door: Door,
         authenticator: Authenticator,
+        inflow: Inflow,
         throttle: Throttle | None,
         clock: Clock,
         telemetry: Telemetry,
@@ -163,6 +170,7 @@ class App:
         self.table = (*table, _document_route(table))
         self._door = door
         self._authenticator = authenticator
+        self.inflow = inflow
         self._throttle = throttle
         self._clock = clock
         self._telemetry = telemetry
@@ -201,11 +209,18 @@ class App:
         await self._serve(Route("GET", "", handler, "Find a path", "none", []), scope, receive, send)
 
     async def _serve(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = next(self._request_ids)
+        exchange = Exchange(scope, receive, self.inflow)
+        self.inflow.enter(exchange)
+        try:
+            await self._answer(route, exchange, send)
+        finally:
+            self.inflow.leave(exchange)
+
+    async def _answer(self, route: Route, exchange: Exchange, send: Send) -> None:
+        request_id, scope = next(self._request_ids), exchange.scope
         began = self._clock.monotonic() if self._telemetry.debug else 0.0
         extra: Sequence[tuple[bytes, bytes]] = ()
         try:
-            exchange = Exchange(scope, receive)
             self._door.look(exchange)
             extra = await self._admit(route, exchange)
             if scope["query_string"] and route.path and route.query_prefix is None:

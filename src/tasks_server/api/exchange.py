@@ -1,5 +1,6 @@
 """One request and its answer over ASGI, without a framework's objects: headers, query, body, and raw sending."""
 
+import asyncio
 import itertools
 import os
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
@@ -9,6 +10,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from tasks_server.api.auth import Caller
+from tasks_server.api.inflow import NOT_AWAITED, Arrival, Inflow, Pieces
 from tasks_server.domain.errors import Fault, InvalidRequest, TooLarge, UnsupportedEncoding
 from tasks_server.domain.shapes import shown, unknown_field
 
@@ -42,16 +44,18 @@ class Answer:
         self.headers = headers
 
 
-class Exchange:
+class Exchange(Arrival):
     """A request as handlers see it. `caller` is set once it is known who asks."""
 
-    __slots__ = ("_receive", "caller", "headers", "scope")
+    __slots__ = ("_inflow", "_receive", "caller", "headers", "scope")
 
     caller: Caller
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
+    def __init__(self, scope: Scope, receive: Receive, inflow: Inflow) -> None:
+        super().__init__()
         self.scope = scope
         self._receive = receive
+        self._inflow = inflow
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
 
     def parameter(self, name: str) -> str:
@@ -64,11 +68,19 @@ class Exchange:
         client = self.scope.get("client")
         return client[0] if client else "unknown"
 
+    def holder(self) -> str:
+        caller = getattr(self, "caller", None)
+        return "" if caller is None else caller.scope or "operator"
+
+    def peer(self) -> tuple[str, str] | None:
+        client = self.scope.get("client")
+        return None if client is None else (client[0], str(client[1]))
+
     async def json_body(self, limit: int, *also: bytes) -> bytes:
         """The whole body of at most `limit` bytes, sent as JSON or as a content type of `also`.
 
         Raises `TooLarge` as soon as it is certain, `InvalidRequest` for another content type, for a compressed body,
-        and for one that does not come whole.
+        and for one that does not come whole, `TooSlow` and `Overloaded` as `Inflow` decides.
         """
         content_type = self.headers.get(b"content-type", b"")
         if content_type != JSON:
@@ -76,30 +88,51 @@ class Exchange:
         if b"content-encoding" in self.headers:
             _check_content_encoding(self.headers[b"content-encoding"])
         length = self.headers.get(b"content-length")
-        if length is not None and length.isdigit() and int(length) > limit:
+        expected = int(length) if length is not None and length.isdigit() else None
+        if expected is not None and expected > limit:
             raise _too_large(limit)
+        self.received, self.task = 0, asyncio.current_task()
+        try:
+            return await self._body(limit, expected)
+        except asyncio.CancelledError:
+            refusal, self.refusal = self.refusal, None
+            if refusal is None or self.task is None:
+                raise
+            self.task.uncancel()
+            try:
+                raise refusal from None
+            finally:
+                del refusal  # else what the body holds would stay until somebody looks for garbage
+        finally:
+            self.received, self.task = NOT_AWAITED, None
+
+    async def _body(self, limit: int, expected: int | None) -> bytes:
         message = await self._receive()
-        body: bytes = message.get("body", b"")
-        if message.get("more_body"):
-            body = await self._rest_of_body(body, limit)
-        elif message["type"] == "http.disconnect":
+        if message["type"] == "http.disconnect":
             raise _not_whole()
+        body: bytes = message.get("body", b"")
+        # In HTTP/1 the length tells that all is there; the message that says so would come a moment later.
+        if message.get("more_body") and (len(body) != expected or self.scope["http_version"] == "2"):
+            del body
+            return await self._rest_of_body(message, limit)
         if len(body) > limit:
             raise _too_large(limit)
+        self._inflow.hold(self, len(body))
         return body
 
-    async def _rest_of_body(self, first: bytes, limit: int) -> bytes:
-        parts, size, more = [first], len(first), True
-        while more:
-            if size > limit:
+    async def _rest_of_body(self, message: MutableMapping[str, Any], limit: int) -> bytes:
+        """What begins with `message`, of which nothing is kept: while a part is waited for, the one before is free."""
+        pieces = Pieces()
+        while True:
+            self.received += pieces.add(message.pop("body", b""))
+            if self.received > limit:
                 raise _too_large(limit)
+            self._inflow.hold(self, self.received)
+            if not message.get("more_body"):
+                return pieces.joined()
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise _not_whole()
-            parts.append(part := message.get("body", b""))
-            size += len(part)
-            more = message.get("more_body", False)
-        return b"".join(parts)
 
     def query(
         self, known: Sequence[str] = (), prefix: str | None = None, *, beside: list[Fault] | None = None

@@ -72,6 +72,8 @@ def openapi(table: Sequence[Route]) -> dict[str, Any]:
 def codes_of(route: Route) -> list[str]:
     """Every error code that a route may answer with."""
     codes = [*route.errors, *_ACCESS.get(route.access, ()), _QUERY, *_EVERYWHERE]
+    if route.body is not None:
+        codes += ("body_timeout", "bodies_full")
     if route.access not in _ACCESS or route.guests:
         codes += ("host_unknown", "cross_site")
     if route.access != "none":

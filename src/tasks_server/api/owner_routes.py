@@ -19,6 +19,8 @@ Registration = Literal["closed", "loopback", "open"]
 """Who may register owners without the admin key: nobody; everybody on this machine, as only this machine can reach the
 server; everybody.
 """
+_REGISTRATION_MAX_BYTES: Final = 16 * 1_024
+"""Of a body that anybody may send: a name and a number."""
 _CLOSED: Final = ("registration_closed", "admin_required", "credentials_malformed", "key_invalid")
 
 
@@ -120,7 +122,7 @@ class OwnerRoutes:
 
     async def register(self, exchange: Exchange) -> Answer:
         admin = self._admits(exchange)
-        asked = wire.read_owner_registration(await exchange.json_body(self._body_max))
+        asked = wire.read_owner_registration(await exchange.json_body(min(self._body_max, _REGISTRATION_MAX_BYTES)))
         if asked.tasks_in_queue_limit is not None and not admin:
             raise Forbidden("only the admin key may set tasksInQueueLimit", code="admin_required")
         owner, issued = await self._owners.register(asked.name, asked.tasks_in_queue_limit)

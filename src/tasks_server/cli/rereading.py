@@ -20,10 +20,10 @@ from msgspec.structs import replace
 from tasks_server import exit_codes, supervisor
 from tasks_server.children import Failed, Reread
 from tasks_server.domain.errors import TasksServerError
+from tasks_server.plans import Plan
 from tasks_server.settings import Settings, resolve
 from tasks_server.settings.places import Places, cipher_keys, places
 from tasks_server.settings.table import extra
-from tasks_server.wiring import Plan
 
 _KEYS: Final = "the keys in cipher_key_file"
 """What stands for the contents of the key file, beside the setting that names it."""

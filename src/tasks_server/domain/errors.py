@@ -9,6 +9,8 @@
     │   ├── NotFound                 no such thing, or not yours
     │   ├── Conflict                 taken, or an idempotency key used twice for different bodies
     │   ├── TooLarge                 the body is over its limit
+    │   ├── TooSlow                  the body does not come, or comes too slowly
+    │   ├── Overloaded               the bodies of all requests take up what they may
     │   ├── Refused                  well-formed, but the state of things does not allow it
     │   └── Throttled                too many requests in the time window
     ├── StoreError                   the store cannot do it
@@ -92,6 +94,14 @@ class Conflict(RequestError):
 
 class TooLarge(RequestError):
     code = "body_too_large"
+
+
+class TooSlow(RequestError):
+    code = "body_timeout"
+
+
+class Overloaded(RequestError):
+    code = "bodies_full"
 
 
 class Refused(RequestError):

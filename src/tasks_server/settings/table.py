@@ -65,6 +65,30 @@ class Settings(BaseSettings):
     )
     port: int = _setting(9_420, "Port to listen on. 0 lets the system pick a free one.", short=True, ge=0, le=65_535)
 
+    max_connections: int = _setting(
+        16_384,
+        "Connections of clients to one API process. When there are more, idle ones are closed "
+        "([limits](limits.md#connections)). Fewer where the system allows too few open files.",
+        short=True,
+        ge=16,
+        le=1_000_000,
+    )
+    max_connections_per_address: int = _setting(
+        0,
+        "How many of them one address may have. 0: half of all. A proxy is one address.",
+        short=True,
+        ge=0,
+        le=1_000_000,
+    )
+    client_timeout_seconds: float = _setting(
+        60.0,
+        "How long the head of a request may take, and how long a client may be silent in the middle of a body or "
+        "between requests; then its connection is closed ([limits](limits.md#connections)).",
+        unit="s",
+        ge=1,
+        le=3_600,
+    )
+
     # Processes
     role: Annotated[Literal["all", "api", "engine"], Lowered] = _setting(
         "all", "What `serve` runs: the API, the engine that executes tasks, or both."
@@ -174,6 +198,14 @@ class Settings(BaseSettings):
         unit="bytes",
         ge=1_024,
         le=64 * MIB,
+    )
+    max_size_bodies: int = _setting(
+        64 * MIB,
+        "What the bodies of all requests at work may hold together, in each API process ([limits](limits.md#bodies)). "
+        "Never less than the largest single body may have.",
+        unit="bytes",
+        ge=MIB,
+        le=65_536 * MIB,
     )
     max_size_data_response: int = _setting(
         limits.BODY_RESPONSE_MAX_BYTES,
