@@ -116,6 +116,13 @@ def test_what_the_type_checker_overlooks_has_its_reason() -> None:
     assert bare == [], "say which complaint is overlooked, and why: type: ignore[…]  # reason"
 
 
+def test_migrations_are_numbered_without_a_gap() -> None:
+    """Two that were made side by side must not have one number."""
+    for adapter in ("sqlite", "postgres"):
+        files = sorted((ROOT / "src/tasks_server/store" / adapter / "migrations").glob("*.sql"))
+        assert [int(path.name[:4]) for path in files] == list(range(1, len(files) + 1)), adapter
+
+
 def test_only_the_clock_knows_the_time() -> None:
     """Apart from those who measure how long other processes live, nobody asks the system for the time."""
     allowed = {"src/tasks_server/clock.py", "src/tasks_server/supervisor.py", "src/tasks_server/children.py"}
