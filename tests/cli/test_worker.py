@@ -43,6 +43,10 @@ def flaky(payload, context: Context):
         raise ValueError(f"attempt {context.attempt}")
     return {"attempt": context.attempt, "failures": context.failures}
 
+@handlers.register("odd-name")
+async def odd_name(payload):
+    raise ValueError(os.fsdecode(b"caf\\xe9\\0.txt"))
+
 @handlers.register("too-slow", timeout=2, max_retries=9, retry_delay=0.01)
 def too_slow(payload, context: Context):
     if context.attempt == 1:
@@ -154,7 +158,7 @@ def test_handlers_run_beside_http_tasks(serve: Serve, connect: Connect, worker: 
     handler = {"name": "send-mail", "payload": {"to": "a@b.example"}}
     mail = client.submit({"handler": handler, "metadata": {"order": "17"}})
     flaky = client.handler("flaky", 2)
-    stranger = client.handler("nobody-knows")
+    stranger, odd = client.handler("nobody-knows"), client.handler("odd-name")
     http = client.submit({"httpRequest": {"url": f"{api.url}/status", "method": "GET"}})
     fetched = client.handler("curl", f"{api.url}/status")
     logged = client.handler("default", {"hello": "world"})
@@ -169,6 +173,9 @@ def test_handlers_run_beside_http_tasks(serve: Serve, connect: Connect, worker: 
     assert client.final(logged)["state"] == "SUCCESS"
     assert (client.final(bad)["state"], client.final(bad)["statusCode"]) == ("ERROR", 422)
     assert client.attempts(bad) == [("handler_error", 422)]
+    assert (client.final(odd)["state"], client.attempts(odd)) == ("ERROR", [("handler_error", 500)])
+    error = client.get(f"/v1/queues/{odd}/attempts")[0]["error"]
+    assert error.startswith("ValueError: caf\\udce9\\x00.txt (")
     assert client.task(stranger)["state"] == "RUNNING"
     assert '{\\"hello\\":\\"world\\"}' in started.log()
     assert started.stop() == 0

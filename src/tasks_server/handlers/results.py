@@ -1,25 +1,17 @@
 """From the result of a handler to JSON."""
 
-import dataclasses
-import itertools
 import math
-from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
 
 from tasks_server.domain import limits, texts
 
-_ESTIMATED_BYTES_MIN: Final = 65_536
-_DEPTH_MAX: Final = 1_000
-"""The encoder goes no deeper; what holds itself is found by it, and said."""
+_BYTES_FIRST: Final = 4_096
+_GROWTH: Final = 8
 _ENCODERS_OWN: Final = frozenset(
     {TypeError, ValueError, NotImplementedError, RecursionError, OverflowError, UnicodeEncodeError, msgspec.DecodeError}
 )
-_SEQUENCES: Final = frozenset({list, tuple, set, frozenset})
-_STRINGS: Final = frozenset({str, bytes, bytearray})
-_SIZED: Final = _SEQUENCES | _STRINGS | {dict}
-_SCALARS: Final = frozenset({int, float, bool, type(None)})
 
 
 class NotKept(Exception):
@@ -46,51 +38,32 @@ def result_json(value: Any, bytes_max: int) -> bytes | None:
 
 
 def _json(value: Any, bytes_max: int) -> bytes:
-    # What is far too long is not even made: that could take all the memory, and the time of others.
-    estimated_max = max(4 * bytes_max, _ESTIMATED_BYTES_MIN)
-    if _is_longer(value, estimated_max):
-        raise NotKept(f"the result is not kept: it has more than {estimated_max} bytes, {bytes_max} are kept at most")
-    data = _ENCODER.encode(value)
+    data = _bounded(value, bytes_max)
     if len(data) <= bytes_max:
         data.decode()
-        msgspec.json.decode(data, type=msgspec.Raw)  # what was given as raw JSON need not be any
+        _RAW.decode(data)  # what was given as raw JSON need not be any
         if b"null" in data and not _finite(msgspec.to_builtins(value, enc_hook=_plain)):
             raise ValueError("a float in it is no finite number")  # the encoder makes null of it
     return data
 
 
-def _is_longer(value: Any, bytes_max: int) -> bool:
-    """Whether its JSON has more than so many bytes, as far as it is made of plain types."""
-    left = bytes_max
-    levels: list[Iterator[Any]] = [iter((value,))]
-    while levels and len(levels) <= _DEPTH_MAX:
-        for one in levels[-1]:
-            kind = type(one)
-            left -= 2  # itself or its brackets, and what parts it from the next
-            if kind in _SCALARS:
-                continue
-            if kind in _SIZED:
-                left -= len(one)
-            if left < 0:
-                return True
-            if kind not in _STRINGS:
-                levels.append(iter(_members(one, kind)))
-                break
-        else:
-            levels.pop()
-    return False
-
-
-def _members(value: Any, kind: type[Any]) -> Iterable[Any]:
-    if kind in _SEQUENCES:
-        return value  # type: ignore[no-any-return]  # it is one
-    if kind is dict:
-        return itertools.chain(value, value.values())
-    if issubclass(kind, msgspec.Struct):
-        return (getattr(value, name) for name in kind.__struct_fields__)
-    if dataclasses.is_dataclass(kind):
-        return (getattr(value, field.name) for field in dataclasses.fields(kind))
-    return ()
+def _bounded(value: Any, bytes_max: int) -> bytes:
+    """The JSON of a value, unless it is far longer than `bytes_max`: that is not even made, since it could take all the
+    memory, and the time of others.
+    """
+    size = _BYTES_FIRST
+    while True:
+        buffer = bytearray(size)
+        try:
+            with memoryview(buffer):  # while it is held, the encoder cannot make the buffer larger
+                _ENCODER.encode_into(value, buffer)
+            return bytes(buffer)
+        except BufferError:
+            if size >= bytes_max:
+                raise NotKept(
+                    f"the result is not kept: it has more than {size} bytes, {bytes_max} are kept at most"
+                ) from None
+        size *= _GROWTH
 
 
 def _plain(value: Any) -> Any:
@@ -115,3 +88,4 @@ def _dumped(value: Any) -> Any:
 
 
 _ENCODER: Final = msgspec.json.Encoder(enc_hook=_dumped)
+_RAW: Final = msgspec.json.Decoder(msgspec.Raw)

@@ -3,7 +3,7 @@ costs nobody else anything.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,15 @@ MODULE = f"sys.path.append({str(ROOT)!r})\nimport tests.engine.handlers.hostile\
 _gates = itertools.count(1)
 
 
-def among_bystanders(driver: Driver, name: str, payload: dict[str, Any]) -> Outcome:
+def among_bystanders(
+    driver: Driver, name: str, payload: dict[str, Any], wrap: Callable[[dict[str, Any]], Any] | None = None
+) -> Outcome:
     """How a run ends; bystanders that end in the same moment have what they gave, and their process goes on."""
     gate = next(_gates)
     process = driver.result("gate", gate)
     bystanders = [driver.send(one, gate) for one in ("bystander", "bystander-sync") * 3]
-    outcome = driver.run(name, payload | {"gate": gate}, timeout_ms=30_000)
+    told = payload | {"gate": gate}
+    outcome = driver.run(name, wrap(told) if wrap else told, timeout_ms=30_000)
     expected = Outcome(OutcomeKind.SUCCESS, 200, response=f'"result {gate}"'.encode())
     assert driver.wait(*bystanders) == [expected] * len(bystanders)
     assert driver.result("gate", gate) == process
@@ -141,6 +144,56 @@ def close_errors(payload):
     return (HERE / "own").read_text()
 """
 )
+
+
+JUDGING = (
+    MODULE
+    + """
+import dataclasses, msgspec, pydantic
+from tests.engine.handlers.hostile import ERRORS, GATES
+
+def judge(one):
+    GATES[one.gate].open()
+    raise ERRORS[one.act]()
+
+@dataclasses.dataclass
+class Data:
+    gate: int
+    act: str
+    __post_init__ = judge
+
+class Struct(msgspec.Struct):
+    gate: int
+    act: str
+    __post_init__ = judge
+
+class Model(pydantic.BaseModel):
+    gate: int
+    act: str
+    @pydantic.model_validator(mode="after")
+    def judged(self): judge(self)
+
+class Outer(msgspec.Struct):
+    inner: Model
+
+for kind in (Data, Struct, Model, Outer):
+    def takes(payload): ...
+    takes.__annotations__ = {"payload": kind}
+    handlers.register(kind.__name__)(takes)
+"""
+)
+
+
+@pytest.mark.parametrize("kind", ["Data", "Struct", "Model", "Outer"])
+def test_whatever_the_type_of_a_payload_raises(tmp_path: Path, kind: str) -> None:
+    with working(tmp_path, JUDGING) as driver:
+        for act in hostile.ERRORS:
+            wrap = (lambda payload: {"inner": payload}) if kind == "Outer" else None
+            outcome = among_bystanders(driver, kind, {"act": act}, wrap)
+            assert (act, outcome.kind) == (act, OutcomeKind.HANDLER_ERROR), outcome
+            assert (act, outcome.status_code in (422, 500)) == (act, True), outcome
+            assert outcome.error
+            assert_told(outcome)
 
 
 @pytest.mark.parametrize("how", ["exit", "interrupt", "stop", "call"])
