@@ -88,6 +88,8 @@ class HandlersPlan(msgspec.Struct, frozen=True):
     processes: int
     isolation: Literal["shared", "task"]
     calls_max: int | None
+    withheld: list[str]
+    """Variables of the environment that they do not get."""
 
 
 class EnginePlan(msgspec.Struct, frozen=True):

@@ -119,12 +119,15 @@ def plan(settings: "Settings", where: "Places", keys: list[bytes], listen_fd: in
 def _handlers_plan(settings: "Settings") -> HandlersPlan | None:
     if not settings.handler_modules:
         return None
+    from tasks_server.settings.layers import secret_variables
+
     return HandlersPlan(
         settings.handler_modules,
         os.fsencode(Path.cwd()),
         settings.handler_processes,
         settings.handler_isolation,
         settings.handler_calls_max or None,
+        sorted(secret_variables()),
     )
 
 
@@ -251,7 +254,9 @@ def _build_handlers(plan: Plan, clock: Clock, told: Telemetry) -> "Handlers | No
         chosen.modules, chosen.folder, plan.engine.response_max_bytes, log.level, log.form, colored=log.colored
     )
     return HandlerPool(
-        CrewPlan(start, chosen.processes, chosen.isolation, chosen.calls_max, plan.api.retry_base_ms), clock, told
+        CrewPlan(start, chosen.processes, chosen.isolation, chosen.calls_max, plan.api.retry_base_ms, chosen.withheld),
+        clock,
+        told,
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 from tasks_server import wiring
 from tasks_server.domain.errors import SettingsError
 from tasks_server.settings import resolve
+from tasks_server.settings.layers import secret_variables
 from tasks_server.settings.table import PLANNED, Settings
 from tests.cli.conftest import Cli
 
@@ -212,6 +213,13 @@ def test_settings_shows_values_and_origins(cli: Cli, monkeypatch: Env, data_dir:
     assert rows["path_sqlite"] == [str(data_dir / "tasks.sqlite"), "default"]
     assert "2 of" in result.out
     assert not data_dir.exists()
+
+
+def test_variables_with_secrets_are_known_by_all_their_names(monkeypatch: Env) -> None:
+    assert {"CIPHER_KEY", "ADMIN_KEY", "DATABASE_URL", "TASKS_SERVER_DATABASE_URL"} <= secret_variables()
+    monkeypatch.setenv("TASKS_SERVER_DATABASE_URL", "postgresql://ours")
+    assert "TASKS_SERVER_DATABASE_URL" in secret_variables()
+    assert "DATABASE_URL" not in secret_variables(), "it is somebody else's then"
 
 
 def test_settings_hides_secrets(cli: Cli, monkeypatch: Env) -> None:

@@ -53,6 +53,10 @@ def too_slow(payload, context: Context):
         time.sleep(3600)
     return context.attempt
 
+@handlers.register("environment")
+def environment(payload):
+    return [name for name in payload if name in os.environ]
+
 @handlers.register("hang", timeout=60)
 async def hang(payload):
     (HERE / f"hangs-{payload}").touch()
@@ -70,7 +74,9 @@ class Client:
     """An owner of a server."""
 
     def __init__(self, server: Server) -> None:
-        answer = httpx.post(f"{server.url}/v1/owners/register", json={"name": "small-shop"})
+        key = os.environ.get("ADMIN_KEY")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        answer = httpx.post(f"{server.url}/v1/owners/register", json={"name": "small-shop"}, headers=headers)
         self._http = httpx.Client(
             base_url=server.url, headers={"Authorization": f"Bearer {answer.json()['key']}"}, timeout=DEADLINE_SECONDS
         )
@@ -179,6 +185,16 @@ def test_handlers_run_beside_http_tasks(serve: Serve, connect: Connect, worker: 
     assert client.task(stranger)["state"] == "RUNNING"
     assert '{\\"hello\\":\\"world\\"}' in started.log()
     assert started.stop() == 0
+
+
+def test_handlers_get_the_environment_without_the_servers_secrets(
+    serve: Serve, connect: Connect, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADMIN_KEY", "the-operator-of-this-server")
+    monkeypatch.setenv("SHOP_TOKEN", "of the handlers")
+    client = connect(serve("--role", "api"))
+    worker("--handlers", "shop_tasks")
+    assert client.result(client.handler("environment", ["ADMIN_KEY", "SHOP_TOKEN", "PATH"])) == ["SHOP_TOKEN", "PATH"]
 
 
 def test_what_takes_too_long_or_crashes_is_tried_again(serve: Serve, connect: Connect, worker: Worker) -> None:

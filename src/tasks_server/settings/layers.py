@@ -78,6 +78,18 @@ def _environment(faults: list[str]) -> _Layer:
     return layer
 
 
+def secret_variables() -> frozenset[str]:
+    """The variables of the environment that hold secrets of the server's. A short name whose setting is given under
+    our prefix holds somebody else's.
+    """
+    found = set()
+    for name in filter(is_secret, Settings.model_fields):
+        found.add(ours := f"{ENV_PREFIX}{name.upper()}")
+        if name in SHORT_NAMES and ours not in os.environ:
+            found.add(name.upper())
+    return frozenset(found)
+
+
 def _warnings() -> list[str]:
     set_in_vain = sorted(name for name, refused in PLANNED.items() if not refused and os.environ.get(name))
     return [f"{name} is set, but has no effect in this version" for name in set_in_vain]

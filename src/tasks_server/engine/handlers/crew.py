@@ -1,7 +1,7 @@
 """The runners of an engine: how many there are, who replaces whom, and when one has to go."""
 
 import selectors
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final, Literal
 
 import msgspec
@@ -50,6 +50,8 @@ class CrewPlan(msgspec.Struct, frozen=True):
     calls_max: int | None = None
     """How many runs a runner gets before another takes its place."""
     retry_base_ms: int = limits.HANDLER_RETRY_BASE_MS
+    withheld: Collection[str] = ()
+    """Variables of the environment that runners do not get."""
 
 
 class Crew:
@@ -95,7 +97,7 @@ class Crew:
         if now >= self._start_at:
             for ward in missing:
                 try:
-                    runner = Runner(self._plan.start, now, ward=ward)
+                    runner = Runner(self._plan.start, now, ward=ward, withheld=self._plan.withheld)
                 except OSError as error:  # no process to be had now
                     if not self.patient:
                         raise

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Collection
 from enum import Enum
 from typing import Final
 
@@ -49,13 +50,14 @@ class Flight:
 class Runner:
     """A process that runs handlers. All of it is used by one thread."""
 
-    def __init__(self, start: Start, now: float, *, ward: bool = False) -> None:
+    def __init__(self, start: Start, now: float, *, ward: bool = False, withheld: Collection[str] = ()) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
                 [*COMMAND, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
+                env={name: value for name, value in os.environ.items() if name not in withheld},
                 process_group=0,  # Ctrl-C is for the supervisor; and what a handler starts ends with its runner
             )
         ours.setblocking(False)
