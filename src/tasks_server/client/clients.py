@@ -12,6 +12,7 @@ import httpx
 from tasks_server import __version__
 from tasks_server.client.groups import AsyncPlayer, Groups, Player
 from tasks_server.client.protocol import Answer, Core, Lost, Reply, Request, Rest, Retries, Script
+from tasks_server.client.way import SOCKS_ERRORS, way_to
 
 T = TypeVar("T")
 
@@ -67,11 +68,17 @@ def _lost(error: httpx.RequestError) -> Lost:
     return Lost(error, sent=not isinstance(error, _NEVER_SENT), lasting=isinstance(error, _NEVER_SENDABLE))
 
 
+def _no_socks(error: Exception) -> Lost:
+    """Such an error passes through httpx, which leaves the connection open; it goes with what the error holds on to."""
+    return Lost(httpx.ProxyError(f"what answers there is no SOCKS proxy: {error}"), sent=False)
+
+
 class Client(Groups[Player], Player):
     """Speaks to a Tasks Server. Threads may share one; `close` it, or use it in a `with`.
 
     `key`: an owner's key, or the admin key; then `owner_id` says for whom it acts. `timeout`: seconds that each try may
-    wait for the server. `transport`, `sleep`, `monotonic` and `random` are there for tests.
+    wait for the server. `transport`, `sleep`, `monotonic` and `random` are there for tests. Raises `ValueError` for
+    what cannot be, also in the environment: proxies, and certificates to trust.
     """
 
     def __init__(
@@ -90,7 +97,8 @@ class Client(Groups[Player], Player):
         self.url = _base(url)
         self.core = Core(retries, monotonic, random)
         self._sleep = sleep
-        self._http = httpx.Client(headers=_headers(key, owner_id), timeout=timeout, transport=transport)
+        way = way_to(self.url) if transport is None else {"transport": transport}
+        self._http = httpx.Client(headers=_headers(key, owner_id), timeout=timeout, **way)
         self._make_groups(self)
 
     def __repr__(self) -> str:
@@ -125,6 +133,8 @@ class Client(Groups[Player], Player):
             return _answer(self._http.send(_sent(self._http, self.url, step)))
         except httpx.RequestError as error:
             return _lost(error)
+        except SOCKS_ERRORS as error:
+            return _no_socks(error)
 
 
 class AsyncClient(Groups[AsyncPlayer], AsyncPlayer):
@@ -146,7 +156,8 @@ class AsyncClient(Groups[AsyncPlayer], AsyncPlayer):
         self.url = _base(url)
         self.core = Core(retries, monotonic, random)
         self._sleep = sleep
-        self._http = httpx.AsyncClient(headers=_headers(key, owner_id), timeout=timeout, transport=transport)
+        way = way_to(self.url) if transport is None else {"transport": transport}
+        self._http = httpx.AsyncClient(headers=_headers(key, owner_id), timeout=timeout, **way)
         self._make_groups(self)
 
     def __repr__(self) -> str:
@@ -181,3 +192,5 @@ class AsyncClient(Groups[AsyncPlayer], AsyncPlayer):
             return _answer(await self._http.send(_sent(self._http, self.url, step)))
         except httpx.RequestError as error:
             return _lost(error)
+        except SOCKS_ERRORS as error:
+            return _no_socks(error)
