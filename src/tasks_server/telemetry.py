@@ -307,6 +307,15 @@ class BulkStepFailed(TelemetryEvent, frozen=True):
         return cls(bulk, retry_in_ms, texts.described(error, VALUE_LENGTH_MAX), traces.traced(error))
 
 
+class StoredUnreadable(TelemetryEvent, frozen=True):
+    """One thing that is stored cannot be read: what, why, and what to do. All else goes on."""
+
+    level: ClassVar[Level] = "warning"
+    quiet_ms: ClassVar[int] = 60_000
+    doing: str
+    message: str
+
+
 class RunsMissed(TelemetryEvent, frozen=True):
     """Fire times of a schedule, from the first to the last of them, got no task."""
 

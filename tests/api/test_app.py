@@ -29,6 +29,7 @@ from tasks_server.domain.errors import (
     Unauthorized,
     Unavailable,
     Uncertain,
+    Unreadable,
     UnsupportedEncoding,
 )
 from tasks_server.telemetry import Telemetry
@@ -199,6 +200,7 @@ EXAMPLES: list[TasksServerError] = [
     Uncertain(""),
     Busy(""),
     Corrupt(""),
+    Unreadable(""),
     SchemaOutOfDate(""),
     StoreError(""),
 ]

@@ -132,7 +132,7 @@ async def test_an_unreadable_request_fails_with_a_reason(shop: Shop) -> None:
     await shop.settle()
     task = await shop.task(new.id)
     assert task.state is State.FAILED
-    assert "unreadable" in (task.error or "")
+    assert "the stored request of the task cannot be read" in (task.error or "")
 
 
 async def test_a_store_in_trouble_loses_no_outcome(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,8 @@ class Adapter(Protocol):
     """Whether hints come from other stores; else they look by themselves."""
     nul: str
     """What becomes of the character U+0000 in text that is searched."""
+    metadata_of: str
+    """The table that has the metadata of a task in one text."""
 
     def make(self, folder: Path, clock: Clock, *masters: bytes) -> Store:
         """A store that is not open yet. The same folder again: the same data."""
@@ -74,6 +76,10 @@ class Adapter(Protocol):
         """Bytes as they are written in a statement."""
         ...
 
+    def seq_of(self, task_id: str) -> str:
+        """The statement that finds the handle of a task."""
+        ...
+
     def stored(self, folder: Path) -> bytes:
         """All that is stored, as whoever steals the disk sees it."""
         ...
@@ -87,6 +93,7 @@ class Sqlite:
     history_by_day = False
     hears = True
     nul = "\0"
+    metadata_of = "task"
 
     def make(self, folder: Path, clock: Clock, *masters: bytes) -> Store:
         return SqliteStore(self.path(folder), Sealer(*(masters or (MASTER,))), clock, durable=False, make=True)
@@ -114,6 +121,9 @@ class Sqlite:
     def blob(self, data: bytes) -> str:
         return f"x'{data.hex()}'"
 
+    def seq_of(self, task_id: str) -> str:
+        return f"SELECT seq FROM task WHERE id = '{task_id}'"
+
     def stored(self, folder: Path) -> bytes:
         return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
@@ -135,6 +145,7 @@ class Postgres:
     near = False
     history_by_day = True
     nul = "\ufffd"
+    metadata_of = "request"
 
     def __init__(self, through: str) -> None:
         self.hears = through == POSTGRES
@@ -180,6 +191,9 @@ class Postgres:
 
     def blob(self, data: bytes) -> str:
         return f"'\\x{data.hex()}' :: bytea"
+
+    def seq_of(self, task_id: str) -> str:
+        return f"SELECT task FROM request WHERE id = '{task_id}'"
 
     def stored(self, folder: Path) -> bytes:
         url = Databases.lend(folder, self._through)

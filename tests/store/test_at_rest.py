@@ -1,7 +1,5 @@
 """Encryption at rest: what tasks carry is in no byte of the store, and what was changed there is noticed."""
 
-import asyncio
-
 import pytest
 
 from tasks_server.clock import ManualClock
@@ -130,8 +128,9 @@ async def test_a_response_in_another_attempts_place_is_refused(world: World, own
         f"UPDATE attempt SET response = (SELECT response FROM attempt WHERE task = {one}) WHERE task = {other}",
     )
     assert (await world.read(claims[0])).response == b"body"
-    with pytest.raises(Corrupt):
-        await world.store.task(None, claims[1].id)
+    moved = await world.read(claims[1])
+    assert moved.response is None
+    assert "was changed or damaged" in (moved.unreadable or "")
 
 
 async def damaged(world: World, owner: Owner) -> str:
@@ -159,14 +158,6 @@ async def test_a_damaged_request_is_claimed_empty_and_does_not_hold_its_neighbou
     assert sum((await world.adapter.books(world.store))[1].values()) == 2
 
 
-async def test_damage_of_one_task_does_not_fail_what_is_asked_at_the_same_moment(world: World, owner: Owner) -> None:
-    bad = await damaged(world, owner)
-    good = world.task(owner)
-    answers = await asyncio.gather(world.steer(bad, lifecycle.pause), world.store.insert(good), return_exceptions=True)
-    assert isinstance(answers[0], Corrupt)
-    assert await world.state(good) is State.AVAILABLE
-
-
 async def test_a_damaged_task_can_be_deleted_and_expires(world: World, owner: Owner) -> None:
     bad = await damaged(world, owner)
     await world.query(f"UPDATE task SET expire_at = {world.now}")
@@ -183,8 +174,9 @@ async def test_a_damaged_response_stands_in_the_way_of_nothing_that_does_without
         claim, Outcome(OutcomeKind.HTTP_ERROR, 503, response=b"body"), TaskConfig(retry=1, retry_interval=60_000)
     )
     await world.query(f"UPDATE attempt SET response = {world.adapter.blob(bytes(60))}")
-    with pytest.raises(Corrupt):
-        await world.store.task(owner.id, task.id)
+    with_it = await world.store.task(owner.id, task.id)
+    assert with_it is not None
+    assert (with_it.response, bool(with_it.unreadable)) == (None, True)
     shown = await world.store.task(owner.id, task.id, response=False)
     assert shown is not None
     assert (shown.state, shown.outcome, shown.response) == (State.RETRYABLE, OutcomeKind.HTTP_ERROR, None)

@@ -385,7 +385,7 @@ async def test_one_whose_filter_is_damaged_ends_and_says_so(world: World, desk: 
     bulk = await desk.make(owner, Action.DELETE, states=(State.FAILED,))
     await world.query(f"UPDATE bulk SET filter = '{{broken' WHERE id = '{bulk.id}'")
     done = await desk.finish(bulk)
-    assert (done.standing, done.changed, done.error) == ("failed", 0, "what is stored of it is damaged")
+    assert (done.standing, done.changed, done.error) == ("failed", 0, done.unreadable)
     assert len(await desk.tasks(owner)) == 2
 
 

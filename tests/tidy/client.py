@@ -111,7 +111,7 @@ def named(route: Route[Any]) -> str:
 def fields(kind: Any) -> Any:
     """The fields of an answer's type by their names on the wire, down to plain values."""
     if get_origin(kind) not in (None, Literal):
-        return [fields(part) for part in get_args(kind) if part is not type(None)]
+        return [fields(part) for part in get_args(kind) if part not in (type(None), msgspec.UnsetType)]
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return {field.encode_name: fields(field.type) for field in msgspec.structs.fields(kind)}
     return None

@@ -33,7 +33,16 @@ from tasks_server.clock import Clock
 from tasks_server.domain import limits
 from tasks_server.domain.abilities import ALL, Abilities
 from tasks_server.domain.egress import OPEN, Egress
-from tasks_server.domain.errors import Busy, Forbidden, NotFound, RequestError, StoreError, Unauthorized, Unavailable
+from tasks_server.domain.errors import (
+    Busy,
+    Forbidden,
+    NotFound,
+    RequestError,
+    StoreError,
+    Unauthorized,
+    Unavailable,
+    Unreadable,
+)
 from tasks_server.domain.own_hosts import LOOPBACK, KnownHosts
 from tasks_server.service.bulks import BulkService
 from tasks_server.service.explain import ExplainService
@@ -46,7 +55,7 @@ from tasks_server.service.owners import OwnerService
 from tasks_server.service.schedules import ScheduleService
 from tasks_server.service.tasks import TaskService
 from tasks_server.store.ports import Store
-from tasks_server.telemetry import RequestServed, Telemetry, Unexpected
+from tasks_server.telemetry import RequestServed, StoredUnreadable, Telemetry, Unexpected
 
 _TEXT: Final = b"text/plain; charset=utf-8"
 _STATUS_PATH: Final = "/status"
@@ -229,7 +238,7 @@ class App:
         except (RequestError, StoreError) as error:
             answer = problem(error, route.action)
             if isinstance(error, StoreError):
-                self._tell_of(error, route.action, request_id)
+                self._tell_of(error, route.action, scope, request_id)
         except Exception as error:
             answer = problem(error, route.action)
             self._telemetry.emit(Unexpected.of(f"{route.action} ({request_id.decode()})", error))
@@ -269,10 +278,12 @@ class App:
                 self._throttle.count(exchange.address())
             raise
 
-    def _tell_of(self, error: StoreError, action: str, request_id: bytes) -> None:
+    def _tell_of(self, error: StoreError, action: str, scope: Scope, request_id: bytes) -> None:
         """Tells the operator: of trouble that passes, a line now and then; of any other, where it came from."""
         if isinstance(error, Unavailable | Busy):
             self._telemetry.store_failed(action, error)
+        elif isinstance(error, Unreadable):
+            self._telemetry.emit(StoredUnreadable(f"{scope['method']} {scope['path']}", error.message))
         else:
             self._telemetry.emit(Unexpected.of(f"{action} ({request_id.decode()})", error))
 

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from tasks_server.api.listing import status_range
-from tasks_server.api.wire import WIRE_STATES
+from tasks_server.api.states import WIRE_STATES, Readable
 from tasks_server.domain import dates, ids, limits, masking, reading, shapes, words
 from tasks_server.domain.bulk import Action, Bulk, BulkFilter
 from tasks_server.domain.errors import Fault, InvalidRequest
@@ -67,7 +67,7 @@ class BulkAsked(msgspec.Struct, frozen=True):
     dry_run: bool
 
 
-class BulkView(msgspec.Struct, rename="camel"):
+class BulkView(Readable, rename="camel"):
     """A piece of bulk work. Instants are ms since the epoch, 0: not yet. It has looked at `seen` tasks of `total`,
     which is an estimate; those that its filter found were `changed`, or `skipped` because their state did not allow
     it. `waitsFor`: what it needs to go on (`queue_full`: places in the queue; `step_failed`: another try), or null.
@@ -188,7 +188,7 @@ def bulk_view(bulk: Bulk) -> BulkView:
     return BulkView(
         id=bulk.id,
         action=bulk.action.value,
-        filter=shown_filter(bulk.filter),
+        filter={} if bulk.unreadable and bulk.filter == BulkFilter() else shown_filter(bulk.filter),
         state=bulk.standing,
         total=max(bulk.total, bulk.seen) if bulk.standing != "done" else bulk.seen,
         seen=bulk.seen,
@@ -201,6 +201,7 @@ def bulk_view(bulk: Bulk) -> BulkView:
         started_at=bulk.started_at,
         updated_at=bulk.updated_at,
         ended_at=bulk.ended_at,
+        unreadable=bulk.unreadable or msgspec.UNSET,
     )
 
 

@@ -6,7 +6,8 @@ import msgspec
 
 from tasks_server.api.exchange import Answer, Exchange
 from tasks_server.api.routes import Route, Success
-from tasks_server.api.wire import WIRE_STATES, encode
+from tasks_server.api.states import state_word
+from tasks_server.api.wire import encode
 from tasks_server.service.explain import ExplainService, Explanation
 
 
@@ -47,7 +48,7 @@ def explanation_view(explained: Explanation) -> ExplanationView:
     task = explained.task
     return ExplanationView(
         id=task.id,
-        state=WIRE_STATES[task.state],
+        state=state_word(task),
         phase=task.state.value,
         summary=explained.summary,
         runnable=explained.runnable,

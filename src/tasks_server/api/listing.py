@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from tasks_server.api.wire import WIRE_STATES
+from tasks_server.api.states import WIRE_STATES
 from tasks_server.domain import dates, ids, limits, shapes, words
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.reading import MetadataValue

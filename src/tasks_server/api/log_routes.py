@@ -13,12 +13,14 @@ import msgspec
 from tasks_server.api.exchange import Answer, Exchange
 from tasks_server.api.listing import read_instant, read_number, read_words, status_range
 from tasks_server.api.routes import QueryParameter, Route, Success
+from tasks_server.api.states import Readable
 from tasks_server.api.wire import encode
 from tasks_server.domain import dates, ids, limits, shapes
 from tasks_server.domain.attempt import UNCOUNTED, OutcomeKind, Redirected
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.hosts import ascii_host
 from tasks_server.domain.request import Key
+from tasks_server.domain.stored import UNREADABLE
 from tasks_server.domain.task import HANDLER_MARK, handler_target
 from tasks_server.service.journal import JournalService
 from tasks_server.store.journal import FOREVER, LogEntry, LogQuery
@@ -54,7 +56,7 @@ QUERY: Final = (
 _NAMES: Final = tuple(parameter.name for parameter in QUERY)
 
 
-class LogEntryView(msgspec.Struct, rename="camel"):
+class LogEntryView(Readable, rename="camel"):
     """One attempt of one task. Instants are ms since the epoch. `late` is how many ms it began after it was due,
     `duration` how many it took. `host` is null for a task that runs a handler, `handler` for one that sends a request.
     `responseTruncated`: of the answer only the first part was kept. `redirected`: where redirects led, null where none
@@ -137,7 +139,7 @@ def entry_view(entry: LogEntry) -> LogEntryView:
         task_id=entry.task,
         owner_id=entry.owner,
         attempt=attempt.number,
-        state=_STATE_OF[attempt.outcome],
+        state=_STATE_OF.get(attempt.outcome, UNREADABLE),
         outcome=attempt.outcome.value,
         status_code=attempt.status_code,
         host=None if runs_handler else target,
@@ -153,6 +155,7 @@ def entry_view(entry: LogEntry) -> LogEntryView:
         error=attempt.error,
         response_truncated=attempt.response_truncated,
         redirected=attempt.redirected,
+        unreadable=attempt.unreadable or msgspec.UNSET,
     )
 
 

@@ -12,7 +12,8 @@ from tasks_server.domain.attempt import OutcomeKind
 from tasks_server.domain.errors import InvalidRequest
 from tasks_server.domain.named_reading import Manner, NamedTask, RecurringTask, is_recurring, judge_named, read_named
 from tasks_server.domain.named_reading import read_recurring as _read_recurring
-from tasks_server.domain.task import State, Task
+from tasks_server.domain.stored import UNREADABLE
+from tasks_server.domain.task import HANDLER_MARK, State, Task
 from tasks_server.domain.validation import Draft
 from tasks_server.service.monitoring import Health
 from tasks_server.service.named import Detail, Entry
@@ -39,8 +40,11 @@ class CreatedView(msgspec.Struct):
     id: str
 
 
-class NamedEntryView(msgspec.Struct):
-    """A task in a list. `retry_count` counts the retries that were made or are planned."""
+class NamedEntryView(msgspec.Struct, kw_only=True):
+    """A task in a list. `retry_count` counts the retries that were made or are planned. `unreadable`: what of it cannot
+    be read, why, and what to do; not there as a rule. Its payload and `max_retries` are null then, a status that this
+    version does not know is UNREADABLE.
+    """
 
     id: str
     task_name: str
@@ -49,13 +53,14 @@ class NamedEntryView(msgspec.Struct):
     priority: int
     scheduled_at: str
     created_at: str
-    max_retries: int
+    max_retries: int | None
     retry_count: int
     last_error: str | None
     next_retry_at: str | None
+    unreadable: str | msgspec.UnsetType = msgspec.UNSET
 
 
-class NamedDetailView(NamedEntryView):
+class NamedDetailView(NamedEntryView, kw_only=True):
     """A task. `locked_by` is the process that runs it, `result` what its last attempt gave when that succeeded; with
     `result_truncated` it is only the first part of that, as text.
     """
@@ -138,16 +143,19 @@ def stats_view(counts: dict[State, int]) -> StatsView:
 
 def _fields(entry: Entry) -> dict[str, Any]:
     task, spec = entry.task, entry.spec
-    assert spec.handler is not None  # tasks that send requests are not shown here
-    shown = masking.shown_handler(spec.handler)
-    first_due = task.due_at if task.attempt == 0 else task.fire_at or lifecycle.due_at(spec.config, task.created_at)
+    shown = {"name": task.target.removeprefix(HANDLER_MARK), "payload": None}
+    first_due = task.due_at if task.attempt == 0 else task.fire_at or task.created_at
+    if spec is not None:
+        assert spec.handler is not None  # tasks that send requests are not shown here
+        shown = masking.shown_handler(spec.handler)
+        first_due = task.due_at if task.attempt == 0 else task.fire_at or lifecycle.due_at(spec.config, task.created_at)
     ended = task.state in (State.FAILED, State.REVOKED)
     waits_again = task.failures > 0 and task.state in (State.RETRYABLE, State.AVAILABLE)
     return {
         "id": task.id,
         "task_name": shown["name"],
         "payload": shown["payload"],
-        "status": STATUSES[task.state],
+        "status": STATUSES.get(task.state, UNREADABLE),
         "priority": task.priority,
         "scheduled_at": iso(first_due),
         "created_at": iso(task.created_at),
@@ -155,6 +163,7 @@ def _fields(entry: Entry) -> dict[str, Any]:
         "retry_count": max(0, task.failures - ended),
         "last_error": task.error,
         "next_retry_at": iso(task.due_at) if waits_again else None,
+        "unreadable": task.unreadable or msgspec.UNSET,
     }
 
 

@@ -23,6 +23,7 @@ from tasks_server.domain.errors import (
     TooSlow,
     Unauthorized,
     Unavailable,
+    Unreadable,
     UnsupportedEncoding,
 )
 
@@ -72,6 +73,11 @@ CODES: Final[Mapping[str, Code]] = {
     "idempotency_key_reused": Code(409, "Idempotency key reused", "The key was used for another request within 24 h."),
     "body_too_large": Code(413, "Body too large", "The body is over its limit."),
     "state_refuses": Code(422, "State does not allow it", "The task's state does not allow this; nothing was changed."),
+    "stored_unreadable": Code(
+        422,
+        "Not readable",
+        "What is stored of it is damaged, or of another version or key: `detail` says what, and how to mend it.",
+    ),
     "queue_full": Code(422, "Queue full", "The owner has as many tasks in queue as it may have."),
     "schedules_full": Code(422, "Schedules full", "The owner has as many schedules as it may have."),
     "bulks_full": Code(422, "Bulk work full", "The owner has as much bulk work open as it may have."),
@@ -106,6 +112,7 @@ STATUSES: Final[Sequence[tuple[type[TasksServerError], int]]] = (
     (TooSlow, 408),
     (TooLarge, 413),
     (Refused, 422),
+    (Unreadable, 422),
     (Throttled, 429),
     (Overloaded, 503),
     (Unavailable, 503),
@@ -149,7 +156,7 @@ def problem(error: Exception, action: str) -> Answer:
     status = status_of(error)
     code = error.code if isinstance(error, TasksServerError) else "internal_error"
     known = CODES[code]
-    detail = error.message if isinstance(error, RequestError) else known.meaning
+    detail = error.message if isinstance(error, RequestError | Unreadable) else known.meaning
     faults: list[Fault] | None = None
     if isinstance(error, InvalidRequest):
         faults = list(error.faults[:_FAULTS_MAX])

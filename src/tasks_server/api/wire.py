@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from tasks_server.api.states import Readable, state_word
 from tasks_server.domain import encodings, limits, masking, reading, rules, shapes, validation, words
 from tasks_server.domain.abilities import Abilities
 from tasks_server.domain.attempt import Attempt, OutcomeKind, Redirected
@@ -23,24 +24,12 @@ from tasks_server.domain.handler_reading import HandlerRegistration
 from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.request import TaskSpec
 from tasks_server.domain.signing import Signing
-from tasks_server.domain.task import NewTask, State, Task
+from tasks_server.domain.task import NewTask, Task
 from tasks_server.domain.validation import Draft, Registration
 from tasks_server.service.owners import IssuedKey
 
 _NESTING_MAX: Final = 64
 """Levels of any body; `data` has its own, lower limit."""
-
-WIRE_STATES: Final[dict[State, str]] = {
-    State.SCHEDULED: "RUNNING",
-    State.AVAILABLE: "RUNNING",
-    State.RUNNING: "RUNNING",
-    State.RETRYABLE: "RUNNING",
-    State.PAUSED: "PAUSED",
-    State.COMPLETED: "SUCCESS",
-    State.FAILED: "ERROR",
-    State.REVOKED: "REVOKED",
-}
-"""What `/v1` calls each state."""
 
 
 # What comes in
@@ -268,8 +257,10 @@ class DoneView(msgspec.Struct):
     status: str
 
 
-class ListedTaskView(msgspec.Struct, rename="camel"):
-    """A task in a list. Instants are ms since the epoch, 0: not yet."""
+class ListedTaskView(Readable, rename="camel"):
+    """A task in a list. Instants are ms since the epoch, 0: not yet. A `state` that this version does not know is
+    UNREADABLE.
+    """
 
     id: str
     state: str
@@ -326,7 +317,7 @@ class SpecView(msgspec.Struct, rename="camel"):
     """The name and the payload of a task that runs a handler."""
 
 
-class AttemptView(msgspec.Struct, rename="camel"):
+class AttemptView(Readable, rename="camel"):
     """One try of a task. `late` is how many ms it began after it was due. `responseTruncated`: of the answer only the
     first part was kept. `redirected`: where redirects led, null where none was followed.
     """
@@ -408,14 +399,20 @@ def new_task_view(task: NewTask) -> TaskView:
 
 def listed_task_view(task: Task) -> ListedTaskView:
     return ListedTaskView(
-        task.id, WIRE_STATES[task.state], task.created_at, task.status_code, task.ended_at, task.execution_at
+        task.id,
+        state_word(task),
+        task.created_at,
+        task.status_code,
+        task.ended_at,
+        task.execution_at,
+        unreadable=task.unreadable or UNSET,
     )
 
 
 def task_view(task: Task) -> TaskDetailView:
     return TaskDetailView(
         id=task.id,
-        state=WIRE_STATES[task.state],
+        state=state_word(task),
         created_at=task.created_at,
         status_code=task.status_code,
         estimate_end_at=task.ended_at,
@@ -432,6 +429,7 @@ def task_view(task: Task) -> TaskDetailView:
         error=task.error,
         expire_at=task.expire_at,
         schedule=None if task.schedule is None else ScheduleRunView(task.schedule, task.fire_at),
+        unreadable=task.unreadable or UNSET,
     )
 
 
@@ -464,6 +462,7 @@ def attempt_view(attempt: Attempt) -> AttemptView:
         error=attempt.error,
         response_truncated=attempt.response_truncated,
         redirected=attempt.redirected,
+        unreadable=attempt.unreadable or UNSET,
     )
 
 

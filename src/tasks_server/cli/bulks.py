@@ -221,6 +221,7 @@ def list_(
             for bulk in found
         ]
         output.table(("id", "action", "state", "asked for", "seen", "changed", "skipped"), rows)
+    output.warn_of((bulk.id, bulk.unreadable) for bulk in found)
 
 
 @app.command("show")
@@ -242,12 +243,12 @@ def show(bulk_id: Id, wait: Wait = False, config: Config = None, data_dir: DataD
             "action": view.action,
             "filter": msgspec.json.encode(view.filter).decode(),
             "state": view.state + (f" for {bulk.waits}" if bulk.waits else ""),
-            "error": bulk.error or "-",
             "seen": f"{view.seen} of about {view.total}",
             "changed, skipped": f"{view.changed}, {view.skipped}",
             "asked for": f"{output.instant(bulk.created_at, zone)} by {bulk.asked_by}",
             "started": output.instant(bulk.started_at, zone),
             "ended": output.instant(bulk.ended_at, zone),
+            "error": bulk.error or bulk.unreadable or "-",
         }
         output.table(("", ""), list(facts.items()))
 

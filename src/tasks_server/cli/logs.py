@@ -124,5 +124,7 @@ def _row(entry: LogEntry, names: dict[str, str], zone: tzinfo) -> tuple[Any, ...
         entry.target,
         str(attempt.ended_at - attempt.started_at),
         str(attempt.started_at - attempt.due_at),
-        ", ".join(part for part in (attempt.error, output.redirected_text(attempt.redirected)) if part),
+        ", ".join(
+            part for part in (attempt.error, attempt.unreadable, output.redirected_text(attempt.redirected)) if part
+        ),
     )

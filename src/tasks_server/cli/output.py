@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from tasks_server import exit_codes
-from tasks_server.api.wire import WIRE_STATES
+from tasks_server.api.states import state_word
 from tasks_server.domain import masking
 from tasks_server.domain.attempt import Redirected
 from tasks_server.domain.errors import InvalidRequest, TasksServerError
@@ -62,6 +62,13 @@ def warn(text: str) -> None:
     sys.stderr.write(f"tasks-server: warning: {text}\n")
 
 
+def warn_of(things: Iterable[tuple[str, str | None]]) -> None:
+    """Warns of those, by their ids, of which something is told: that they cannot be read."""
+    for name, told in things:
+        if told is not None:
+            warn(f"{name}: {printable(told)}")
+
+
 def complain(error: TasksServerError) -> int:
     """Prints why a command failed. The exit status that goes with it."""
     if "--json" in sys.argv[1:]:
@@ -92,9 +99,11 @@ def task_fields(task: Task | NewTask) -> dict[str, Any]:
     """A task for machines: `state` in the words of the API, `phase` tells what it sums up as RUNNING."""
     fields = ("id", "owner", "lane", "priority", "created_at", "due_at")
     more = ("execution_at", "ended_at", "attempt", "failures", "repeats", "status_code", "error")
-    shown: dict[str, Any] = {"state": WIRE_STATES[task.state], "phase": task.state.value}
+    shown: dict[str, Any] = {"state": state_word(task), "phase": task.state.value}
     shown = {name: getattr(task, name) for name in fields} | shown
     shown["metadata"] = masking.shown_entries(task.metadata)
     if isinstance(task, Task):
         shown |= {name: getattr(task, name) for name in more}
+        if task.unreadable is not None:
+            shown["unreadable"] = task.unreadable
     return shown

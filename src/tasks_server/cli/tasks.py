@@ -7,14 +7,16 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from tasks_server.api.wire import WIRE_STATES
+from tasks_server.api.states import WIRE_STATES, state_word
 from tasks_server.cli import output
 from tasks_server.cli.explain import explain
 from tasks_server.cli.options import Config, DataDir, with_services
 from tasks_server.cli.output import Json, task_fields
 from tasks_server.cli.submit import submit
 from tasks_server.domain import limits, masking, words
-from tasks_server.domain.errors import Fault, InvalidRequest, NotFound, TasksServerError
+from tasks_server.domain.errors import Fault, InvalidRequest, NotFound, TasksServerError, Unreadable
+from tasks_server.domain.request import TaskSpec
+from tasks_server.domain.stored import together
 from tasks_server.domain.task import State, Task
 from tasks_server.service.tasks import TaskService
 from tasks_server.service.timeline import TimelineEntry
@@ -85,11 +87,12 @@ def list_(
                 for task in tasks
             ],
         )
+    output.warn_of((task.id, task.unreadable) for task in tasks)
 
 
 def _standing(task: Task) -> str:
     """The state in the words of the API, with the phase where that tells more."""
-    state = WIRE_STATES[task.state]
+    state = state_word(task)
     return f"{state} ({task.state.value})" if state == "RUNNING" else state
 
 
@@ -120,18 +123,22 @@ def show(
 ) -> None:
     """Show a task, what it asked for, and what happened to it."""
 
-    async def work(services: Services) -> tuple[Task, Any, Any, tzinfo]:
+    async def work(services: Services) -> tuple[Task, TaskSpec | None, Any, tzinfo]:
         tasks = services.tasks
-        spec = await tasks.spec(None, task_id)
-        return await tasks.task(None, task_id), spec, await tasks.timeline(None, task_id), tasks.zone
+        task, spec = await tasks.task(None, task_id), None
+        try:
+            spec = await tasks.spec(None, task_id)
+        except Unreadable as error:
+            task.unreadable = together(task.unreadable, error.message)
+        return task, spec, await tasks.timeline(None, task_id), tasks.zone
 
     task, spec, timeline, zone = with_services(work, config, data_dir)
     if json:
         response = base64.b64encode(task.response).decode() if task.response is not None else None
         told = {
-            "request": masking.shown_request(spec.request) if spec.request is not None else None,
-            "handler": masking.shown_handler(spec.handler) if spec.handler is not None else None,
-            "config": masking.shown_config(spec),
+            "request": masking.shown_request(spec.request) if spec is not None and spec.request is not None else None,
+            "handler": masking.shown_handler(spec.handler) if spec is not None and spec.handler is not None else None,
+            "config": masking.shown_config(spec) if spec is not None else None,
             "response": response,
             "response_truncated": task.response_truncated,
             "timeline": timeline,
@@ -142,7 +149,7 @@ def show(
     facts = {
         "id": task.id,
         "state": _standing(task),
-        "request": masking.shown_what(spec),
+        "request": masking.shown_what(spec) if spec is not None else "-",
         "due": output.instant(task.due_at, zone),
         "attempts": str(task.attempt),
         "status": str(task.status_code or "-"),
@@ -156,6 +163,7 @@ def show(
         for entry in timeline
     ]
     output.table(("when", "what", "status", "detail"), rows)
+    output.warn_of([(task.id, task.unreadable)])
 
 
 def _told(entry: TimelineEntry, zone: tzinfo) -> str:

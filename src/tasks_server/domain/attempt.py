@@ -83,6 +83,8 @@ class Attempt(msgspec.Struct):
     response: bytes | None = None
     response_truncated: bool = False
     redirected: Redirected | None = None
+    unreadable: str | None = None
+    """What is stored of it and cannot be read, why, and what to do."""
 
 
 class EventFacts(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -104,3 +106,5 @@ class Event(msgspec.Struct):
     kind: str
     detail: str | None = None
     facts: EventFacts | None = None
+    unreadable: str | None = None
+    """What is stored of it and cannot be read, why, and what to do."""

@@ -47,8 +47,10 @@ _STEERS: Final[dict[Action, tuple[EventKind, Callable[[Task, int], Task]]]] = {
 }
 
 
-class BulkFilter(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Which tasks; every condition that is set must hold. Instants: `since` is inside, `until` is not."""
+class BulkFilter(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Which tasks; every condition that is set must hold. Instants: `since` is inside, `until` is not. A condition that
+    another version has stored must not be passed over: more tasks would be found.
+    """
 
     states: tuple[State, ...] | None = None
     lane: str | None = None
@@ -98,6 +100,8 @@ class Bulk(msgspec.Struct, frozen=True):
     """Why it ended before it was done, or why its last step could not be done."""
     failures: int = 0
     """How many steps in a row could not be done."""
+    unreadable: str | None = None
+    """What of it cannot be read, why, and what to do."""
 
     @property
     def standing(self) -> Literal["pending", "running", "waiting", "done", "cancelled", "failed"]:

@@ -18,6 +18,7 @@
     │   │   └── Uncertain            it went away in the middle; whether it was done is not known
     │   ├── Busy                     another process holds the lock for too long
     │   ├── Corrupt                  the database file is damaged or not ours
+    │   │   └── Unreadable           one thing in it is damaged, or of another version; all else is fine
     │   └── SchemaOutOfDate          the schema is newer or older than this program
     ├── SettingsError                a setting is unknown or out of bounds
     └── HandlersFailed               users' handlers cannot be imported
@@ -137,6 +138,12 @@ class Busy(StoreError):
 
 class Corrupt(StoreError):
     code = "store_corrupt"
+
+
+class Unreadable(Corrupt):
+    """The message says what cannot be read, why, and how to mend it, for whoever asked for it."""
+
+    code = "stored_unreadable"
 
 
 class SchemaOutOfDate(StoreError):

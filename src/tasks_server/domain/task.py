@@ -71,6 +71,8 @@ class Task(msgspec.Struct):
     """The fire time that it was made for."""
     held_by: int | None = None
     """The number of the process that holds its lease, while it runs; loaded with its response."""
+    unreadable: str | None = None
+    """What is stored of it and cannot be read, why, and what to do. The rest of it is as it should be."""
 
 
 class NewTask(msgspec.Struct):

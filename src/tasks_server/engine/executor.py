@@ -11,6 +11,7 @@ from tasks_server.clock import Clock
 from tasks_server.domain import lifecycle
 from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.domain.errors import StoreError
+from tasks_server.domain.opening import undecodable_spec
 from tasks_server.domain.request import HandlerCall, HttpRequest, TaskConfig, TaskSpec, decode_spec
 from tasks_server.domain.retry import next_retry_at
 from tasks_server.domain.signing import message_id
@@ -22,7 +23,7 @@ from tasks_server.engine.runs import Handlers, Run
 from tasks_server.engine.settler import Settler
 from tasks_server.engine.signatures import Signatures
 from tasks_server.store.ports import Claim
-from tasks_server.telemetry import AttemptEnded, PayloadLogged, Telemetry
+from tasks_server.telemetry import AttemptEnded, PayloadLogged, StoredUnreadable, Telemetry
 
 _INTERRUPTED: Final = Outcome(OutcomeKind.INTERRUPTED, error="cut short by a shutdown of the server")
 _UNSIGNED: Final = Outcome(OutcomeKind.INTERRUPTED, error="given back: the store did not tell how to sign it")
@@ -157,9 +158,9 @@ class Executor:
         try:
             spec = decode_spec(claim.spec)
         except msgspec.DecodeError as error:
-            outcome = Outcome(
-                OutcomeKind.UNSENDABLE, status_code=500, error=f"the stored request is unreadable: {error}"
-            )
+            told = claim.unreadable or undecodable_spec(error)
+            self._telemetry.emit(StoredUnreadable(f"run task {claim.id}", told))
+            outcome = Outcome(OutcomeKind.UNSENDABLE, status_code=500, error=told)
             self._report(claim, TaskConfig(), outcome, now, now)
             return
         config = spec.config

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import msgspec
 
 from tasks_server.domain import gates, ids
-from tasks_server.domain.errors import Corrupt
+from tasks_server.domain.errors import Unreadable
 from tasks_server.domain.gate import Gate
 from tasks_server.domain.lifecycle import EventKind
-from tasks_server.domain.request import decode_spec
+from tasks_server.domain.opening import opened_spec
 from tasks_server.domain.situation import Situation, Stop
+from tasks_server.domain.stored import unknown_word
 from tasks_server.domain.task import State, Task
 from tasks_server.service.ground import Ground
 from tasks_server.service.tasks import not_found
@@ -41,7 +42,7 @@ class ExplainService:
         self._clock = ground.clock
 
     async def explain(self, owner: str | None, task_id: str) -> Explanation:
-        """Why the task has not run. Raises `NotFound`."""
+        """Why the task has not run. Raises `NotFound`, `Unreadable`."""
         situation = await self._situation(owner, task_id)
         found = gates.gates(situation)
         engines = situation.engines
@@ -59,11 +60,10 @@ class ExplainService:
         standing = await self._store.standing(owner, task_id) if ids.is_task_id(task_id) else None
         if standing is None:
             raise not_found()
-        try:
-            spec = decode_spec(standing.spec)
-        except msgspec.DecodeError as error:
-            raise Corrupt("what is stored of the task's request is damaged") from error
         task = standing.task
+        if (told := unknown_word("its state", task.state)) is not None:
+            raise Unreadable(told)
+        spec = opened_spec(standing.spec, task.unreadable)
         return Situation(
             now=self._clock.now(),
             task=task,

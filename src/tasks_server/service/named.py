@@ -1,7 +1,7 @@
 """Tasks that run handlers, as `/tasks` shows and steers them. `owner` None: the operator, who may act for any."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -9,12 +9,14 @@ import msgspec
 from tasks_server.domain import ids, lifecycle, limits
 from tasks_server.domain.attempt import Attempt, Event, EventFacts
 from tasks_server.domain.engines import Engine
-from tasks_server.domain.errors import Conflict, InvalidRequest, NotFound
+from tasks_server.domain.errors import Conflict, InvalidRequest, NotFound, Unreadable
 from tasks_server.domain.lifecycle import EventKind
 from tasks_server.domain.named_reading import Manner, RecurringTask, config_of, in_these_words
+from tasks_server.domain.opening import opened_spec
 from tasks_server.domain.owner import By, by_whom
-from tasks_server.domain.request import TaskConfig, TaskSpec, decode_spec, encode_spec
-from tasks_server.domain.task import State, Task
+from tasks_server.domain.request import TaskConfig, TaskSpec, encode_spec
+from tasks_server.domain.stored import together
+from tasks_server.domain.task import HANDLER_MARK, State, Task
 from tasks_server.service.ground import Ground
 from tasks_server.service.schedules import ScheduleService
 from tasks_server.service.tasks import TaskService
@@ -27,11 +29,11 @@ _NAME_STEM_MAX: Final = limits.NAME_LENGTH_MAX - 13
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A task with what it runs, and how many retries hold for it."""
+    """A task with what it runs, and how many retries hold for it. None: it cannot be read, which the task tells of."""
 
     task: Task
-    spec: TaskSpec
-    retries_max: int
+    spec: TaskSpec | None
+    retries_max: int | None
 
 
 class Detail(Entry, frozen=True):
@@ -72,9 +74,9 @@ class NamedService:
         return made.schedule.id
 
     async def show(self, owner: str | None, task_id: str) -> Detail:
-        """Raises `NotFound`."""
-        task = await self._tasks.task(owner, task_id)
-        spec = _handlers(await self._tasks.spec(owner, task_id))
+        """Raises `NotFound`, `Unreadable`."""
+        task = _handlers(await self._tasks.task(owner, task_id))
+        spec = await self._tasks.spec(owner, task_id)
         attempts, events = await asyncio.gather(
             self._store.attempts(owner, task_id), self._store.events(owner, task_id)
         )
@@ -84,22 +86,17 @@ class NamedService:
 
     async def page(self, query: TaskQuery) -> tuple[list[Entry], tuple[int, int] | None]:
         """One page of tasks, and where the next one begins (None: this is the last)."""
-        page = await self._store.tasks(query)
-        specs = await asyncio.gather(*(self._store.spec(query.owner, task.id) for task in page.tasks))
+        page = await self._store.tasks(msgspec.structs.replace(query, with_specs=True))
         engines = await self._store.engines() if page.tasks else []
-        entries = []
-        for task, stored in zip(page.tasks, specs, strict=True):
-            if stored is not None:  # else it was deleted meanwhile
-                spec = decode_spec(stored)
-                entries.append(Entry(task, spec, self._retries_max(spec, engines)))
-        return entries, page.next
+        pairs = zip(page.tasks, page.specs, strict=True)
+        return [self._entry(task, stored, engines) for task, stored in pairs], page.next
 
     async def cancel(self, owner: str | None, task_id: str, *, by: By) -> None:
         """Stops a task that has not begun, for good; it stays on record. Raises `NotFound`, `Conflict`."""
         now = self._clock.now()
 
-        def decide(task: Task, spec: bytes) -> Change:
-            _pending(task, spec, "be cancelled")
+        def decide(task: Task, _: bytes) -> Change:
+            _pending(task, "be cancelled")
             return Change(lifecycle.revoke(task, now), Event(now, EventKind.REVOKE.value, by_whom(by)))
 
         await self._tasks.change(owner, task_id, decide)
@@ -109,7 +106,8 @@ class NamedService:
         now = self._clock.now()
 
         def decide(task: Task, stored: bytes) -> Change:
-            spec = _pending(task, stored, "be put on another time")
+            _pending(task, "be put on another time")
+            spec = opened_spec(stored, task.unreadable)
             config = msgspec.structs.replace(spec.config, execute_at=at, execution_delay=0)
             edited = lifecycle.edit(task, config, True, now)
             blob = encode_spec(msgspec.structs.replace(spec, config=config))
@@ -118,6 +116,15 @@ class NamedService:
 
         await self._tasks.change(owner, task_id, decide)
         return await self.show(owner, task_id)
+
+    def _entry(self, task: Task, stored: bytes, engines: Sequence[Engine]) -> Entry:
+        try:
+            spec = opened_spec(stored, task.unreadable)
+        except Unreadable as error:
+            if stored:  # else the task tells of it already
+                task.unreadable = together(task.unreadable, error.message)
+            return Entry(task, None, None)
+        return Entry(task, spec, self._retries_max(spec, engines))
 
     def _name(self, task_name: str) -> str:
         """A name for a schedule that was given none."""
@@ -148,18 +155,17 @@ def _updated_at(task: Task, attempts: Iterable[Attempt], events: Iterable[Event]
     return max(task.created_at, task.ended_at, began, *past)
 
 
-def _handlers(spec: TaskSpec) -> TaskSpec:
-    """The spec of a task that runs a handler. Raises `NotFound` for another."""
-    if spec.handler is None:
+def _handlers(task: Task) -> Task:
+    """A task that runs a handler. Raises `NotFound` for another."""
+    if not task.target.startswith(HANDLER_MARK):
         raise NotFound("there is no task of this id that runs a handler; /v1/queues shows those that send requests")
-    return spec
+    return task
 
 
-def _pending(task: Task, stored: bytes, what: str) -> TaskSpec:
-    """The spec of a task that has not begun. Raises `NotFound`, `Conflict`."""
-    spec = _handlers(decode_spec(stored))
+def _pending(task: Task, what: str) -> None:
+    """Raises `NotFound` for a task that runs no handler, `Conflict` for one that has begun."""
+    _handlers(task)
     if task.state is State.REVOKED:
         raise Conflict(f"only a pending task can {what}; this one is cancelled", code="task_cancelled")
     if task.state not in NOT_BEGUN:
         raise Conflict(f"only a pending task can {what}; this one is {task.state.value}", code="task_not_pending")
-    return spec

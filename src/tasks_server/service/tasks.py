@@ -10,11 +10,12 @@ from msgspec.structs import replace
 from tasks_server.domain import ids, lifecycle, limits, validation
 from tasks_server.domain.abilities import Abilities
 from tasks_server.domain.attempt import Attempt, Event, EventFacts
-from tasks_server.domain.errors import Conflict, Fault, InvalidRequest, NotFound
+from tasks_server.domain.errors import Conflict, Fault, InvalidRequest, NotFound, Unreadable
 from tasks_server.domain.lifecycle import EventKind
 from tasks_server.domain.masking import mask_faults
+from tasks_server.domain.opening import opened_spec
 from tasks_server.domain.owner import WHO, By, by_whom, owner_gone, queue_full
-from tasks_server.domain.request import TaskSpec, decode_spec
+from tasks_server.domain.request import TaskSpec
 from tasks_server.domain.signing import header_faults
 from tasks_server.domain.task import WAITING, NewTask, State, Task
 from tasks_server.domain.validation import Draft
@@ -147,8 +148,8 @@ class TaskService:
         return await self._store.tasks(query)
 
     async def spec(self, owner: str | None, task_id: str) -> TaskSpec:
-        """What was asked for. Raises `NotFound`."""
-        return decode_spec(_found(await self._store.spec(owner, _known(task_id))))
+        """What was asked for. Raises `NotFound`, `Unreadable`."""
+        return opened_spec(_found(await self._store.spec(owner, _known(task_id))))
 
     async def attempts(self, owner: str | None, task_id: str) -> list[Attempt]:
         """The recorded attempts, oldest first. Raises `NotFound`."""
@@ -160,12 +161,19 @@ class TaskService:
     async def timeline(self, owner: str | None, task_id: str) -> list[TimelineEntry]:
         """What happened to the task, oldest first. Raises `NotFound`."""
         for _ in range(_TRIES):
-            task, spec = await self.task(owner, task_id, response=False), await self.spec(owner, task_id)
+            task, spec = await self.task(owner, task_id, response=False), await self._spec_if_any(owner, task_id)
             attempts = await self._store.attempts(owner, task_id)
             events = await self._store.events(owner, task_id)
             if await self.task(owner, task_id, response=False) == task:  # else something happened while it was read
                 break
         return timeline(task, spec, attempts, events)
+
+    async def _spec_if_any(self, owner: str | None, task_id: str) -> TaskSpec | None:
+        """The same, or None when it cannot be read."""
+        try:
+            return await self.spec(owner, task_id)
+        except Unreadable:
+            return None
 
     # Steering. Each raises `NotFound`, or `IllegalTransition` when the state does not allow it. `by`: who does it, for
     # the timeline; the operator may act in an owner's name, too. What they give is without its response, where they do
@@ -195,7 +203,7 @@ class TaskService:
 
     async def edit(self, owner: str | None, task_id: str, patch: object, *, by: By) -> Task:
         """The task, with its response, under a merge patch of `{httpRequest, handler, config, metadata}`. Raises
-        `InvalidRequest`, too.
+        `InvalidRequest` and `Unreadable`, too.
         """
         now = self._clock.now()
         if faults := mask_faults(patch):
@@ -205,7 +213,8 @@ class TaskService:
 
         def decide(abilities: Abilities, task: Task, spec: bytes) -> Change:
             lifecycle.allowed(task.state, EventKind.EDIT)  # the state refuses before the patch is judged
-            edit = validation.revise(decode_spec(spec), task, patch, now, self.zone, self.egress, abilities)
+            known = opened_spec(spec, task.unreadable)
+            edit = validation.revise(known, task, patch, now, self.zone, self.egress, abilities)
             edited = lifecycle.edit(task, edit.draft.config, edit.rescheduled, now)
             edited.target, edited.metadata = edit.draft.target, edit.draft.metadata
             facts = EventFacts(fields=_patched_fields(patch))

@@ -14,6 +14,7 @@ from tasks_server.domain import limits
 from tasks_server.domain.attempt import Attempt, Event, OutcomeKind, Redirected
 from tasks_server.domain.lifecycle import EventKind
 from tasks_server.domain.request import TaskSpec
+from tasks_server.domain.stored import is_known, together, unknown_word, word_of
 from tasks_server.domain.task import PENDING, State, Task
 
 
@@ -40,6 +41,7 @@ class Happening(StrEnum):
     EXPIRED = "expired"
     COMPLETED = "completed"
     GIVEN_UP = "given_up"
+    UNREADABLE = "unreadable"
 
 
 _H = Happening
@@ -67,6 +69,7 @@ MEANINGS: Final[dict[Happening, tuple[str, str]]] = {
     _H.EXPIRED: ("`expireAt` passed before it could start", "attempt, if one was about to begin"),
     _H.COMPLETED: ("it has ended as SUCCESS", ""),
     _H.GIVEN_UP: ("it has ended as ERROR", "detail: the error"),
+    _H.UNREADABLE: ("what is stored of it is damaged, or of another version", "attempt, outcome, detail: what to do"),
 }
 """What each means, and the fields that say more."""
 
@@ -109,15 +112,19 @@ class TimelineEntry(msgspec.Struct, frozen=True, rename="camel"):
     redirected: Redirected | None = None
 
 
-def timeline(task: Task, spec: TaskSpec, attempts: Iterable[Attempt], events: Iterable[Event]) -> list[TimelineEntry]:
-    """All that happened so far, oldest first; what shares a millisecond in the order of cause and effect."""
+def timeline(
+    task: Task, spec: TaskSpec | None, attempts: Iterable[Attempt], events: Iterable[Event]
+) -> list[TimelineEntry]:
+    """All that happened so far, oldest first; what shares a millisecond in the order of cause and effect. `spec`: None
+    when it cannot be read.
+    """
     return _Telling(task, spec, list(attempts), list(events)).told()
 
 
 class _Telling:
     """Goes through attempts and events in the order of cause and effect, and keeps in mind for when the task waits."""
 
-    def __init__(self, task: Task, spec: TaskSpec, attempts: list[Attempt], events: list[Event]) -> None:
+    def __init__(self, task: Task, spec: TaskSpec | None, attempts: list[Attempt], events: list[Event]) -> None:
         self._task = task
         self._attempts = attempts
         self._acts = _in_order(attempts, events)
@@ -125,9 +132,9 @@ class _Telling:
         self._due_at: int | None = None
         self._waits_since = 0
         self._counts = _Counts(task, self._acts, self._pruned)
-        own_retries = spec.handler is None or spec.handler.own_retries
-        self._retries_max = spec.config.retry_policy().retries_max if own_retries else None
-        self._repeats_max = spec.config.repeat_policy().repeats_max
+        own_retries = spec is not None and (spec.handler is None or spec.handler.own_retries)
+        self._retries_max = spec.config.retry_policy().retries_max if spec is not None and own_retries else None
+        self._repeats_max = spec.config.repeat_policy().repeats_max if spec is not None else None
 
     @property
     def _pruned(self) -> int:
@@ -171,6 +178,10 @@ class _Telling:
             late = attempt.started_at - attempt.due_at
             self._tell(attempt.started_at, _H.STARTED, attempt=number, due_at=attempt.due_at, late=late)
         status = attempt.status_code or None
+        if not is_known(attempt.outcome):
+            told, word = attempt.unreadable, attempt.outcome.value
+            self._tell(attempt.ended_at, _H.UNREADABLE, attempt=number, outcome=word, detail=told)
+            return
         outcome = attempt.outcome.value if happening is _H.FAILED else None
         self._tell(
             attempt.ended_at,
@@ -178,7 +189,7 @@ class _Telling:
             attempt=number,
             status_code=status,
             outcome=outcome,
-            detail=attempt.error,
+            detail=together(attempt.error, attempt.unreadable),
             redirected=attempt.redirected,
         )
         if happening is _H.DROPPED:
@@ -201,6 +212,8 @@ class _Telling:
     def _tell_event(self, event: Event, place: int) -> None:
         happening = _OF_KIND.get(event.kind)
         if happening is None:
+            if (told := unknown_word("what happened", word_of(EventKind, event.kind))) is not None:
+                self._tell(event.at, _H.UNREADABLE, detail=together(told, event.detail))
             return
         facts = event.facts
         moved = facts is not None and facts.due_at is not None
@@ -210,7 +223,7 @@ class _Telling:
         due_at = self._due_before(place + 1) if again else None
         shown = due_at if happening in (_H.RESUMED, _H.EDITED) else None
         fields = facts.fields if facts is not None and facts.fields else None
-        self._tell(event.at, happening, due_at=shown, fields=fields, detail=event.detail)
+        self._tell(event.at, happening, due_at=shown, fields=fields, detail=together(event.detail, event.unreadable))
         if happening is _H.EXPIRED:
             self._tell(event.at, _H.GIVEN_UP, detail=event.detail)
         if again and (happening is not _H.EXECUTED or moved):

@@ -8,7 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from tasks_server.domain.attempt import Attempt, OutcomeKind, Redirected
-from tasks_server.domain.errors import Corrupt
+from tasks_server.domain.errors import Unreadable
+from tasks_server.domain.stored import OTHER_VERSION, together, unknown_word, unreadable, word_of
 from tasks_server.store.sealing import Sealer, facts_context, response_context
 
 
@@ -39,26 +40,38 @@ def sealed_facts(attempt: Attempt, task_id: str, sealer: Sealer) -> str | None:
 
 def attempt_of(row: Sequence[Any], task_id: str, sealer: Sealer) -> Attempt:
     """An attempt from the columns number, due_at, started_at, ended_at, outcome, status_code, error, facts."""
-    attempt = Attempt(row[0], row[1], row[2], row[3], OutcomeKind(row[4]), row[5], row[6])
-    return with_facts(attempt, row[7], task_id, sealer)
+    return with_facts(plain_attempt(*row[:7]), row[7], task_id, sealer)
+
+
+def plain_attempt(
+    number: int, due_at: int, started_at: int, ended_at: int, outcome: str, status_code: int, error: str | None
+) -> Attempt:
+    """An attempt but for what is sealed of it."""
+    ended = word_of(OutcomeKind, outcome)
+    attempt = Attempt(number, due_at, started_at, ended_at, ended, status_code, error)
+    attempt.unreadable = unknown_word("its outcome", ended)
+    return attempt
 
 
 def with_facts(attempt: Attempt, sealed: bytes | None, task_id: str, sealer: Sealer) -> Attempt:
     """The attempt with the facts that were sealed."""
     if sealed is not None:
-        facts = _opened(sealed, task_id, attempt.number, sealer)
+        facts, told = _opened(sealed, task_id, attempt.number, sealer)
         attempt.response_truncated, attempt.redirected = facts.response_truncated, facts.redirected
+        attempt.unreadable = together(attempt.unreadable, told)
     return attempt
 
 
 def is_truncated(sealed: bytes | None, task_id: str, number: int, sealer: Sealer) -> bool:
     """Whether the facts of the attempt say that its response is only the first part."""
-    return sealed is not None and _opened(sealed, task_id, number, sealer).response_truncated
+    return sealed is not None and _opened(sealed, task_id, number, sealer)[0].response_truncated
 
 
-def _opened(sealed: bytes, task_id: str, number: int, sealer: Sealer) -> _Facts:
-    """Nothing is known where they are damaged: that must not stand in the way of all else that is told."""
+def _opened(sealed: bytes, task_id: str, number: int, sealer: Sealer) -> tuple[_Facts, str | None]:
+    """The facts; none of them, and why, where they cannot be read: all else of the attempt is told all the same."""
     try:
-        return _DECODE(sealer.open(sealed, facts_context(task_id, number)))
-    except (Corrupt, msgspec.MsgspecError):
-        return _NONE
+        return _DECODE(sealer.open(sealed, facts_context(task_id, number))), None
+    except Unreadable as error:
+        return _NONE, error.message
+    except msgspec.MsgspecError as error:
+        return _NONE, unreadable("where redirects led", f"it is of another version ({error})", OTHER_VERSION)

@@ -20,6 +20,7 @@ from tasks_server.domain.bulk import (
     set_back,
 )
 from tasks_server.domain.errors import Corrupt
+from tasks_server.domain.stored import together, unknown_word, unreadable, word_of
 from tasks_server.domain.task import FINAL, State, Task
 from tasks_server.store.bulking import DecideBulk, StepFailed, Worked
 
@@ -31,7 +32,7 @@ UNFINISHED: Final = frozenset(State) - FINAL - {State.PAUSED}
 """Those whose `ended_at` is 0."""
 _WAIT_MS: Final = 1_000
 """How long work that waits leaves its turn to others."""
-UNREADABLE: Final = "what is stored of it is damaged"
+_MEND: Final = "ask for it anew"
 _BUSY: Final = "the database was busy for too long"
 
 
@@ -69,18 +70,17 @@ def filter_text(asked: BulkFilter) -> str:
 
 def bulk_of(row: Sequence[Any]) -> Bulk:
     """Bulk work from the columns id, owner's id, action, filter, asked_by, created_at, started_at, updated_at,
-    ended_at, cancelled, total, seen, changed, skipped, waits, error, failures. One whose filter is damaged has none,
-    and an error.
+    ended_at, cancelled, total, seen, changed, skipped, waits, error, failures. One that cannot be read tells of it.
     """
-    asked, error = BulkFilter(), row[15]
+    action, asked, told = word_of(Action, row[2]), BulkFilter(), None
     try:
         asked = _FILTER.decode(row[3])
-    except msgspec.MsgspecError:
-        error = UNREADABLE
+    except msgspec.MsgspecError as error:
+        told = unreadable("its filter", f"it is damaged, or of another version ({error})", _MEND)
     return Bulk(
         id=row[0],
         owner=row[1],
-        action=Action(row[2]),
+        action=action,
         filter=asked,
         asked_by=row[4],
         created_at=row[5],
@@ -93,8 +93,9 @@ def bulk_of(row: Sequence[Any]) -> Bulk:
         changed=row[12],
         skipped=row[13],
         waits=row[14],
-        error=error,
+        error=row[15],
         failures=row[16],
+        unreadable=together(unknown_word("its action", action), told),
     )
 
 
@@ -195,6 +196,11 @@ def moved(bulk: Bulk, window: Window, deeds: Deeds, after: int, now: int) -> tup
         failures=0,
     )
     return further, refs[-1] if refs else after, now + (_WAIT_MS if deeds.waits else 0)
+
+
+def given_up(bulk: Bulk, now: int) -> Bulk:
+    """Work that cannot be read, ended: nobody knows what it is to do, and others wait behind it."""
+    return msgspec.structs.replace(bulk, updated_at=now, ended_at=now, error=bulk.unreadable)
 
 
 def moved_columns(seq: int, bulk: Bulk, after: int, look_at: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ class Standing(msgspec.Struct, frozen=True):
 
     task: Task
     spec: bytes
+    """Empty when it cannot be read, which the task tells of."""
     lease: Lease | None
     """While it runs."""
     in_work: list[InWork]

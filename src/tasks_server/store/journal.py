@@ -13,7 +13,7 @@ import msgspec
 from tasks_server.domain import limits
 from tasks_server.domain.attempt import Attempt, OutcomeKind
 from tasks_server.domain.task import HANDLER_MARK
-from tasks_server.store.attempts import with_facts
+from tasks_server.store.attempts import plain_attempt, with_facts
 from tasks_server.store.sealing import Sealer
 
 Key = tuple[int, int, int]
@@ -206,7 +206,7 @@ def entry_of(row: Sequence[Any]) -> Found:
     key = (row[0], row[1], row[2])
     if row[8] is None:
         return key, None, None
-    attempt = Attempt(row[2], row[3], row[4], row[0], OutcomeKind(row[5]), row[6], row[7])
+    attempt = plain_attempt(row[2], row[3], row[4], row[0], *row[5:8])
     return key, LogEntry(row[8], row[9], row[10], row[11], row[12], row[13] or 0, attempt), row[14]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tasks_server.domain.lane import Lane, LaneFacts, LaneLimits
+from tasks_server.domain.stored import word_of
 from tasks_server.domain.task import State
 from tasks_server.store.laning import LanePage
 
@@ -30,7 +31,7 @@ def counts_by_lane(counted: Iterable[Sequence[Any]]) -> defaultdict[int, dict[St
     counts: defaultdict[int, dict[State, int]] = defaultdict(dict)
     for seq, state, count in counted:
         if count:
-            counts[seq][State(state)] = count
+            counts[seq][word_of(State, state)] = count
     return counts
 
 

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from tasks_server.domain.attempt import Attempt, Event
+from tasks_server.domain.errors import RequestError, Unreadable
 from tasks_server.domain.lane import Why
 from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.signing import Signing, SigningSecret
@@ -83,7 +84,10 @@ class Change(msgspec.Struct):
 
 
 Decide = Callable[[Task, bytes], Change]
-"""Given a task and its spec, what becomes of it. May raise a `RequestError`: then nothing changes."""
+"""Given a task and its spec, what becomes of it. May raise a `Refusal`: then nothing changes. A spec that cannot be
+read is empty, and the task tells of it."""
+Refusal = RequestError | Unreadable
+"""Why something was not changed, as an answer."""
 
 
 class Steering(Protocol):
@@ -119,13 +123,17 @@ class TaskQuery(msgspec.Struct, frozen=True):
     metadata: tuple[tuple[str, str], ...] = ()
     after: tuple[int, int] | None = None
     filter: TaskFilter = EVERYTHING
+    with_specs: bool = False
 
 
 class TaskPage(msgspec.Struct, frozen=True):
-    """Some tasks, without responses, and where the next page begins (None: this is the last)."""
+    """Some tasks, without responses, and where the next page begins (None: this is the last). If they are wanted, their
+    specs; one that cannot be read is empty, and its task tells of it.
+    """
 
     tasks: list[Task]
     next: tuple[int, int] | None = None
+    specs: list[bytes] = []
 
 
 class Reading(Protocol):
@@ -257,7 +265,9 @@ class Claim(msgspec.Struct):
     error: str | None
     expire_at: int | None
     spec: bytes
-    """Empty when what is stored is damaged."""
+    """Empty when what is stored cannot be read."""
+    unreadable: str | None = None
+    """Why it cannot, and what to do."""
 
 
 class Claimed(msgspec.Struct):

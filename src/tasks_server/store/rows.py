@@ -7,7 +7,9 @@ import msgspec
 
 from tasks_server.domain.attempt import Event, EventFacts, OutcomeKind
 from tasks_server.domain.lane import LaneFacts, LaneLimits
+from tasks_server.domain.stored import together, unknown_word, unreadable, word_of
 from tasks_server.domain.task import PENDING, State, Task, urgency
+from tasks_server.store.sealing import Sealer, response_context, spec_context
 
 _ENCODE: Final = msgspec.json.Encoder().encode
 
@@ -29,15 +31,18 @@ def metadata_text(metadata: dict[str, str] | None) -> str | None:
     return _ENCODE(metadata).decode() if metadata else None
 
 
-def task_of(row: Sequence[Any], response: bytes | None = None, outcome: str | None = None) -> Task:
+def task_of(row: Sequence[Any], outcome: str | None = None) -> Task:
     """A task from the columns id, owner's id, lane's name, state, priority, created_at, due_at, execution_at, ended_at,
     attempt, failures, repeats, status_code, error, remaining_ms, expire_at, target, whether it is forced, metadata.
+    What of it cannot be read is left out, and told of.
     """
+    state = word_of(State, row[3])
+    metadata, told = _metadata(row[18]) if row[18] else (None, None)
     return Task(
         id=row[0],
         owner=row[1],
         lane=row[2],
-        state=State(row[3]),
+        state=state,
         priority=row[4],
         created_at=row[5],
         due_at=row[6],
@@ -52,10 +57,17 @@ def task_of(row: Sequence[Any], response: bytes | None = None, outcome: str | No
         expire_at=row[15],
         target=row[16],
         forced=bool(row[17]),
-        metadata=msgspec.json.decode(row[18]) if row[18] else None,
-        response=response,
-        outcome=OutcomeKind(outcome) if outcome else None,
+        metadata=metadata,
+        outcome=word_of(OutcomeKind, outcome) if outcome else None,
+        unreadable=together(told, unknown_word("its state", state)),
     )
+
+
+def _metadata(text: str) -> tuple[dict[str, str] | None, str | None]:
+    try:
+        return _METADATA.decode(text), None
+    except msgspec.MsgspecError as error:
+        return None, unreadable("its metadata", f"it is damaged ({error})", "set it anew by an edit of the task")
 
 
 def facts_of(row: Sequence[Any]) -> LaneFacts:
@@ -64,13 +76,40 @@ def facts_of(row: Sequence[Any]) -> LaneFacts:
 
 
 class Loaded(msgspec.Struct):
-    """A task with its handles and its sealed spec."""
+    """A task with its handles, its sealed spec, and its metadata as they are stored."""
 
     ref: int
     task: Task
     sealed_spec: bytes
     owner: int
     lane: int
+    metadata: str | None
+
+    def spec(self, sealer: Sealer) -> bytes:
+        """The spec; empty when it cannot be read, which the task tells of then."""
+        opened, told = sealer.look(self.sealed_spec, spec_context(self.task.id))
+        self.task.unreadable = together(self.task.unreadable, told)
+        return opened
+
+
+def add_response(task: Task, sealer: Sealer, sealed: bytes | None, number: int) -> None:
+    """Gives a task the response of its last attempt, of which this is the number; where it cannot be read, the task
+    tells of it.
+    """
+    if sealed is not None:
+        opened, told = sealer.look(sealed, response_context(task.id, number))
+        task.response = None if told else opened
+        task.unreadable = together(task.unreadable, told)
+
+
+def open_specs(sealer: Sealer, tasks: Sequence[Task], sealed: Sequence[bytes]) -> list[bytes]:
+    """The specs of tasks; one that cannot be read is empty, and its task tells of it."""
+    opened = []
+    for task, one in zip(tasks, sealed, strict=bool(sealed)):
+        spec, told = sealer.look(one, spec_context(task.id))
+        task.unreadable = together(task.unreadable, told)
+        opened.append(spec)
+    return opened
 
 
 def changed_columns(ref: int, lane: int, task: Task) -> dict[str, Any]:
@@ -94,6 +133,7 @@ def changed_columns(ref: int, lane: int, task: Task) -> dict[str, Any]:
 
 
 _FACTS: Final = msgspec.json.Decoder(EventFacts)
+_METADATA: Final = msgspec.json.Decoder(dict[str, str])
 
 
 def event_row(ref: int, event: Event, before: Task, after: Task) -> tuple[int, int, str, str | None, str]:
@@ -106,4 +146,9 @@ def event_row(ref: int, event: Event, before: Task, after: Task) -> tuple[int, i
 
 def event_of(row: Sequence[Any]) -> Event:
     """An event from the columns at, kind, detail, facts."""
-    return Event(row[0], row[1], row[2], _FACTS.decode(row[3]) if row[3] else None)
+    at, kind, detail, text = row
+    try:
+        return Event(at, kind, detail, _FACTS.decode(text) if text else None)
+    except msgspec.MsgspecError as error:
+        told = unreadable("where the task stood then", f"it is damaged ({error})", "nothing needs to be done")
+        return Event(at, kind, detail, unreadable=told)

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from tasks_server.domain.errors import Corrupt
+from tasks_server.domain.errors import Corrupt, Unreadable
+from tasks_server.domain.stored import OTHER_VERSION, unreadable
 
 KEY_BYTES: Final = 32
 _VERSION: Final = b"\x01"
@@ -69,6 +70,20 @@ def secret_context(owner_id: str, secret_id: str) -> bytes:
     return f"signing:{owner_id}:{secret_id}".encode()
 
 
+_THINGS: Final = {
+    b"spec": ("the stored request of the task", "delete the task and register it anew"),
+    b"facts": ("where redirects led the attempt", "nothing needs to be done"),
+    b"response": ("the stored response of the task", "the next attempt brings another one"),
+    b"template": ("what the schedule makes its tasks from", "PUT the schedule anew, or delete it"),
+    b"signing": ("a signing secret of the owner", "rotate the secrets"),
+}
+"""What is sealed in each context, and how to mend it when it is damaged for good."""
+
+
+def _thing(context: bytes) -> tuple[str, str]:
+    return _THINGS.get(context.partition(b":")[0], ("stored data", "restore the database from a backup"))
+
+
 class Sealer:
     """Seals with the first of its master keys, opens with any. A key is 32 bytes. `source` gives the keys anew, newest
     first, when they were changed; then they take the place of those before. `named` says in errors where they come
@@ -111,7 +126,9 @@ class Sealer:
         self._masters: Mapping[bytes, bytes] = {key_id(master): master for master in masters}
         head = _VERSION + key_id(masters[0]) + os.urandom(_SALT_BYTES)
         # One tuple, so that a thread that seals meanwhile has all of the old session or all of the new one.
-        self._sealing = (head, self._session(head).encrypt, itertools.count())
+        session = self._session(head)
+        assert session is not None  # it is of the very first key
+        self._sealing = (head, session.encrypt, itertools.count())
 
     def seal(self, plain: bytes, context: bytes) -> bytes:
         """The stored form of `plain`, bound to `context`."""
@@ -120,33 +137,60 @@ class Sealer:
         return head + number + encrypt(b"\0\0\0\0" + number, plain, context)
 
     def open(self, sealed: bytes, context: bytes) -> bytes:
-        """What was sealed. Raises `Corrupt` when it was changed, moved, or sealed under a key that we do not have."""
+        """What was sealed. Raises `Unreadable` when it was changed, moved, or sealed under a key we do not have."""
         head = sealed[:_HEAD_BYTES]
         cipher = self._sessions.get(head) or self._session(head)
+        if cipher is None:
+            raise Unreadable(self._why_not(head, context))
         try:
             return cipher.decrypt(b"\0\0\0\0" + sealed[_HEAD_BYTES:_BODY_AT], sealed[_BODY_AT:], context)
         except (InvalidTag, ValueError) as error:
-            raise Corrupt("stored data was changed or damaged: its authentication tag does not fit") from error
+            what, mend = _thing(context)
+            why = "it was changed or damaged, its authentication tag does not fit"
+            raise Unreadable(unreadable(what, why, mend)) from error
+
+    def look(self, sealed: bytes, context: bytes) -> tuple[bytes, str | None]:
+        """What was sealed; or nothing, and why it cannot be read. For those who go on without it."""
+        try:
+            return self.open(sealed, context), None
+        except Unreadable as error:
+            return b"", error.message
 
     def prove(self, sealed: bytes, context: bytes, where: str) -> None:
         """Opens what was sealed when a database was made. Raises `Corrupt` that names it, `where`, and our keys."""
+        if sealed[:1] == _VERSION and self._session(sealed[:_HEAD_BYTES]) is None:
+            raise Corrupt(
+                f"{where}: stored data is sealed under another cipher key than that of {self._named}; "
+                "start with the CIPHER_KEY or key file it was made with"
+            )
         try:
             self.open(sealed, context)
-        except Corrupt as error:
+        except Unreadable as error:
             raise Corrupt(f"{where}: {error.message}") from error
 
-    def _session(self, head: bytes) -> AESGCM:
+    def _session(self, head: bytes) -> AESGCM | None:
+        """What opens all that begins so; None: we have not its key, or do not know its form."""
         master = self._masters.get(head[1 : 1 + _KEY_ID_BYTES])
         if master is None:
             self.refresh()
             master = self._masters.get(head[1 : 1 + _KEY_ID_BYTES])
         if head[:1] != _VERSION or master is None:
-            raise Corrupt(
-                f"stored data is sealed under another cipher key than that of {self._named}; "
-                "start with the CIPHER_KEY or key file it was made with"
-            )
+            return None
         kdf = HKDF(hashes.SHA256(), KEY_BYTES, salt=head[1 + _KEY_ID_BYTES :], info=b"tasks-server at rest")
         if len(self._sessions) > 10_000:  # one entry for each start of a process whose rows are still kept
             self._sessions.clear()
         cipher = self._sessions[head] = AESGCM(kdf.derive(master))
         return cipher
+
+    def _why_not(self, head: bytes, context: bytes) -> str:
+        """What is told of something without a session."""
+        what, mend = _thing(context)
+        if len(head) < _HEAD_BYTES:
+            return unreadable(what, "it is damaged, most of it is missing", mend)
+        if head[:1] != _VERSION:
+            return unreadable(
+                what, f"it is sealed in a form that this version does not know ({head[0]})", OTHER_VERSION
+            )
+        key = key_id_of(head).hex()
+        why = f"it is sealed under another cipher key than those of this server, the one with the id {key}"
+        return unreadable(what, why, "start the server with that key beside the present one")

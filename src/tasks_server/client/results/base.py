@@ -7,6 +7,12 @@ class Result(msgspec.Struct, rename="camel", frozen=True):
     """An answer. What newer servers say beyond it is left out."""
 
 
+class Readable(Result, frozen=True, kw_only=True):
+    """An answer about something that is stored. `unreadable`: what of it cannot be read, why, and what to do."""
+
+    unreadable: str | None = None
+
+
 class Secretive(Result, frozen=True):
     """An answer with a secret, which is not shown where the answer is printed."""
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from tasks_server.client.results.base import Result
+from tasks_server.client.results.base import Readable, Result
 
 
-class Bulk(Result, frozen=True):
+class Bulk(Readable, frozen=True):
     """Bulk work. It has looked at `seen` tasks of about `total`; those that its filter found were `changed`, or
     `skipped` because their state did not allow it. `waits_for`: what it needs to go on, or None.
     """

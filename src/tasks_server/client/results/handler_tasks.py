@@ -12,7 +12,7 @@ class Created(msgspec.Struct, frozen=True):
     id: str
 
 
-class ListedHandlerTask(msgspec.Struct, frozen=True):
+class ListedHandlerTask(msgspec.Struct, frozen=True, kw_only=True):
     """A task that runs a handler, in a list. `retry_count` counts the retries that were made or are planned."""
 
     id: str
@@ -22,13 +22,15 @@ class ListedHandlerTask(msgspec.Struct, frozen=True):
     priority: int
     scheduled_at: datetime
     created_at: datetime
-    max_retries: int
+    max_retries: int | None
     retry_count: int
     last_error: str | None
     next_retry_at: datetime | None
+    unreadable: str | None = None
+    """What of it cannot be read, why, and what to do."""
 
 
-class HandlerTask(ListedHandlerTask, frozen=True):
+class HandlerTask(ListedHandlerTask, frozen=True, kw_only=True):
     """A task that runs a handler. `locked_by` is the process that runs it, `result` what its last attempt gave when
     that succeeded; with `result_truncated` only the first part of that, as text.
     """

@@ -1,10 +1,10 @@
 """What the execution log holds."""
 
-from tasks_server.client.results.base import Result
+from tasks_server.client.results.base import Readable
 from tasks_server.client.results.tasks import Redirected
 
 
-class LogEntry(Result, frozen=True):
+class LogEntry(Readable, frozen=True):
     """One attempt of one task. `late` is how many ms it began after it was due, `duration` how many it took. `host` is
     None for a task that runs a handler, `handler` for one that sends a request. `response_truncated`: of the answer
     only the first part was kept. `redirected`: where redirects led, None where none was followed.

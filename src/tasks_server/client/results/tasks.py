@@ -2,9 +2,10 @@
 
 from typing import Any, Final, Literal, TypeAlias
 
-from tasks_server.client.results.base import Result
+from tasks_server.client.results.base import Readable, Result
 
-State: TypeAlias = Literal["RUNNING", "PAUSED", "SUCCESS", "ERROR", "REVOKED"]
+State: TypeAlias = Literal["RUNNING", "PAUSED", "SUCCESS", "ERROR", "REVOKED", "UNREADABLE"]
+"""UNREADABLE: the server does not know the state that is stored."""
 FINAL: Final[frozenset[str]] = frozenset({"SUCCESS", "ERROR", "REVOKED"})
 """States that a task leaves only by its owner's hand."""
 
@@ -20,7 +21,7 @@ class Redirected(Result, frozen=True):
     method_changed: bool
 
 
-class ListedTask(Result, frozen=True):
+class ListedTask(Readable, frozen=True):
     """A task in a list. Instants are ms since the epoch, 0: not yet."""
 
     id: str
@@ -82,7 +83,7 @@ class Spec(Result, frozen=True):
     handler: dict[str, Any] | None = None
 
 
-class Attempt(Result, frozen=True):
+class Attempt(Readable, frozen=True):
     """One try of a task. `late` is how many ms it began after it was due. `response_truncated`: of the answer only the
     first part was kept. `redirected`: where redirects led, None where none was followed.
     """

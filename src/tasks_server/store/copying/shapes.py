@@ -270,5 +270,8 @@ def metadata_rows(task: Row) -> list[Row]:
     text = task[_TASK_METADATA]
     if not text:
         return []
-    metadata = msgspec.json.decode(text, type=dict[str, str])
+    try:
+        metadata = msgspec.json.decode(text, type=dict[str, str])
+    except msgspec.MsgspecError:  # damaged: it goes along as it is, and is found by nobody
+        return []
     return [(task[_TASK_OWNER], key, value, task[_TASK_SEQ]) for key, value in metadata.items()]

@@ -9,7 +9,6 @@ from typing import Any, Final
 import msgspec
 
 from tasks_server.clock import Clock
-from tasks_server.domain.errors import Corrupt
 from tasks_server.store.ports import Choose, Claim, Claimed, Look, Quota
 from tasks_server.store.postgres.folding import Folded
 from tasks_server.store.postgres.heads import Heads, Waiting
@@ -49,14 +48,11 @@ class Claims:
         return [self._look(connection, look, choose) for look, choose in items]
 
     def open(self, claimed: Claimed) -> Claimed:
-        """The same with the specs opened. A damaged one is left empty, which nobody can send: the task fails by
-        itself and the others of the look are not held up.
+        """The same with the specs opened. One that cannot be read is left empty, which nobody can send: the task fails
+        by itself and the others of the look are not held up.
         """
         for claim in claimed.claims:
-            try:
-                claim.spec = self._sealer.open(claim.spec, spec_context(claim.id))
-            except Corrupt:
-                claim.spec = b""
+            claim.spec, claim.unreadable = self._sealer.look(claim.spec, spec_context(claim.id))
         return claimed
 
     def _look(self, connection: Connection, look: Look, choose: Choose) -> Claimed:

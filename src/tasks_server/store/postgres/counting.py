@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from tasks_server.domain.stored import is_known, word_of
 from tasks_server.domain.task import State
 from tasks_server.store.postgres.folding import Folded
 from tasks_server.store.postgres.link import Connection
@@ -24,4 +25,5 @@ class Counts:
         if owner is not None:
             names["owner"] = storable(owner)
         rows = connection.execute(sql("counts_of_all" if owner is None else "counts_of_owner"), names).fetchall()
-        return dict.fromkeys(State, 0) | {State(state): n for state, n in rows}
+        known = {state: n for word, n in rows if is_known(state := word_of(State, word))}
+        return dict.fromkeys(State, 0) | known

@@ -9,7 +9,7 @@ from tasks_server.store.postgres.link import Connection, one
 from tasks_server.store.postgres.rows import load_task
 from tasks_server.store.postgres.statements import sql
 from tasks_server.store.rows import Loaded
-from tasks_server.store.sealing import Sealer, spec_context
+from tasks_server.store.sealing import Sealer
 
 
 class Explanations:
@@ -27,11 +27,10 @@ class Explanations:
         if loaded is None:
             return None
         task = loaded.task
-        spec = self._sealer.open(loaded.sealed_spec, spec_context(task_id))
         waits = task.state not in FINAL | {State.RUNNING}
         return Standing(
             task,
-            spec,
+            loaded.spec(self._sealer),
             lease_of(task.state, *one(connection, sql("explain_lease"), {"seq": loaded.ref})),
             _in_work(connection, loaded.owner) if waits else [],
             _ahead(connection, loaded) if task.state is State.AVAILABLE else Ahead(),

@@ -11,7 +11,7 @@ from tasks_server.store.ports import TaskPage, TaskQuery
 from tasks_server.store.postgres.link import Connection, one
 from tasks_server.store.postgres.rows import load_task, storable
 from tasks_server.store.postgres.statements import sql
-from tasks_server.store.rows import TASK_COLUMNS, event_of, task_of
+from tasks_server.store.rows import TASK_COLUMNS, event_of, open_specs, task_of
 from tasks_server.store.sealing import Sealer, spec_context
 
 _UNFINISHED: Final = PENDING | {State.RUNNING}
@@ -69,28 +69,31 @@ class Listings:
         """Each item is an owner and a task."""
         return [[event_of(row) for row in connection.execute(sql("events_list"), _names(*item))] for item in items]
 
-    @staticmethod
-    def tasks(connection: Connection, items: Sequence[TaskQuery]) -> Sequence[TaskPage]:
+    def tasks(self, connection: Connection, items: Sequence[TaskQuery]) -> Sequence[TaskPage]:
         """Each item is a query."""
-        return [_page(connection, query) for query in items]
+        return [_page(connection, self._sealer, query) for query in items]
 
 
 def _names(owner: str | None, task_id: str) -> dict[str, str | None]:
     return {"owner": None if owner is None else storable(owner), "id": storable(task_id)}
 
 
-def _page(connection: Connection, query: TaskQuery) -> TaskPage:
+def _page(connection: Connection, sealer: Sealer, query: TaskQuery) -> TaskPage:
     if query.states == frozenset():
         return TaskPage([])
     text, parameters = listing_sql(query)
     with connection.pipeline(), connection.transaction():
         connection.execute(sql("walk"))
         rows = connection.execute(text, parameters, prepare=False).fetchall()
-    tasks = [task_of(row) for row in rows[: query.limit]]
+    shown = rows[: query.limit]
+    tasks = [task_of(row) for row in shown]
+    sealed = [row[TASK_COLUMNS + 1] for row in shown] if query.with_specs else []
+    specs = open_specs(sealer, tasks, sealed)
     if len(rows) <= query.limit or not tasks:
-        return TaskPage(tasks)
-    last, seq = tasks[-1], rows[query.limit - 1][TASK_COLUMNS]
-    return TaskPage(tasks, ({"created": seq, "ended": last.ended_at, "execution": last.execution_at}[query.order], seq))
+        return TaskPage(tasks, specs=specs)
+    last, seq = tasks[-1], shown[-1][TASK_COLUMNS]
+    key = {"created": seq, "ended": last.ended_at, "execution": last.execution_at}[query.order]
+    return TaskPage(tasks, (key, seq), specs)
 
 
 def listing_sql(query: TaskQuery) -> tuple[bytes, dict[str, Any]]:
@@ -114,7 +117,7 @@ def listing_sql(query: TaskQuery) -> tuple[bytes, dict[str, Any]]:
             f"ORDER BY {_order(query, 't.seq')} LIMIT %(count_max)s OFFSET %(skip)s"
         )
     text = (
-        f"SELECT {_COLUMNS} FROM ({page}) AS t "
+        f"SELECT {_COLUMNS}{', r.spec' if query.with_specs else ''} FROM ({page}) AS t "
         "JOIN request AS r ON r.task = t.seq JOIN owner AS o ON o.seq = t.owner JOIN lane AS l ON l.seq = t.lane "
         f"ORDER BY {_order(query, 't.seq')}"
     )

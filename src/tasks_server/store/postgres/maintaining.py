@@ -9,7 +9,7 @@ from tasks_server.domain.task import FINAL, State
 from tasks_server.store.ports import Change
 from tasks_server.store.postgres.days import Days
 from tasks_server.store.postgres.link import Connection, one
-from tasks_server.store.postgres.rows import day_of, load_task, pack
+from tasks_server.store.postgres.rows import SOUND, day_of, load_task, pack
 from tasks_server.store.postgres.statements import sql
 from tasks_server.store.postgres.steering import Steerings
 from tasks_server.store.pruning import Sweep
@@ -47,7 +47,7 @@ class Maintenance:
 
     def _prune(self, connection: Connection, before: int, now: int, limit: int) -> int:
         names = {"now": now, "retention_ms": now - before, "count_max": limit}
-        (tasks,) = one(connection, sql("tasks_prune"), names)
+        (tasks,) = one(connection, sql("tasks_prune"), names | SOUND)
         days = self._days.drop_before(connection, before, now, limit)
         attempts = self._prune_attempts(connection, {**names, "first": 0, "last": -1, "all": True}, self._kept)
         shown = {"first": day_of(before), "last": day_of(now), "all": False}

@@ -11,11 +11,14 @@ from tasks_server.domain.attempt import Attempt
 from tasks_server.store.attempts import is_truncated, sealed_facts, sealed_response
 from tasks_server.store.postgres.link import Connection
 from tasks_server.store.postgres.statements import sql
-from tasks_server.store.rows import TASK_COLUMNS, Loaded, holder, metadata_text, task_of
-from tasks_server.store.sealing import Sealer, response_context
+from tasks_server.store.rows import TASK_COLUMNS, Loaded, add_response, holder, metadata_text, task_of
+from tasks_server.store.sealing import Sealer
 
 _ESCAPED_NUL: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 _ENCODE: Final = msgspec.json.Encoder().encode
+_TEXT: Final = r'"([^"\\\x01-\x1f]|\\["\\/bfnrt]|\\u00(0[1-9a-f]|[1-9a-f][0-9a-f]))*"'
+SOUND: Final = {"sound": rf"^\{{({_TEXT}:{_TEXT}(,{_TEXT}:{_TEXT})*)?\}}$"}
+"""What metadata looks like as we write it, for statements that take it apart: to cast anything else might end them."""
 
 
 def pack(rows: Any) -> str:
@@ -57,8 +60,8 @@ def load_task(
     lock: bool = False,
 ) -> Loaded | None:
     """The task, or None when it is not there for that owner. With the opened response of its last attempt, unless
-    that is not wanted: a damaged one must not stand in the way of what does not need it. With `lock`, the task is
-    held for the rest of the transaction; then it is read, as whoever held it before left it.
+    that is not wanted: then it is not even read. With `lock`, the task is held for the rest of the transaction; then it
+    is read, as whoever held it before left it.
     """
     names = {"id": storable(task_id), "owner": None if owner is None else storable(owner)}
     if lock:
@@ -67,11 +70,11 @@ def load_task(
     if row is None:
         return None
     ref, spec, owner_seq, lane_seq, number, sealed, outcome, schedule, fire_at, lease, facts = row[TASK_COLUMNS:]
-    opened = None if sealed is None else sealer.open(sealed, response_context(task_id, number))
-    task = task_of(row, opened, outcome)
+    task = task_of(row, outcome)
+    add_response(task, sealer, sealed, number)
     task.schedule, task.fire_at, task.held_by = schedule, fire_at, holder(lease)
     task.response_truncated = is_truncated(facts, task_id, number, sealer)
-    return Loaded(ref, task, spec, owner_seq, lane_seq)
+    return Loaded(ref, task, spec, owner_seq, lane_seq, row[TASK_COLUMNS - 1])
 
 
 def attempt_row(ref: int, owner: int, task_id: str, attempt: Attempt, sealer: Sealer) -> Sequence[Any]:

@@ -5,15 +5,15 @@ from typing import Any
 
 from tasks_server.domain.attempt import Event
 from tasks_server.domain.bulk import enters_queue
-from tasks_server.domain.errors import RequestError
+from tasks_server.domain.errors import RequestError, Unreadable
 from tasks_server.domain.owner import owner_gone, queue_full
 from tasks_server.domain.task import Task
-from tasks_server.store.ports import Change, Decide
+from tasks_server.store.ports import Change, Decide, Refusal
 from tasks_server.store.postgres.changes import OWNER_LOCK, Changes
 from tasks_server.store.postgres.days import Days
 from tasks_server.store.postgres.folding import Folded
 from tasks_server.store.postgres.link import Conflicted, Connection
-from tasks_server.store.postgres.rows import attempt_row, day_of, load_task, metadata_for, pack, storable
+from tasks_server.store.postgres.rows import SOUND, attempt_row, day_of, load_task, metadata_for, pack, storable
 from tasks_server.store.postgres.statements import sql
 from tasks_server.store.postgres.submitting import Lanes, owner_room
 from tasks_server.store.rows import Loaded, changed_columns, event_row
@@ -33,9 +33,9 @@ class Steerings:
 
     def change(
         self, connection: Connection, items: Sequence[tuple[str | None, str, Decide]]
-    ) -> Sequence[Task | RequestError | None]:
+    ) -> Sequence[Task | Refusal | None]:
         """Each item is an owner, a task and what to decide. A refusal is an answer."""
-        answers: list[Task | RequestError | None] = [None] * len(items)
+        answers: list[Task | Refusal | None] = [None] * len(items)
         with connection.pipeline(), connection.transaction():
             queues = _hold_queues(connection, items)
             for index in sorted(range(len(items)), key=lambda index: items[index][1]):
@@ -58,14 +58,13 @@ class Steerings:
 
     def _change(
         self, connection: Connection, owner: str | None, task_id: str, decide: Decide, queues: set[int]
-    ) -> Task | RequestError | None:
+    ) -> Task | Refusal | None:
         loaded = load_task(connection, self._sealer, owner, task_id, response=False, lock=True)
         if loaded is None:
             return None
-        spec = self._sealer.open(loaded.sealed_spec, spec_context(task_id))
         try:
-            change = decide(loaded.task, spec)
-        except RequestError as refusal:
+            change = decide(loaded.task, loaded.spec(self._sealer))
+        except (RequestError, Unreadable) as refusal:
             return refusal
         if enters_queue(loaded.task, change.task):
             if loaded.owner not in queues:
@@ -90,7 +89,7 @@ class Steerings:
             count(connection, changes)
             if task.metadata != before.metadata:
                 metadata = {"task": loaded.ref, "metadata": metadata_for(task.metadata)}
-                connection.execute(sql("metadata_replace"), metadata)
+                connection.execute(sql("metadata_replace"), metadata | SOUND)
         if change.spec is not None:
             sealed = self._sealer.seal(change.spec, spec_context(task.id))
             connection.execute(sql("request_change"), {"task": loaded.ref, "spec": sealed})
@@ -113,7 +112,7 @@ def _hold_queues(connection: Connection, items: Sequence[tuple[str | None, str, 
 
 def erase(connection: Connection, refs: Sequence[int], changes: Changes) -> None:
     """Removes tasks with all that is known of them. The changes have counted them out."""
-    connection.execute(sql("tasks_erase"), {"seqs": pack(refs)})
+    connection.execute(sql("tasks_erase"), {"seqs": pack(refs)} | SOUND)
     count(connection, changes)
 
 

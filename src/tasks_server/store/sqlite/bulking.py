@@ -11,7 +11,6 @@ from tasks_server.domain.errors import Busy, Unavailable
 from tasks_server.domain.task import State
 from tasks_server.store.bulking import BulkRefusal, DecideBulk, Sighted, Stride, Worked
 from tasks_server.store.bulks import (
-    UNREADABLE,
     Deeds,
     Found,
     Walk,
@@ -19,6 +18,7 @@ from tasks_server.store.bulks import (
     bulk_of,
     deeds_of,
     failed_step,
+    given_up,
     moved,
     moved_columns,
     new_columns,
@@ -110,8 +110,8 @@ class Bulks:
     ) -> Worked:
         bulk = bulk_of(row)
         seq, owner, until, after = row[_BULK_COLUMNS:]
-        if bulk.error == UNREADABLE:
-            ended = msgspec.structs.replace(bulk, updated_at=now, ended_at=now)
+        if bulk.unreadable is not None:
+            ended = given_up(bulk, now)
             connection.execute(sql("bulk_move"), moved_columns(seq, ended, after, now))
             return Worked(ended)
         window = _walk(connection, walk_of(bulk.filter), owner, after, until, stride.seen_max)

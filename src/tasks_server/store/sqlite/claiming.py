@@ -8,7 +8,6 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from tasks_server.domain.errors import Corrupt
 from tasks_server.store.ports import Choose, Claim, Claimed, Group, Line, Look, Quota
 from tasks_server.store.rooms import NO_ROOMS, Rooms, Spot, Walk, lines_cut, tell
 from tasks_server.store.rows import NODE_SHIFT, facts_of
@@ -60,14 +59,11 @@ class Claims:
         return [self._look(connection, look, choose) for look, choose in items]
 
     def open(self, claimed: Claimed) -> Claimed:
-        """The same with the specs opened. A damaged one is left empty, which nobody can send: the task fails by
-        itself and the others of the look are not held up.
+        """The same with the specs opened. One that cannot be read is left empty, which nobody can send: the task fails
+        by itself and the others of the look are not held up.
         """
         for claim in claimed.claims:
-            try:
-                claim.spec = self._sealer.open(claim.spec, spec_context(claim.id))
-            except Corrupt:
-                claim.spec = b""
+            claim.spec, claim.unreadable = self._sealer.look(claim.spec, spec_context(claim.id))
         return claimed
 
     def _look(self, connection: apsw.Connection, look: Look, choose: Choose) -> Claimed:

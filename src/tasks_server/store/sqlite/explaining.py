@@ -8,7 +8,7 @@ from tasks_server.domain.situation import HOLDERS_MAX, RUNNING_COUNTED_MAX, Ahea
 from tasks_server.domain.task import FINAL, State
 from tasks_server.store.explaining import Standing, ahead_of, lease_of, place
 from tasks_server.store.rows import Loaded
-from tasks_server.store.sealing import Sealer, spec_context
+from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite.rows import load_task, single
 from tasks_server.store.sqlite.statements import sql
 
@@ -30,11 +30,10 @@ class Explanations:
         if loaded is None:
             return None
         task = loaded.task
-        spec = self._sealer.open(loaded.sealed_spec, spec_context(task_id))
         waits = task.state not in FINAL | {State.RUNNING}
         return Standing(
             task,
-            spec,
+            loaded.spec(self._sealer),
             lease_of(task.state, *single(connection, "explain_lease", {"seq": loaded.ref})),
             _in_work(connection, loaded.owner) if waits else [],
             _ahead(connection, loaded) if task.state is State.AVAILABLE else Ahead(),

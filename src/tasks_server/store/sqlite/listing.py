@@ -10,7 +10,7 @@ from tasks_server.domain.task import PENDING, State, Task
 from tasks_server.store.attempts import attempt_of
 from tasks_server.store.filtering import HANDLERS
 from tasks_server.store.ports import TaskPage, TaskQuery
-from tasks_server.store.rows import event_of, task_of
+from tasks_server.store.rows import TASK_COLUMNS, event_of, open_specs, task_of
 from tasks_server.store.sealing import Sealer, spec_context
 from tasks_server.store.sqlite.rows import load_task, single
 from tasks_server.store.sqlite.statements import sql
@@ -71,25 +71,27 @@ class Listings:
             for owner, task_id in items
         ]
 
-    @staticmethod
-    def tasks(connection: apsw.Connection, items: Sequence[TaskQuery]) -> Sequence[TaskPage]:
+    def tasks(self, connection: apsw.Connection, items: Sequence[TaskQuery]) -> Sequence[TaskPage]:
         """Each item is a query."""
-        return [_page(connection, query) for query in items]
+        return [_page(connection, self._sealer, query) for query in items]
 
 
-def _page(connection: apsw.Connection, query: TaskQuery) -> TaskPage:
+def _page(connection: apsw.Connection, sealer: Sealer, query: TaskQuery) -> TaskPage:
     rows: list[tuple[Any, ...]] = []
     for text, parameters in listing_sql(query):
         rows += connection.execute(text, parameters)
         if len(rows) > query.limit:
             break
     more = len(rows) > query.limit
-    tasks = [task_of(row[1:]) for row in rows[: query.limit]]
+    shown = rows[: query.limit]
+    tasks = [task_of(row[1:]) for row in shown]
+    sealed = [row[TASK_COLUMNS + 1] for row in shown] if query.with_specs else []
+    specs = open_specs(sealer, tasks, sealed)
     if not more or not tasks:
-        return TaskPage(tasks)
-    last = rows[query.limit - 1]
+        return TaskPage(tasks, specs=specs)
+    last = shown[-1]
     key = {"created": last[0], "ended": last[9], "execution": last[8]}[query.order]
-    return TaskPage(tasks, (key, last[0]))
+    return TaskPage(tasks, (key, last[0]), specs)
 
 
 def listing_sql(query: TaskQuery) -> list[tuple[str, list[Any]]]:
@@ -140,8 +142,11 @@ def _listing_sql(query: TaskQuery, ahead: list[str], values: list[Any]) -> tuple
     order = f"{key} {direction}" if query.order == "created" else f"{key} {direction}, t.seq {direction}"
     start = "schedule_run AS f CROSS JOIN task AS t ON t.seq = f.task" if by_schedule else "task AS t"
     parameters.extend((query.limit + 1, query.offset))
+    columns, joined = (
+        (f"{_COLUMNS}, r.spec", "CROSS JOIN request AS r ON r.task = t.seq ") if query.with_specs else (_COLUMNS, "")
+    )
     return (
-        f"SELECT {_COLUMNS} FROM {start} "
+        f"SELECT {columns} FROM {start} {joined}"
         "CROSS JOIN owner AS o ON o.seq = t.owner CROSS JOIN lane AS l ON l.seq = t.lane "
         f"{where}ORDER BY {order} LIMIT ? OFFSET ?"
     ), parameters

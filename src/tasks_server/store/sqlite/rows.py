@@ -8,8 +8,8 @@ import msgspec
 
 from tasks_server.domain.attempt import Attempt
 from tasks_server.store.attempts import is_truncated, sealed_facts, sealed_response
-from tasks_server.store.rows import Loaded, holder, task_of
-from tasks_server.store.sealing import Sealer, response_context
+from tasks_server.store.rows import Loaded, add_response, holder, task_of
+from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite.statements import sql
 
 _ENCODE: Final = msgspec.json.Encoder().encode
@@ -36,18 +36,17 @@ def load_task(
     connection: apsw.Connection, sealer: Sealer, owner: str | None, task_id: str, *, response: bool = True
 ) -> Loaded | None:
     """The task, or None when it is not there for that owner. With the opened response of its last attempt, unless
-    that is not wanted: a damaged one must not stand in the way of what does not need it.
+    that is not wanted: then it is not even read.
     """
     names = {"id": task_id, "owner": owner, "response": response}
     row = connection.execute(sql("task_load"), names).fetchone()
     if row is None:
         return None
-    sealed = row[22]
-    opened = None if sealed is None else sealer.open(sealed, response_context(task_id, row[21]))
-    task = task_of(row[1:], opened, row[25])
+    task = task_of(row[1:], row[25])
+    add_response(task, sealer, row[22], row[21])
     task.schedule, task.fire_at, task.held_by = row[26], row[27], holder(row[28])
     task.response_truncated = is_truncated(row[29], task_id, row[21], sealer)
-    return Loaded(row[0], task, row[20], row[23], row[24])
+    return Loaded(row[0], task, row[20], row[23], row[24], row[19])
 
 
 def attempt_row(ref: int, owner: int, task_id: str, attempt: Attempt, sealer: Sealer) -> Sequence[Any]:

@@ -6,10 +6,10 @@ import apsw
 
 from tasks_server.domain.attempt import Event
 from tasks_server.domain.bulk import enters_queue
-from tasks_server.domain.errors import RequestError
+from tasks_server.domain.errors import RequestError, Unreadable
 from tasks_server.domain.owner import owner_gone, queue_full
 from tasks_server.domain.task import Task
-from tasks_server.store.ports import Change, Decide
+from tasks_server.store.ports import Change, Decide, Refusal
 from tasks_server.store.rows import Loaded, changed_columns, event_row, metadata_text
 from tasks_server.store.sealing import Sealer, spec_context
 from tasks_server.store.sqlite.rows import attempt_row, load_task, pack
@@ -27,7 +27,7 @@ class Steerings:
 
     def change(
         self, connection: apsw.Connection, items: Sequence[tuple[str | None, str, Decide]]
-    ) -> Sequence[Task | RequestError | None]:
+    ) -> Sequence[Task | Refusal | None]:
         """Each item is an owner, a task and what to decide. A refusal is an answer."""
         return [self._change(connection, *item) for item in items]
 
@@ -45,14 +45,13 @@ class Steerings:
 
     def _change(
         self, connection: apsw.Connection, owner: str | None, task_id: str, decide: Decide
-    ) -> Task | RequestError | None:
+    ) -> Task | Refusal | None:
         loaded = load_task(connection, self._sealer, owner, task_id, response=False)
         if loaded is None:
             return None
-        spec = self._sealer.open(loaded.sealed_spec, spec_context(task_id))
         try:
-            change = decide(loaded.task, spec)
-        except RequestError as refusal:
+            change = decide(loaded.task, loaded.spec(self._sealer))
+        except (RequestError, Unreadable) as refusal:
             return refusal
         if enters_queue(loaded.task, change.task):
             room = owner_room(connection, loaded.task.owner)
@@ -67,7 +66,9 @@ class Steerings:
         if task is not before:
             lane = self._lanes.handle(connection, loaded.owner, task.lane)
             columns = changed_columns(loaded.ref, lane, task)
-            connection.execute(sql("task_change"), columns | {"metadata": metadata_text(task.metadata)})
+            # What cannot be read stays as it is stored, unless there is something to take its place.
+            kept = loaded.metadata if task.metadata == before.metadata else metadata_text(task.metadata)
+            connection.execute(sql("task_change"), columns | {"metadata": kept})
             tally = Tally()
             tally.leave(loaded.owner, loaded.lane, before.state)
             tally.enter(loaded.owner, lane, task.state)

@@ -1,8 +1,11 @@
 -- Gives a task other metadata, and makes it searchable by what is new. (What stays must not be deleted and inserted in
--- one statement: neither would see the other's row.) Without the collation, the index would not serve.
+-- one statement: neither would see the other's row.) Without the collation, the index would not serve. What is damaged
+-- finds none.
 WITH before AS MATERIALIZED (
     SELECT r.task, r.owner, m.key, m.value
-    FROM request AS r CROSS JOIN LATERAL jsonb_each_text(r.metadata::jsonb) AS m
+    FROM request AS r CROSS JOIN LATERAL jsonb_each_text(
+        CASE WHEN r.metadata ~ %(sound)s THEN r.metadata::jsonb END
+    ) AS m
     WHERE r.task = %(task)s::bigint AND r.metadata IS NOT NULL
 ), wanted AS MATERIALIZED (
     SELECT r.task, r.owner, m.key, m.value

@@ -1,5 +1,5 @@
 -- Deletes final tasks that are older than their owner wants them kept, or whose owner is deleted, with all that is
--- known of them; the attempts of others go with their day. How many.
+-- known of them; the attempts of others go with their day. How many. Metadata that is damaged stops nobody.
 WITH gone AS MATERIALIZED (
     SELECT t.seq, t.owner, t.lane, t.state, o.deleted_at IS NOT NULL AS orphan
     FROM owner AS o CROSS JOIN LATERAL (
@@ -17,7 +17,10 @@ WITH gone AS MATERIALIZED (
 ), searchable AS (
     DELETE FROM metadata AS m USING (
         SELECT r.task, r.owner, e.key, e.value
-        FROM requests AS r CROSS JOIN LATERAL jsonb_each_text(r.metadata::jsonb) AS e WHERE r.metadata IS NOT NULL
+        FROM requests AS r CROSS JOIN LATERAL jsonb_each_text(
+            CASE WHEN r.metadata ~ %(sound)s THEN r.metadata::jsonb END
+        ) AS e
+        WHERE r.metadata IS NOT NULL
     ) AS e
     WHERE m.owner = e.owner AND m.key = e.key AND m.value = e.value AND m.task = e.task
 ), runs AS (
