@@ -229,6 +229,6 @@ async def test_a_signing_secret_that_cannot_be_opened(shop: Shop) -> None:
 async def test_a_damaged_task_fails_by_itself_when_its_turn_comes(shop: Shop, clock: ManualClock) -> None:
     good, bad = [await shop.register(task()) for _ in range(2)]
     await shop.lose_request(bad)
-    claims = {claim.id: claim for claim in await claimed(shop.api.store, clock)}  # type: ignore[arg-type]
+    claims = {claim.id: claim for claim in await claimed(shop.api.store, clock)}  # type: ignore[arg-type]  # any store will do
     assert claims[good].spec
     assert (claims[bad].spec, claims[bad].unreadable) == (b"", SEALED_ELSEWHERE)

@@ -46,7 +46,7 @@ async def damage(world: World, task_id: str, what: str) -> None:
 
 
 async def listed(world: World, owner: Owner, **query: object) -> tuple[Listed, dict[str, bytes]]:
-    page = await world.store.tasks(TaskQuery(owner.id, with_specs=True, **query))  # type: ignore[arg-type]
+    page = await world.store.tasks(TaskQuery(owner.id, with_specs=True, **query))  # type: ignore[arg-type]  # whatever a test asks for
     assert page.next is None
     specs = {task.id: spec for task, spec in zip(page.tasks, page.specs, strict=True)}
     return {task.id: task for task in page.tasks}, specs
