@@ -41,7 +41,7 @@ coverage: ## the tests, with at least 90 % of branches covered
 
 explore: ## the property tests with new examples, many of them
 	HYPOTHESIS_PROFILE=explore $(BIN)/pytest -n auto tests/domain tests/simulation tests/store \
-		tests/engine/handlers tests/cli/test_telemetry.py
+		tests/engine/handlers tests/engine/http/test_fuzz_http_*.py tests/cli/test_telemetry.py
 
 docs: ## write the parts of the documentation that are made from the code
 	$(BIN)/python -m tests.tidy.documents

@@ -118,7 +118,7 @@ class Target:
 
     tls: ssl.SSLContext | None = None
     scripts: dict[str, Answer] = field(default_factory=dict)
-    received: list[Received] = field(default_factory=list)
+    received: list[Received] = field(default_factory=list, repr=False)
     opened: int = 0
     closed: int = 0
 

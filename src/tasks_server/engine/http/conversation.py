@@ -6,18 +6,18 @@ carries the asks to libcurl is in `talk`; who builds a conversation, and for whi
 """
 
 from collections.abc import Generator, Sequence
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
 from tasks_server.domain.attempt import Outcome
 from tasks_server.engine.calls import Call
 from tasks_server.engine.http.options import render_lines, render_url
+from tasks_server.engine.http.responses import last_block
 
 Way = Literal["usual", "connect", "tunnel"]
 """How an ask goes: as the options of the task say; as a CONNECT to the task's proxy, made by the conversation itself;
 or through the tunnel that such a CONNECT has opened."""
-_ENDS: Final = (b"\r\n", b"\n")
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -66,11 +66,8 @@ class Answer(msgspec.Struct, frozen=True):
 
     def values(self, name: bytes) -> list[bytes]:
         """The values of a header (its name in lower case) in the last block of header lines."""
-        begin = max((at for at, line in enumerate(self.lines) if line.startswith(b"HTTP/")), default=-1) + 1
         values = []
-        for line in self.lines[begin:]:
-            if line in _ENDS:
-                break
+        for line in last_block(self.lines):
             given, _, value = line.partition(b":")
             if given.strip().lower() == name:
                 values.append(value.strip())

@@ -2,6 +2,7 @@
 is no answer is in `errors`.
 """
 
+import re
 from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
 from itertools import takewhile
@@ -10,6 +11,8 @@ from typing import Final
 from tasks_server.domain.attempt import Outcome, OutcomeKind
 
 _LINE_ENDS: Final = (b"\r\n", b"\n")
+_STATUS_LINE: Final = re.compile(rb"HTTP/[0-9.]+[ \t]")
+"""No header or trailer, whatever its name."""
 _STATUS_OF_09: Final = 200
 """HTTP/0.9 has no status: whatever comes is the answer."""
 NO_RETRY_STATUSES: Final = frozenset({410, 489})
@@ -54,7 +57,7 @@ def steering(header_lines: Sequence[bytes]) -> tuple[bytes | None, bool]:
     """`Retry-After` of the last answer in these lines, and whether it says `X-Tasks-No-Retry: true`."""
     retry_after: bytes | None = None
     no_retry = False
-    for line in _last_block(header_lines):
+    for line in last_block(header_lines):
         name, _, value = line.partition(b":")
         match name.strip().lower():
             case b"retry-after":
@@ -78,13 +81,16 @@ def retry_after_ms(value: bytes, now: int) -> int | None:
 
 def _begin(lines: Sequence[bytes]) -> int:
     """Where the header lines of the last answer begin, behind its status line."""
-    return max((index + 1 for index, line in enumerate(lines) if line.startswith(b"HTTP/")), default=0)
+    for index in range(len(lines) - 1, -1, -1):
+        if lines[index].startswith(b"HTTP/") and _STATUS_LINE.match(lines[index]):
+            return index + 1
+    return 0
 
 
 def _is_complete(lines: Sequence[bytes]) -> bool:
     return any(line in _LINE_ENDS for line in lines[_begin(lines) :])
 
 
-def _last_block(lines: Sequence[bytes]) -> list[bytes]:
-    """The header lines of the last answer, up to the empty line, so trailers stay out."""
+def last_block(lines: Sequence[bytes]) -> list[bytes]:
+    """The header lines of the last answer in these, up to the empty line, so trailers stay out."""
     return list(takewhile(lambda line: line not in _LINE_ENDS, lines[_begin(lines) :]))
