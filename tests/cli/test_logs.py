@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tasks_server.clock import ManualClock, SystemClock
-from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tasks_server.domain.attempt import Outcome, OutcomeKind, Redirected
 from tasks_server.settings.places import DATABASE_NAME
 from tasks_server.store.keys import parse_keys
 from tasks_server.store.sealing import Sealer
@@ -61,6 +61,23 @@ def test_the_table_shows_what_went_wrong(cli: Cli, tried: list[str]) -> None:
     assert "no answer" in shown.out
     assert "small-shop" in shown.out
     assert "There are no such attempts." in cli("logs", "--lane", "other").out
+
+
+def test_what_an_answer_came_to_is_shown(cli: Cli, data_dir: Path) -> None:
+    cli("owner", "create", "small-shop")
+    task: Any = cli("task", "submit", "http://shop.test/", "--owner", "small-shop", "--json").json()
+    led = Redirected(2, "GET", "http://b.test/", method_changed=True)
+    outcome = Outcome(OutcomeKind.SUCCESS, 200, response=b"the beginning", response_truncated=True, redirected=led)
+    asyncio.run(_work(data_dir, outcome))
+    (entry,) = found(cli)
+    assert (entry["responseTruncated"], entry["redirected"]["url"]) == (True, "http://b.test/")
+    words = "redirected 2 times, to GET http://b.test/, without the data"
+    assert words in cli("logs").out
+    shown = cli("task", "show", task["id"])
+    assert words in shown.out
+    assert "the beginning… (the first 13 bytes)" in shown.out
+    in_json: Any = cli("task", "show", task["id"], "--json").json()
+    assert in_json["response_truncated"] is True
 
 
 def test_a_fault_names_its_option(cli: Cli, tried: list[str]) -> None:

@@ -24,6 +24,7 @@ def about(**changes: object) -> Circumstances:
         "timeout_ms": 1_000,
         "elapsed_ms": 1_000,
         "sent": False,
+        "heard": False,
     }
     return Circumstances(**(values | changes))  # type: ignore[arg-type]  # the fields of one
 
@@ -48,6 +49,7 @@ def test_every_code_ends_in_a_plain_reason_without_secrets(code: int, sent: bool
 def test_what_was_sent_can_be_sent(code: int) -> None:
     """Once it went out, nothing is the request's fault: another attempt may get another answer."""
     assert failed(code, about(sent=True)).kind is not OutcomeKind.UNSENDABLE
+    assert failed(code, about(heard=True, proxy="proxy.test:1")).kind is not OutcomeKind.UNSENDABLE
 
 
 def test_what_the_system_gives_up_is_no_timeout() -> None:

@@ -42,11 +42,14 @@ def test_from_400_on_is_an_error_with_its_body(http: Driver, target: Target, sta
     assert outcome.retry_after_ms is None
 
 
-def test_a_status_that_is_none_fails_in_plain_words(http: Driver, target: Target) -> None:
-    target.scripts["/"] = answer(700, b"")
+@pytest.mark.parametrize(
+    ("status", "what"), [(700, "is no status of HTTP"), (999, "is no status of HTTP"), (101, "ends no request")]
+)
+def test_a_status_that_is_none_fails_in_plain_words(http: Driver, target: Target, status: int, what: str) -> None:
+    target.scripts["/"] = raw(f"HTTP/1.1 {status} Reason\r\nUpgrade: x\r\n\r\nmore".encode())
     outcome = http.get(target.url())
-    assert (outcome.kind, outcome.status_code) == (OutcomeKind.CONNECTION, 500)
-    assert outcome.error == "the target answered 700, which is no status of HTTP"
+    assert outcome.kind is OutcomeKind.CONNECTION
+    assert outcome.error == f"the target answered {status}, which {what}"
 
 
 @pytest.mark.parametrize(
@@ -135,6 +138,14 @@ def test_the_body_is_kept_only_when_asked_for(http: Driver, target: Target, trac
     target.scripts["/"] = answer(status, b"body")
     outcome = http.get(target.url(), config=TaskConfig(trace_response_data=trace))
     assert (outcome.status_code, outcome.response) == (status, b"body" if trace else None)
+
+
+def test_nothing_may_be_kept(target: Target) -> None:
+    target.scripts["/empty"] = answer(200, b"")
+    with Driver(response_max_bytes=0) as http:
+        outcome = http.get(target.url())
+        assert (outcome.kind, outcome.response, outcome.response_truncated) == (OutcomeKind.SUCCESS, None, True)
+        assert http.get(target.url("/empty")).response_truncated is False
 
 
 @pytest.mark.parametrize("trace", [True, False])

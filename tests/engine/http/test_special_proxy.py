@@ -65,6 +65,16 @@ def test_socks(http: Driver, target: Target, protocol: str) -> None:
     assert [received.path for received in target.received] == ["/a", "/b"]
 
 
+@pytest.mark.parametrize("lines", ["X-Long: " + "x" * 110_000 + "\r\n", "X: 1\r\n" * 6_000], ids=["long", "many"])
+def test_long_headers_of_a_proxy_are_no_fault_of_the_request(
+    http: Driver, secure: Target, proxy: HttpProxy, lines: str
+) -> None:
+    proxy.let_through = f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode()
+    outcome = ask(http, secure.url(), through(proxy))
+    assert outcome.kind is OutcomeKind.CONNECTION
+    assert secure.received == []
+
+
 @pytest.mark.option("proxyAuthBasic")
 def test_basic_authentication_at_the_proxy(http: Driver, secure: Target, proxy: HttpProxy) -> None:
     proxy.login = JOES_LINE

@@ -46,6 +46,7 @@ def outcome_of_failure(handle: Handle, call: Call, code: int, message: str, foll
         timeout_ms=call.timeout_ms,
         elapsed_ms=int(curl.getinfo(pycurl.TOTAL_TIME) * 1_000) if talk is None else talk.elapsed_ms,
         sent=not following and curl.getinfo(pycurl.REQUEST_SIZE) > 0,
+        heard=not following and bool(handle.headers),
         proxy=proxy_host(call.config.proxy) if call.config.proxy is not None else "",
     )
     return failed(code, about)

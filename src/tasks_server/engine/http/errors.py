@@ -1,7 +1,7 @@
 """What libcurl's error codes mean to a task: the kind of outcome, and the plain reason its owner reads.
 
 Some codes are said of a request that cannot be sent and of an answer that cannot be read alike. What tells is whether
-the request went out: from then on nothing is the request's fault, and trying again may help.
+the request went out, or anything came back: from then on nothing is its fault, and trying again may help.
 
 Every code has its row; a test walks the codes that the installed libcurl has words for and fails on a missing one. How
 answers of a target are read is in `responses`.
@@ -162,6 +162,8 @@ class Circumstances(msgspec.Struct):
     elapsed_ms: int
     sent: bool
     """Whether any of the request went out."""
+    heard: bool
+    """Whether any line came back: before the request is sent, that of a proxy."""
     proxy: str = ""
     """`host:port` of the proxy between, if any."""
 
@@ -172,7 +174,7 @@ def failed(code: int, about: Circumstances) -> Outcome:
         # libcurl says so of a connection, too, that the system has given up.
         code = pycurl.E_COULDNT_CONNECT
     failure = FAILURES.get(code, _UNKNOWN)
-    if about.sent and failure.sent is not None:
+    if (about.sent or about.heard) and failure.sent is not None:
         failure = failure.sent
     kind = failure.kind
     reason = _reason(code, failure, about)
@@ -200,7 +202,8 @@ def _reason(code: int, failure: Failure, about: Circumstances) -> str:
         reason = _CONNECT_REASONS.get(about.os_errno, reason)
         if about.proxy:
             return reason.replace("{host}", f"the proxy {about.proxy}")
-    reason = reason.replace("{host}", _host(about.url))
+    from_proxy = about.proxy and about.heard and not about.sent
+    reason = reason.replace("{host}", f"the proxy {about.proxy}" if from_proxy else _host(about.url))
     return f"{reason}: {about.message}" if failure.detailed and about.message else reason
 
 
