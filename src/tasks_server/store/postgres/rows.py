@@ -17,8 +17,10 @@ from tasks_server.store.sealing import Sealer
 _ESCAPED_NUL: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 _ENCODE: Final = msgspec.json.Encoder().encode
 _TEXT: Final = r'"([^"\\\x01-\x1f]|\\["\\/bfnrt]|\\u00(0[1-9a-f]|[1-9a-f][0-9a-f]))*"'
-SOUND: Final = {"sound": rf"^\{{({_TEXT}:{_TEXT}(,{_TEXT}:{_TEXT})*)?\}}$"}
-"""What metadata looks like as we write it, for statements that take it apart: to cast anything else might end them."""
+SOUND: Final = {"sound": rf"^\{{({_TEXT}: ?{_TEXT}(, ?{_TEXT}: ?{_TEXT})*)?\}}$"}
+"""What metadata looks like as we write it, and as the database does where an edit brought it: for statements that take
+it apart. To cast anything else might end them.
+"""
 
 
 def pack(rows: Any) -> str:
