@@ -17,7 +17,7 @@ from tasks_server.domain.errors import Busy, Unavailable
 from tasks_server.domain.owner import Owner
 from tasks_server.domain.task import State
 from tasks_server.store.ports import Inserted
-from tasks_server.store.postgres import link, schema
+from tasks_server.store.postgres import manner, schema
 from tasks_server.store.postgres.store import PostgresStore
 from tasks_server.store.sealing import Sealer
 from tests.postgres.server import Postgres as Server
@@ -102,7 +102,7 @@ async def test_a_server_that_starts_or_stops_says_so_and_is_asked_again(
 async def test_a_statement_that_takes_too_long_is_given_up_and_leaves_nothing(
     world: World, owner: Owner, behind: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, wire: Wire
 ) -> None:
-    monkeypatch.setattr(link, "_STATEMENT_MS", 50)
+    monkeypatch.setitem(manner._TRANSACTION, "statement_timeout", 50)
     wire.cut()
     with behind.transaction():
         behind.execute("LOCK TABLE request")

@@ -15,10 +15,10 @@ import pytest
 from psycopg import sql
 
 from tasks_server.clock import ManualClock, SystemClock
-from tasks_server.domain.errors import StoreError, Unavailable
+from tasks_server.domain.errors import ReadOnly, StoreError
 from tasks_server.store.ports import Inserted
 from tasks_server.store.postgres import schema
-from tasks_server.store.postgres.link import Connection, Link, one, translate
+from tasks_server.store.postgres.link import Connection, Link, one
 from tasks_server.store.postgres.store import PostgresStore
 from tasks_server.store.sealing import Sealer
 from tests.postgres.databases import Databases
@@ -30,7 +30,6 @@ from .world import World
 
 HOSTILE: Final = {
     "default_transaction_isolation": "serializable",
-    "default_transaction_read_only": "on",
     "default_transaction_deferrable": "on",
     "statement_timeout": "5s",
     "lock_timeout": "5s",
@@ -63,7 +62,6 @@ HOSTILE: Final = {
 """Defaults that somebody may have chosen for others who use the database."""
 OURS: Final = {
     "transaction_isolation": "read committed",
-    "transaction_read_only": "off",
     "statement_timeout": "30s",
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "30s",
@@ -129,7 +127,7 @@ def role(bare: str) -> Iterator[tuple[str, str]]:
         database = sql.Identifier(connection.info.dbname)
         connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(database, sql.Identifier(name)))
     yield name, bare.replace("postgres@", f"{name}@")
-    with psycopg.connect(bare, autocommit=True, options="-c default_transaction_read_only=off") as connection:
+    with psycopg.connect(bare, autocommit=True) as connection:
         connection.execute(sql.SQL("REASSIGN OWNED BY {} TO postgres").format(sql.Identifier(name)))
         connection.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(name)))
         connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
@@ -223,13 +221,28 @@ async def test_the_store_works_whatever_the_defaults_are(
         assert len(await stores[1].attempts(None, tasks[0][1].id)) == 1
 
 
-def test_a_server_that_was_made_read_only_is_not_overruled(bare: str) -> None:
-    """By an option of the connection here, as the tests share one server; a default of the whole server is the same."""
-    option = "?options=-c%20default_transaction_read_only%3Don"
-    with connected(bare + option) as connection, pytest.raises(psycopg.errors.ReadOnlySqlTransaction) as told:
+@pytest.mark.parametrize("of", [POSTGRES, PGBOUNCER])
+async def test_a_database_that_was_made_read_only_is_not_written_to(
+    databases: Databases, bare: str, clock: ManualClock, of: str
+) -> None:
+    """Whoever did so wants it frozen, before it moves or its disk is full."""
+    url = through(databases, bare, of)
+    with psycopg.connect(bare, autocommit=True) as connection:
+        schema.upgrade(connection)
+    store = PostgresStore(url, Sealer(MASTER), clock)
+    await store.open()
+    await store.probe()
+    make_hostile(bare, WHERE[0], values={"default_transaction_read_only": "on"})
+    await store.close()
+    with psycopg.connect(bare, autocommit=True) as connection:  # the sessions that a pooler keeps, too
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    with pytest.raises(ReadOnly, match="the database is read-only: default_transaction_read_only is on"):
+        await store.open()
+    with connected(url) as connection, pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
         connection.execute("CREATE TABLE x ()")
-    message = str(translate(told.value, "here"))
-    assert message == "here: the database is read-only (default_transaction_read_only is on); nothing was stored"
 
 
 @pytest.fixture
@@ -250,7 +263,7 @@ def test_a_standby_says_that_it_is_one(home: Path) -> None:
         server.start()
         link = Link(server.url, SystemClock())
         for _ in range(2):  # the second time, it is not asked again so soon
-            with pytest.raises(Unavailable, match=r"this is a standby, which takes no writes: name the primary in"):
+            with pytest.raises(ReadOnly, match=r"this is a standby, which takes no writes: name the primary in"):
                 link.connect()
     finally:
         server.stop()

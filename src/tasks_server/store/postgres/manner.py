@@ -1,9 +1,10 @@
 """What a session of ours is like, whatever the server, the database or the role are set to.
 
 Set is what would change what a statement of ours does, or make it fail, or take a thousand times as long. Not set is
-what the operator chooses for us (`search_path`, tablespaces, `synchronous_commit` but for `off`), and what no statement
-of ours can feel: there are no types of date and time in them, no arrays with NULL, no policies on rows; a transaction
-can only be deferrable where it is serializable.
+what the operator chooses for us (`search_path`, tablespaces, `synchronous_commit` but for `off`); that nothing is to be
+written (`default_transaction_read_only`), by which a database is frozen before it moves or its disk is full; and what
+no statement of ours can feel: there are no types of date and time in them, no arrays with NULL, no policies on rows; a
+transaction can only be deferrable where it is serializable.
 """
 
 from typing import Final
@@ -48,21 +49,13 @@ _SESSION: Final[dict[str, str | int]] = {
 """What goes beyond a transaction, or is known to the driver or a pooler."""
 
 _COMMIT: Final = "synchronous_commit"
-_READ_ONLY: Final = "default_transaction_read_only"
-CHOSEN_FOR_ALL: Final = (
-    f"SELECT source NOT IN ('database', 'user', 'database user') FROM pg_settings WHERE name = '{_READ_ONLY}'"
-)
-"""Whether it was for the whole server, or in our own URL, that somebody chose whether to be read-only: providers do so
-before a disk is full. A default of the database or the role is overruled; that is not.
-"""
 
 
-def for_session(version: int, *, durable: bool, writes: bool) -> bytes:
-    """The statement that sets a session up. `version`: of the server, as a number; `writes`: transactions may write,
-    whatever the default says; `durable`: what is committed is on disk.
+def for_session(version: int, *, durable: bool) -> bytes:
+    """The statement that sets a session up. `version`: of the server, as a number; `durable`: what is committed is on
+    disk.
     """
-    more: dict[str, str | int] = {_READ_ONLY: "off"} if writes else {}
-    return _statement(_known(version) | _SESSION | more, durable=durable, local=False)
+    return _statement(_known(version) | _SESSION, durable=durable, local=False)
 
 
 def for_transaction(version: int, *, durable: bool) -> bytes:
