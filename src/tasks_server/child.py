@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -36,6 +36,8 @@ _GC_THRESHOLDS: Final = (50_000, 20, 100)
 """Nearly all that a task makes is freed when its last reference goes; the collector, which by default looks for cycles
 every 700 objects, finds next to nothing and walks over every call in flight."""
 _ORPHANED: Final = 1
+_WATCH_SECONDS: Final = 1.0
+_WATCHING: Final = "find the database"
 
 
 class Channel:
@@ -122,6 +124,25 @@ def _take_over(plan: Plan, store: Store, told: Telemetry) -> None:
     store.look_for_keys()
 
 
+@contextlib.asynccontextmanager
+async def _watched(store: Store, told: Telemetry) -> AsyncIterator[None]:
+    """Tells while the database is lost, and when it is back, whether anybody asks for it or not."""
+
+    async def watch() -> None:
+        while True:
+            if lost := store.lost():
+                told.store_failed(_WATCHING, lost)
+            else:
+                told.store_worked(_WATCHING)
+            await asyncio.sleep(_WATCH_SECONDS)
+
+    watching = asyncio.create_task(watch(), name="watch the database")
+    try:
+        yield
+    finally:
+        watching.cancel()
+
+
 async def serve_api(plan: Plan, channel: Channel, told: Telemetry) -> None:
     """Serves HTTP until it is asked to stop; then lets requests in work end."""
     from tasks_server.serving import HttpServer
@@ -145,10 +166,11 @@ async def serve_api(plan: Plan, channel: Channel, told: Telemetry) -> None:
         server.start()
         channel.tell(Ready())
         stop, ended = asyncio.create_task(asked.wait()), asyncio.create_task(server.ended())
-        await asyncio.wait([stop, ended], return_when=asyncio.FIRST_COMPLETED)
-        if not asked.is_set():
-            raise RuntimeError("the HTTP server ended by itself")
-        await server.stop(plan.grace_seconds)
+        async with _watched(store, told):
+            await asyncio.wait([stop, ended], return_when=asyncio.FIRST_COMPLETED)
+            if not asked.is_set():
+                raise RuntimeError("the HTTP server ended by itself")
+            await server.stop(plan.grace_seconds)
     finally:
         await store.close()
 
@@ -174,7 +196,8 @@ async def serve_engine(plan: Plan, channel: Channel, told: Telemetry) -> None:
         _on_stop(engine.stop)
         running = asyncio.create_task(engine.run())
         channel.tell(Ready())
-        await running
+        async with _watched(store, told):
+            await running
     finally:
         await store.close()
 

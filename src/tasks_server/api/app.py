@@ -55,6 +55,7 @@ from tasks_server.service.owners import OwnerService
 from tasks_server.service.schedules import ScheduleService
 from tasks_server.service.tasks import TaskService
 from tasks_server.store.ports import Store
+from tasks_server.store.watching import Watching
 from tasks_server.telemetry import RequestServed, StoredUnreadable, Telemetry, Unexpected
 
 _TEXT: Final = b"text/plain; charset=utf-8"
@@ -120,7 +121,7 @@ def create_app(
     if config.throttle_requests_max is not None:
         throttle = Throttle(config.throttle_requests_max, config.throttle_window_ms, clock)
     table = [
-        _status_route(),
+        _status_route(store),
         *owner_routes.table(),
         *signing_routes.table(),
         *task_routes.table(),
@@ -139,15 +140,27 @@ def create_app(
     return App(table, door, authenticator, inflow, throttle, clock, telemetry)
 
 
-async def _status(_: Exchange) -> Answer:
-    return Answer(200, b"OK", _TEXT)
+def _status_route(store: Watching) -> Route:
+    async def serve(_: Exchange) -> Answer:
+        if lost := store.lost():
+            raise lost
+        return Answer(200, b"OK", _TEXT)
 
-
-def _status_route() -> Route:
-    alive = Success(200, None, "The server answers")
+    alive = Success(200, None, "The server answers, and its database lies where it did")
     about = "It says nothing else, so a load balancer may ask under any Host where others reach the server anyway."
     action = "Tell that the server is alive"
-    return Route("GET", _STATUS_PATH, _status, action, "none", [alive], description=about, any_host=True, hot=True)
+    return Route(
+        "GET",
+        _STATUS_PATH,
+        serve,
+        action,
+        "none",
+        [alive],
+        ["store_gone"],
+        description=about,
+        any_host=True,
+        hot=True,
+    )
 
 
 def _document_route(table: Sequence[Route]) -> Route:

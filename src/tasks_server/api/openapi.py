@@ -19,7 +19,15 @@ _REF: Final = "#/components/schemas/{name}"
 _HARMLESS_URL: Final = "http://127.0.0.1:9420/status"
 """The page of the API begins with it: whoever just presses Send calls this server, and nobody else."""
 _EVERYWHERE: Final = ("host_invalid", "internal_error", "store_error", "store_corrupt", "store_schema_out_of_date")
-_STORE: Final = ("stored_unreadable", "store_unavailable", "store_outcome_unknown", "store_busy", "throttled")
+_STORE: Final = (
+    "stored_unreadable",
+    "store_unavailable",
+    "store_gone",
+    "store_read_only",
+    "store_outcome_unknown",
+    "store_busy",
+    "throttled",
+)
 _ACCESS: Final[Mapping[str, Sequence[str]]] = {
     "owner": ("key_invalid", "credentials_missing", "credentials_malformed", "owner_unknown"),
     "admin": ("key_invalid", "credentials_missing", "credentials_malformed", "owner_unknown", "admin_required"),

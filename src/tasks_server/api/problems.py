@@ -93,6 +93,8 @@ CODES: Final[Mapping[str, Code]] = {
     "store_corrupt": Code(500, "Store corrupt", "The database is damaged, or sealed under another key."),
     "store_schema_out_of_date": Code(500, "Schema out of date", "The database fits another version of the server."),
     "store_unavailable": Code(503, "Store unavailable", "The database cannot take it now; nothing was stored."),
+    "store_gone": Code(503, "Store gone", "The database was removed, moved or replaced; the server's log says more."),
+    "store_read_only": Code(503, "Store read-only", "The database takes no writes now; nothing was stored."),
     "store_outcome_unknown": Code(
         503,
         "Outcome unknown",

@@ -22,7 +22,7 @@ Item = TypeVar("Item")
 _JSON: Final = {"Content-Type": "application/json"}
 _HARMLESS_TWICE: Final = ("GET", "PUT", "DELETE")
 _PASSING: Final = (429, 502, 503, 504)
-_NOT_DONE: Final = ("throttled", "store_unavailable", "store_busy")
+_NOT_DONE: Final = ("throttled", "store_unavailable", "store_gone", "store_read_only", "store_busy")
 """Codes by which the server says that nothing was done."""
 _NEXT: Final = re.compile(r'<[^>?]*\?([^>]*)>\s*;\s*rel="?next"?')
 _DETAIL_LENGTH_MAX: Final = 200

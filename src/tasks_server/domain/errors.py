@@ -15,7 +15,9 @@
     │   └── Throttled                too many requests in the time window
     ├── StoreError                   the store cannot do it
     │   ├── Unavailable              now; nothing was stored, try again later
-    │   │   └── Uncertain            it went away in the middle; whether it was done is not known
+    │   │   ├── Uncertain            it went away in the middle; whether it was done is not known
+    │   │   ├── Gone                 its files are not there any more, or are others than it was opened with
+    │   │   └── ReadOnly             nothing can be written to it
     │   ├── Busy                     another process holds the lock for too long
     │   ├── Corrupt                  the database file is damaged or not ours
     │   │   └── Unreadable           one thing in it is damaged, or of another version; all else is fine
@@ -130,6 +132,14 @@ class Unavailable(StoreError):
 
 class Uncertain(Unavailable):
     code = "store_outcome_unknown"
+
+
+class Gone(Unavailable):
+    code = "store_gone"
+
+
+class ReadOnly(Unavailable):
+    code = "store_read_only"
 
 
 class Busy(StoreError):

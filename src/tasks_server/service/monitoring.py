@@ -31,12 +31,13 @@ class MonitorService:
         self._machine = machine or SystemClock()
 
     async def health(self) -> Health:
-        """Asks the store for something small, with a limit of time; it knows of the engines."""
+        """Whether something can be stored, asked with a limit of time; the store knows of the engines."""
         began = self._clock.monotonic()
         engines: list[Engine] | None = None
         store: dict[str, Any] = {"status": "ok"}
         try:
             async with asyncio.timeout(STORE_SECONDS):
+                await self._store.probe()
                 engines = await self._store.engines()
         except StoreError as error:
             store = {"status": "unavailable", "code": error.code}

@@ -14,7 +14,7 @@ from psycopg.abc import Params, PQGen, QueryNoTemplate
 from psycopg.rows import TupleRow
 
 from tasks_server.clock import Clock, DatabaseClock
-from tasks_server.domain.errors import Busy, Corrupt, SchemaOutOfDate, StoreError, Unavailable, Uncertain
+from tasks_server.domain.errors import Busy, Corrupt, ReadOnly, SchemaOutOfDate, StoreError, Unavailable, Uncertain
 from tasks_server.store.postgres import manner
 from tasks_server.store.postgres.address import shown
 
@@ -109,7 +109,7 @@ class Link:
         self._lock = threading.Lock()
         self._retry_at = 0.0
         self._back_off = _BACK_OFF_FIRST_SECONDS
-        self._trouble = ""
+        self._trouble = Unavailable("")
         self.pooled = False
         """Whether something stands between us and the database that shares its sessions, such as PgBouncer: there
         are no prepared statements, session settings or notifications then."""
@@ -123,15 +123,16 @@ class Link:
         """A connection, in autocommit mode. Raises `Unavailable`; at once while the database recovers."""
         with self._lock:
             if self._clock.monotonic() < self._retry_at:
-                raise Unavailable(self._trouble)
+                raise type(self._trouble)(self._trouble.message)
             try:
                 connection = self._connect()
             except (psycopg.Error, Unavailable) as error:
                 told = f"{self.where}: the database cannot be reached: {_plain(error)}"
-                self._trouble = error.message if isinstance(error, Unavailable) else told
+                refused = error if isinstance(error, Unavailable) else Unavailable(told)
+                self._trouble = refused
                 self._retry_at = self._clock.monotonic() + self._back_off * random.uniform(0.5, 1.0)  # noqa: S311
                 self._back_off = min(self._back_off * 2, _BACK_OFF_MAX_SECONDS)
-                raise Unavailable(self._trouble) from error
+                raise refused from error
             self._back_off = _BACK_OFF_FIRST_SECONDS
             return connection
 
@@ -163,11 +164,9 @@ class Link:
         return connection
 
     def _set_up(self, connection: _Bounded) -> None:
-        backend, standby, closed = one(
-            connection, f"SELECT pg_backend_pid(), pg_is_in_recovery(), ({manner.CHOSEN_FOR_ALL})"
-        )
+        backend, standby = one(connection, "SELECT pg_backend_pid(), pg_is_in_recovery()")
         if standby:
-            raise Unavailable(
+            raise ReadOnly(
                 f"{self.where}: this is a standby, which takes no writes: name the primary in DATABASE_URL, or all "
                 "hosts with ?target_session_attrs=read-write"
             )
@@ -176,11 +175,10 @@ class Link:
         if self.pooled:
             connection.prepare_threshold = None
             connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-            connection.read_only = None if closed else False
             connection.manner = manner.for_transaction(version, durable=self._durable)
         else:
             connection.prepare_threshold = 1
-            connection.execute(manner.for_session(version, durable=self._durable, writes=not closed), prepare=False)
+            connection.execute(manner.for_session(version, durable=self._durable), prepare=False)
 
     def sample(self, connection: Connection) -> None:
         """Learns the time of the database."""
@@ -207,6 +205,14 @@ def one(connection: Connection, text: LiteralString | bytes, parameters: Any = N
     return row
 
 
+def read_only(where: str) -> ReadOnly:
+    """What to raise where nothing can be written."""
+    return ReadOnly(
+        f"{where}: the database is read-only: default_transaction_read_only is on, for the database, the user or the "
+        "server. Nothing is stored"
+    )
+
+
 def ended(connection: Connection) -> bool:
     """Whether an idle connection has gone, as far as this side was told. The database says nothing to one who asks
     nothing, but that it ends the session; a changed setting, which it tells, too, is worth a new connection.
@@ -219,6 +225,8 @@ def ended(connection: Connection) -> bool:
 
 def translate(error: Exception, where: str) -> Exception:
     """What an error of PostgreSQL means to us, in words for the operator. Errors of our own pass unchanged."""
+    if isinstance(error, errors.ReadOnlySqlTransaction):
+        return read_only(where)
     for kinds, translated, message in _MEANINGS:
         if isinstance(error, kinds):
             return translated(f"{where}: {message}")
@@ -236,11 +244,6 @@ def concerns_all(error: Exception) -> bool:
 
 _MEANINGS: Final[tuple[tuple[tuple[type[Exception], ...], type[StoreError], str], ...]] = (
     ((errors.DiskFull,), Unavailable, "the database's disk is full; nothing was stored"),
-    (
-        (errors.ReadOnlySqlTransaction,),
-        Unavailable,
-        "the database is read-only (default_transaction_read_only is on); nothing was stored",
-    ),
     ((errors.DeadlockDetected, errors.SerializationFailure), Conflicted, "the database is busy: transactions collide"),
     ((errors.QueryCanceled, errors.LockNotAvailable), Busy, "the database is busy: a statement waited for too long"),
     (

@@ -26,7 +26,7 @@ from tasks_server.store.postgres.folding import Folded
 from tasks_server.store.postgres.hints import Hinting
 from tasks_server.store.postgres.journal import Journals
 from tasks_server.store.postgres.laning import Lanings
-from tasks_server.store.postgres.link import Connection, Link
+from tasks_server.store.postgres.link import Connection, Link, one, read_only
 from tasks_server.store.postgres.listing import Listings
 from tasks_server.store.postgres.maintaining import Maintenance
 from tasks_server.store.postgres.nodes import BEAT_SECONDS, Nodes
@@ -115,6 +115,13 @@ class PostgresStore(Door):
 
     # What the door leaves to the adapter
 
+    def lost(self) -> StoreError | None:
+        """A database elsewhere is asked, or nothing is known of it."""
+        return None
+
+    async def probe(self) -> None:
+        await self._do("read", self._writes, None)
+
     async def checkpoint(self) -> None:
         """Folds the changes of the counters."""
         await self._do("duty", self._folded.fold, None)
@@ -158,6 +165,12 @@ class PostgresStore(Door):
     def _verify(self, connection: Connection, items: Sequence[None]) -> Sequence[None]:
         schema.verify(connection, self._sealer, self._link.where)
         fill_in(connection, self._sealer)
+        return [None] * len(items)
+
+    def _writes(self, connection: Connection, items: Sequence[None]) -> Sequence[None]:
+        (refuses,) = one(connection, "SELECT current_setting('transaction_read_only') = 'on'")
+        if refuses:
+            raise read_only(self._link.where)
         return [None] * len(items)
 
     @staticmethod

@@ -7,6 +7,7 @@ and may have to wait for it again.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator
@@ -15,8 +16,9 @@ from typing import Any, Final
 
 import apsw
 
-from tasks_server.domain.errors import Busy, Corrupt, StoreError, Unavailable
+from tasks_server.domain.errors import Busy, Corrupt, Gone, ReadOnly, StoreError, Unavailable, Uncertain
 from tasks_server.store.batching import Batch, Job, Worker
+from tasks_server.store.sqlite.files import Files, refuse_mixed
 
 APPLICATION_ID: Final = 0x7461736B
 """Marks a file as ours, in its header: "task"."""
@@ -24,6 +26,8 @@ _BUSY_TIMEOUT_MS: Final = 5_000
 _CACHE_KIB: Final = 32_768
 _WAL_SAFETY_PAGES: Final = 32_768
 """Checkpoints are a background duty; should nobody do it, a commit does from here on (128 MiB)."""
+_NOT_SYNCED: Final = frozenset({apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC})
+"""What was written may reach the disk all the same."""
 
 
 def connect(path: Path | None, *, durable: bool, read_only: bool = False, make: bool = False) -> apsw.Connection:
@@ -33,6 +37,8 @@ def connect(path: Path | None, *, durable: bool, read_only: bool = False, make: 
     flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE
     if make or path is None:
         flags |= apsw.SQLITE_OPEN_CREATE
+    if path is not None:
+        refuse_mixed(path)
     try:
         connection = apsw.Connection(":memory:" if path is None else str(path), flags=flags, statementcachesize=200)
         connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
@@ -48,6 +54,8 @@ def connect(path: Path | None, *, durable: bool, read_only: bool = False, make: 
         connection.pragma("temp_store", "memory")
         connection.pragma("foreign_keys", 0)
     except apsw.Error as error:
+        if isinstance(error, apsw.CantOpenError) and path is not None and path.parent.is_dir() and not path.exists():
+            raise Gone(f"{path}: there is no database any more; put it back, or restore a backup") from error
         raise translate(error, path) from error
     return connection
 
@@ -71,7 +79,7 @@ def translate(error: Exception, path: Path | None = None) -> Exception:
     if isinstance(error, apsw.CorruptError):
         return Corrupt(f"{where}the database file is damaged ({error}); restore it from a backup")
     if isinstance(error, apsw.ReadOnlyError | apsw.PermissionsError):
-        return Unavailable(f"{where}the database cannot be written: it or its folder is read-only")
+        return ReadOnly(f"{where}the database cannot be written: it, its folder or its disk is read-only")
     if isinstance(error, apsw.CantOpenError):
         return Unavailable(f"{where}the database cannot be opened; does its folder exist, and may it be written?")
     if isinstance(error, apsw.BusyError | apsw.LockedError):
@@ -98,7 +106,8 @@ class LockFile:
                 self._fds.append(os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
             self.close()
-            raise Unavailable(f"{name}: the lock file cannot be opened: {error.strerror}") from error
+            kind = ReadOnly if error.errno == errno.EROFS else Unavailable
+            raise kind(f"{name}: the lock file cannot be opened: {error.strerror}") from error
 
     def __enter__(self) -> None:
         waiting, writing = self._fds
@@ -137,31 +146,58 @@ class _NoLock:
 
 
 class Writer(Worker):
-    """The one thread that writes. Jobs of one batch function are done together, all jobs in one transaction.
+    """The one thread that writes. Jobs of one batch function are done together, all jobs in one transaction. What it
+    answers is in the `files` that lie at their paths.
 
     `on_rollback` is told when a transaction is undone, so that nothing cached in it outlives it.
     """
 
-    def __init__(self, connection: apsw.Connection, path: Path | None, on_rollback: Callable[[], None]) -> None:
+    def __init__(
+        self, connection: apsw.Connection, path: Path | None, files: Files, on_rollback: Callable[[], None]
+    ) -> None:
         super().__init__("sqlite-writer")
         self.connection = connection
         self._path = path
+        self._files = files
         self._lock = LockFile(path) if path else _NoLock()
         self._on_rollback = on_rollback
 
     def perform(self, jobs: list[Job]) -> list[Any]:
         try:
             with self._lock:
-                return self._transaction(jobs)
+                self._refuse_lost()
+                answers = self._transaction(jobs)
+                if (lost := self._files.look()) is not None:
+                    raise Uncertain(f"{lost.message}; whether this was, before, is not known")
+                return answers
         except Exception as error:
             if len(jobs) > 1 and not concerns_all(error):
                 # One of them is at fault, and nobody knows which: each gets a transaction of its own.
                 return [self.perform([job])[0] for job in jobs]
-            return [translate(error, self._path)] * len(jobs)
+            return [self._told(error)] * len(jobs)
 
     def finish(self) -> None:
+        self._files.leave(self.connection)
         self.connection.close()
         self._lock.close()
+
+    def _refuse_lost(self) -> None:
+        """Raises `Unavailable` while the files are not those that were opened, which the last commit has noticed."""
+        if self._files.lost is not None and self._files.look() is not None:
+            self._files.save(self.connection)
+            if self._files.lost is not None:
+                raise self._files.lost
+
+    def _told(self, error: Exception) -> Exception:
+        """What an error means, with what the system said of it."""
+        if isinstance(error, apsw.IOError):
+            if self.connection.system_errno == errno.EROFS:
+                error = apsw.ReadOnlyError(str(error))
+            elif getattr(error, "extendedresult", 0) in _NOT_SYNCED:
+                return Uncertain(
+                    f"{self._path}: the disk does not take it ({error}); whether it was stored is not known"
+                )
+        return translate(error, self._path)
 
     def _transaction(self, jobs: list[Job]) -> list[Any]:
         groups: dict[Batch, list[int]] = {}
@@ -188,7 +224,8 @@ def concerns_all(error: Exception) -> bool:
     """Whether the trouble is with the database, not with one of the jobs (a sealed value of its task is damaged)."""
     return isinstance(
         error,
-        apsw.FullError
+        Unavailable
+        | apsw.FullError
         | apsw.IOError
         | apsw.CorruptError
         | apsw.NotADBError
@@ -202,12 +239,15 @@ def concerns_all(error: Exception) -> bool:
 class Reader(Worker):
     """A thread that reads, with a connection of its own."""
 
-    def __init__(self, name: str, connection: apsw.Connection, path: Path | None) -> None:
+    def __init__(self, name: str, connection: apsw.Connection, path: Path | None, files: Files) -> None:
         super().__init__(name)
         self._connection = connection
         self._path = path
+        self._files = files
 
     def perform(self, jobs: list[Job]) -> list[Any]:
+        if self._files.lost is not None:
+            return [self._files.lost] * len(jobs)
         answers: list[Any] = []
         for job in jobs:
             try:
@@ -217,4 +257,5 @@ class Reader(Worker):
         return answers
 
     def finish(self) -> None:
+        self._files.leave(self._connection)
         self._connection.close()

@@ -86,11 +86,17 @@ class Nodes:
         self.number = 0
 
     def alive(self) -> set[int]:
-        """The numbers of all processes that live, ours included. Removes what dead ones left behind."""
+        """The numbers of all processes that live, ours included. Removes what dead ones left behind. Raises
+        `Unavailable`.
+        """
         living = {self.number}
         if self._folder is None:
             return living
-        for name in os.listdir(self._folder):  # noqa: PTH208  (names are all we need)
+        try:
+            names = os.listdir(self._folder)  # noqa: PTH208  (names are all we need)
+        except OSError as error:
+            raise Unavailable(f"{self._folder}: cannot be read: {error.strerror}") from error
+        for name in names:
             if name.isdigit() and int(name) != self.number and self._lives(self._folder / name):
                 living.add(int(name))
         return living
@@ -134,7 +140,8 @@ class Nodes:
         if self._folder is None or self._loop is None:
             return
         if self._loop.time() - self._looked_at > _LOOK_AGAIN_SECONDS:
-            self._find_peers(self._folder)
+            with contextlib.suppress(Unavailable):  # nobody to tell
+                self._find_peers(self._folder)
         told = b"".join(number.to_bytes(_HINT_BYTES, "big") for number in _telling(going_out))
         for number, fd in list(self._peers.items()):
             try:

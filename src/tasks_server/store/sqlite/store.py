@@ -2,11 +2,12 @@
 
 import asyncio
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from tasks_server.clock import Clock
-from tasks_server.domain.errors import Unavailable
+from tasks_server.domain.errors import StoreError, Unavailable
 from tasks_server.store.batching import Batch
 from tasks_server.store.door import Door, Kind
 from tasks_server.store.ports import (
@@ -21,6 +22,7 @@ from tasks_server.store.sqlite.connection import Reader, Writer, connect, transl
 from tasks_server.store.sqlite.counting import Counts
 from tasks_server.store.sqlite.engines import Engines
 from tasks_server.store.sqlite.explaining import Explanations
+from tasks_server.store.sqlite.files import Files
 from tasks_server.store.sqlite.journal import Journals
 from tasks_server.store.sqlite.laning import Lanings
 from tasks_server.store.sqlite.listing import Listings
@@ -30,10 +32,12 @@ from tasks_server.store.sqlite.resealing import Resealings
 from tasks_server.store.sqlite.scheduling import Schedules
 from tasks_server.store.sqlite.settling import Settlements
 from tasks_server.store.sqlite.signing import Signings
+from tasks_server.store.sqlite.statements import sql
 from tasks_server.store.sqlite.steering import Steerings
 from tasks_server.store.sqlite.submitting import Lanes, Submissions
 
 _CHECK_SECONDS: Final = 1.0
+_PROBE_SECONDS: Final = 5.0
 
 
 class SqliteStore(Door):
@@ -73,25 +77,30 @@ class SqliteStore(Door):
         self._following: asyncio.Task[None] | None = None
         self._writer: Writer | None = None
         self._reader: Reader | None = None
+        self._files = Files(path)
+        self._probed_at = -_PROBE_SECONDS
 
     async def open(self) -> None:
         """Opens the file, makes or upgrades the schema, proves the key. Raises `StoreError`."""
         if self._path is not None:
             self._path = self._path.resolve()
+        self._files = Files(self._path)
         with turn(self._path):  # two that make a database at once, or recover its log, would refuse each other
             connection = connect(self._path, durable=True, make=self._make)  # what an upgrade makes is shown to owners
             try:
                 self._prepare(connection)
                 if not self._durable:
                     connection.pragma("synchronous", "NORMAL")
+                self._files.open(connection)
                 self._nodes.open()
                 if self._path is not None:
-                    self._reader = Reader("sqlite-reader", connect(self._path, durable=False), self._path)
+                    self._reader = Reader("sqlite-reader", connect(self._path, durable=False), self._path, self._files)
                     self._reader.begin()
             except BaseException:
                 connection.close()
+                self._files.close()
                 raise
-        self._writer = Writer(connection, self._path, self._lanes.forget)
+        self._writer = Writer(connection, self._path, self._files, self._lanes.forget)
         self._writer.begin()
         if self._sealer.follows:
             self._following = asyncio.create_task(self._follow_keys(), name="keys")
@@ -105,22 +114,43 @@ class SqliteStore(Door):
             if worker is not None:
                 await worker.end()
         self._writer = self._reader = None
+        self._files.close()
         self._nodes.close()
 
     # What the door leaves to the adapter
 
+    def lost(self) -> StoreError | None:
+        lost = self._files.look()
+        if lost is not None and self._writer is not None:  # which saves what can be saved
+            self._writer.do(_nothing, None).add_done_callback(_heard)
+        return lost
+
+    async def probe(self) -> None:
+        """By a transaction on the disk, but not at every call: whoever watches the server asks often."""
+        if lost := self.lost():
+            raise lost
+        if self._clock.monotonic() - self._probed_at >= _PROBE_SECONDS:
+            await self._do("duty", _touch, None)
+            self._probed_at = self._clock.monotonic()
+
     async def checkpoint(self) -> None:
+        if lost := self._files.look():
+            raise lost
         if self._path is not None:
             await asyncio.to_thread(maintaining.checkpoint, self._path)
 
     async def check(self) -> None:
         """Looks for damage for one second at most: a small file is seen whole, a large one in part."""
+        if lost := self._files.look():
+            raise lost
         if self._path is not None:
             until = self._clock.monotonic() + _CHECK_SECONDS
             await asyncio.to_thread(maintaining.check, self._path, lambda: self._clock.monotonic() < until)
 
     async def nodes(self) -> list[Node]:
         """Those that claim tasks. The kernel tells that they live, they themselves tell the rest."""
+        if lost := self._files.look():
+            raise lost
         host = socket.gethostname()
         living = await asyncio.to_thread(self._nodes.alive)
         nodes = {number: Node(number, host, None, "engine", None, None, None, True) for number in living - {0}}
@@ -152,6 +182,8 @@ class SqliteStore(Door):
             raise translate(error, self._path) from error
 
     def _join(self) -> None:
+        if not self._nodes.number and (lost := self._files.look()):
+            raise lost
         self._nodes.join()
 
     def _do(self, kind: Kind, batch: Batch, item: Any, rows: int = 1) -> "asyncio.Future[Any]":
@@ -161,3 +193,19 @@ class SqliteStore(Door):
         if self._writer is None:
             raise Unavailable("the store is not open")
         return self._writer.do(batch, item, rows)
+
+
+def _nothing(_: Any, items: Sequence[None]) -> Sequence[None]:
+    return [None] * len(items)
+
+
+def _touch(connection: Any, items: Sequence[None]) -> Sequence[None]:
+    """Writes something that means nothing."""
+    connection.execute(sql("meta_touch"))
+    return [None] * len(items)
+
+
+def _heard(done: "asyncio.Future[Any]") -> None:
+    """Nobody waits for this answer."""
+    if not done.cancelled():
+        done.exception()

@@ -1,0 +1,17 @@
+"""What the store is asked by whoever watches it, beside what `ports` has; see there for what holds of all of it."""
+
+from typing import Protocol
+
+from tasks_server.domain.errors import StoreError
+
+
+class Watching(Protocol):
+    """Asked by who tells how the server fares."""
+
+    def lost(self) -> StoreError | None:
+        """Why nothing can be stored any more, as far as a look from outside tells; no transaction, no wait."""
+        ...
+
+    async def probe(self) -> None:
+        """Returns when something can be stored now. Raises `StoreError`."""
+        ...
