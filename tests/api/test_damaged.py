@@ -11,6 +11,7 @@ import pytest
 from tasks_server.api.app import ApiConfig
 from tasks_server.clock import ManualClock
 from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tasks_server.domain.firing import fire
 from tests.store.adapters import ADAPTERS, Adapter
 
 from .conftest import Api, claimed, task, worked
@@ -232,3 +233,81 @@ async def test_a_damaged_task_fails_by_itself_when_its_turn_comes(shop: Shop, cl
     claims = {claim.id: claim for claim in await claimed(shop.api.store, clock)}  # type: ignore[arg-type]  # any store will do
     assert claims[good].spec
     assert (claims[bad].spec, claims[bad].unreadable) == (b"", SEALED_ELSEWHERE)
+
+
+async def make_schedules(shop: Shop) -> tuple[str, str]:
+    made = []
+    for name in ("good", "bad"):
+        body = {"name": name, "cron": "0 9 * * *", "timezone": "Europe/Berlin", "task": task()}
+        made.append((await shop.client.post("/v1/schedules", json=body)).json()["id"])
+    return made[0], made[1]
+
+
+async def change_schedule(shop: Shop, schedule_id: str, change: str) -> None:
+    await shop.adapter.query(shop.api.store, f"UPDATE schedule SET {change} WHERE id = '{schedule_id}'")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (
+            "Europe/Berlin", "Mars/Olympus",
+            "the schedule's time zone cannot be read: this machine's time zone database has no Mars/Olympus; give it "
+            "another timezone, or update the database (tzdata), start the server anew and resume it",
+        ),
+        (
+            "0 9 * * *", "0 99 * * *",
+            "the schedule's cron expression cannot be read: it has 99 for the hour, which does not fit; give it "
+            "another cron",
+        ),
+    ],
+)  # fmt: skip
+async def test_a_rule_that_is_no_longer_understood(
+    shop: Shop, clock: ManualClock, before: str, after: str, told: str
+) -> None:
+    good, bad = await make_schedules(shop)
+    await change_schedule(shop, bad, f"facts = replace(facts, '{before}', '{after}')")
+    page = {one["id"]: one for one in await shop.get("/v1/schedules")}
+    assert (page[bad]["unreadable"], "unreadable" in page[good]) == (told, False)
+    assert (await shop.get(f"/v1/schedules/{bad}"))["unreadable"] == told
+    refused(await shop.get(f"/v1/schedules/{bad}/preview", 422), told)
+    assert (await shop.get(f"/v1/schedules/{good}/preview"))["times"]
+    at = clock.advance(86_400_000)
+    fired = await shop.api.store.fire(at, at, 10, lambda *asked: fire(*asked, at, at))
+    assert (fired.schedules, fired.tasks) == (2, 1)
+    shown = await shop.get(f"/v1/schedules/{bad}")
+    assert (shown["state"], shown["lastMissed"]["reason"]) == ("paused", "unreadable")
+    assert shown["lastMissed"]["detail"] == told
+    refused((await shop.client.post(f"/v1/schedules/{bad}/resume")).json(), told)
+    assert (await shop.client.post(f"/v1/schedules/{bad}/run")).status_code == 201
+    mended = await shop.client.patch(f"/v1/schedules/{bad}", json={"cron": "0 9 * * *", "timezone": "UTC"})
+    assert (mended.status_code, "unreadable" in mended.json()) == (200, False)
+    assert (await shop.client.post(f"/v1/schedules/{bad}/resume")).json()["state"] == "active"
+
+
+async def test_a_schedule_of_which_nothing_can_be_read(shop: Shop) -> None:
+    good, bad = await make_schedules(shop)
+    await change_schedule(shop, bad, "facts = '{broken'")
+    page = {one["id"]: one for one in await shop.get("/v1/schedules")}
+    assert [page[bad][name] for name in ("name", "state", "cron")] == ["bad", "unreadable", None]
+    told = page[bad]["unreadable"]
+    assert told.startswith("what is stored of the schedule cannot be read: it is damaged, or of another version (")
+    assert told.endswith("); start the version of the server that stored it, PUT it anew, or delete it")
+    assert page[good]["state"] == "active"
+    for path in ("", "/preview"):
+        refused(await shop.get(f"/v1/schedules/{bad}{path}", 422), told)
+    for path in ("/pause", "/resume", "/run"):
+        refused((await shop.client.post(f"/v1/schedules/{bad}{path}")).json(), told)
+    put = await shop.client.put("/v1/schedules/bad", json={"cron": "@daily", "task": task()})
+    assert (put.status_code, put.json()["id"], put.json()["state"]) == (200, bad, "active")
+
+
+async def test_a_template_under_a_lost_key(shop: Shop) -> None:
+    _, bad = await make_schedules(shop)
+    await change_schedule(shop, bad, f"template = {shop.adapter.blob(OTHER_KEY)}")
+    assert len(await shop.get("/v1/schedules")) == 2
+    problem = await shop.get(f"/v1/schedules/{bad}", 422)
+    assert problem["detail"].startswith("what the schedule makes its tasks from cannot be read: it is sealed under")
+    for path in ("/pause", "/resume", "/run"):
+        refused((await shop.client.post(f"/v1/schedules/{bad}{path}")).json(), problem["detail"])
+    assert (await shop.client.delete(f"/v1/schedules/{bad}")).status_code == 200

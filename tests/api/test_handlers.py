@@ -50,6 +50,11 @@ async def test_any_json_is_a_payload(api: Api, client: httpx.AsyncClient, clock:
     assert (spec.request, spec.handler) == (None, HandlerCall(NAME, payload))
 
 
+async def test_statuses_that_are_not_tried_again_may_be_given(client: httpx.AsyncClient) -> None:
+    made = await registered(client, call(ignoreStatusCode=[408, 500]))
+    assert (await config_of(client, made["id"]))["config"]["ignoreStatusCode"] == [408, 500]
+
+
 # Both ways of reading: canonical JSON, and what is read thoroughly for a duration as text
 
 

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from tasks_server.domain import lifecycle, schedule
-from tasks_server.domain.errors import Conflict, Corrupt
+from tasks_server.domain.errors import Conflict
 from tasks_server.domain.firing import Template, encode_template
 from tasks_server.domain.owner import Owner
 from tasks_server.domain.request import HttpRequest, TaskConfig, decode_spec
@@ -310,11 +310,16 @@ async def test_a_damaged_template_stops_its_schedule_alone(world: World, calenda
     blank = world.adapter.blob(bytes(60))
     await world.query(f"UPDATE schedule SET template = {blank} WHERE id = '{bad.id}'")
     at = world.clock.advance(1_000)
-    assert await calendar.fire() == Fired(2, 1, [(bad.id, MissedRuns(at, at, "unreadable"))])
+    fired = await calendar.fire()
+    ((schedule_id, missed),) = fired.missed
+    assert (fired.schedules, fired.tasks, schedule_id) == (2, 1, bad.id)
+    assert (missed.first_at, missed.last_at, missed.reason) == (at, at, "unreadable")
+    assert missed.why.startswith("what the schedule makes its tasks from cannot be read: it is ")
     assert {task.schedule for task in await calendar.tasks(owner)} == {good.id}
     assert [one.standing for one in await world.store.schedules(owner.id, "", 10)] == ["paused", "active"]
-    with pytest.raises(Corrupt):
-        await world.store.schedule(owner.id, bad.id)
+    shown = await world.store.schedule(owner.id, bad.id)
+    assert shown is not None
+    assert (shown[0].unreadable, shown[1]) == (missed.why, b"")
     assert await world.store.delete_schedule(owner.id, bad.id)
 
 

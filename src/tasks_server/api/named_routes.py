@@ -100,6 +100,8 @@ class NamedRoutes:
                 [page],
                 ["invalid_request"],
                 query=QUERY,
+                description="A page is a bounded piece of work: when a filter fits few tasks, it may be short or "
+                "empty, and Link tells that there is more to look at.",
                 guests=True,
             ),
             *self._table_of_one(),

@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 
 from tasks_server.api import wire
+from tasks_server.api.states import Readable
 from tasks_server.domain.cron import zone_of
-from tasks_server.domain.schedule import REASONS, Schedule
+from tasks_server.domain.schedule import Schedule
 from tasks_server.service.schedules import Shown
 
 
@@ -37,7 +38,7 @@ class MissedRunsView(msgspec.Struct, rename="camel"):
     detail: str
 
 
-class ListedScheduleView(msgspec.Struct, rename="camel"):
+class ListedScheduleView(Readable, rename="camel"):
     """A schedule in a list. Instants are ms since the epoch; null: there is none. `runs` counts the tasks that its fire
     times made; `lastFireAt` is the last fire time that was decided on, with or without a task.
     """
@@ -110,7 +111,7 @@ def _fields(schedule: Schedule) -> dict[str, Any]:
     rule, missed = schedule.rule, schedule.missed
     last_missed = None
     if missed is not None:
-        last_missed = MissedRunsView(missed.first_at, missed.last_at, missed.reason, REASONS[missed.reason])
+        last_missed = MissedRunsView(missed.first_at, missed.last_at, missed.reason, missed.why)
     return {
         "id": schedule.id,
         "name": schedule.name,
@@ -133,4 +134,5 @@ def _fields(schedule: Schedule) -> dict[str, Any]:
         "runs": schedule.runs,
         "buffered_at": schedule.buffered_at,
         "last_missed": last_missed,
+        "unreadable": schedule.unreadable or msgspec.UNSET,
     }

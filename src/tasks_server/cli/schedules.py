@@ -13,7 +13,7 @@ from tasks_server.cli.options import Config, DataDir, next_command, with_service
 from tasks_server.cli.output import Json, task_fields
 from tasks_server.domain import ids, limits, masking
 from tasks_server.domain.errors import Fault, InvalidRequest
-from tasks_server.domain.schedule import REASONS, Schedule
+from tasks_server.domain.schedule import Schedule
 from tasks_server.domain.task import NewTask
 from tasks_server.service.schedules import ScheduleService, Shown
 from tasks_server.wiring import Services
@@ -155,6 +155,7 @@ def list_(
             for one in found
         ]
         output.table(("id", "owner", "name", "state", "when", "next run"), rows)
+    output.warn_of((one.id, one.unreadable) for one in found)
 
 
 def _listed(schedule: Schedule) -> dict[str, Any]:
@@ -164,6 +165,8 @@ def _listed(schedule: Schedule) -> dict[str, Any]:
 
 def _when(schedule: Schedule) -> str:
     rule = schedule.rule
+    if schedule.lost:
+        return "-"
     return f"{rule.cron} ({rule.timezone})" if rule.cron is not None else f"every {(rule.every_ms or 0) / 1_000:g} s"
 
 
@@ -191,7 +194,7 @@ def show(key: Key, owner: Owner = None, config: Config = None, data_dir: DataDir
         "runs": str(schedule.runs) + (f" of {rule.runs_max}" if rule.runs_max is not None else ""),
         "last task": schedule.last_task or "-",
         "missed, overlap": f"{rule.missed}, {rule.overlap}",
-        "without a task": f"{_instant(missed.last_at, zone)}: {REASONS[missed.reason]}" if missed else "-",
+        "without a task": f"{_instant(missed.last_at, zone)}: {missed.why}" if missed else "-",
         "request": masking.shown_what(template.spec),
     }
     output.table(("", ""), list(facts.items()))

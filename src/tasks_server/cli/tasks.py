@@ -6,6 +6,7 @@ from datetime import tzinfo
 from typing import Annotated, Any, Final
 
 import typer
+from msgspec.structs import replace
 
 from tasks_server.api.states import WIRE_STATES, state_word
 from tasks_server.cli import output
@@ -64,7 +65,7 @@ def list_(
     async def work(services: Services) -> tuple[list[Task], dict[str, str], tzinfo]:
         owner_id = (await services.owners.by_name(owner)).id if owner else None
         query = TaskQuery(owner_id, descending=True, limit=limit, states=states, filter=wanted)
-        tasks = (await services.tasks.tasks(query)).tasks
+        tasks = await _newest(services, query)
         names = {}
         for known in {task.owner for task in tasks}:
             found = await services.owners.by_id(known)
@@ -88,6 +89,17 @@ def list_(
             ],
         )
     output.warn_of((task.id, task.unreadable) for task in tasks)
+
+
+async def _newest(services: Services, query: TaskQuery) -> list[Task]:
+    """As many as are asked for: pages are followed until there are enough of them, or the list ends."""
+    found: list[Task] = []
+    while True:
+        page = await services.tasks.tasks(query)
+        found += page.tasks
+        if page.next is None or len(found) >= query.limit:
+            return found[: query.limit]
+        query = replace(query, after=page.next)
 
 
 def _standing(task: Task) -> str:

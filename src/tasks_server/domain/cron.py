@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from cronsim import CronSim, CronSimError
 
 from tasks_server.domain import limits
+from tasks_server.domain.stored import unreadable
 
 NAMES: Final = {
     "@yearly": "0 0 1 1 *",
@@ -46,6 +47,20 @@ def zone_of(name: str) -> tzinfo:
     near = get_close_matches(name.lower(), {known_name.lower(): known_name for known_name in known}, n=1)
     meant = next((known_name for known_name in known if near and known_name.lower() == near[0]), None)
     raise ValueError("is not a time zone of the IANA database" + (f"; did you mean {meant}?" if meant else ""))
+
+
+def rule_told(expression: str | None, zone: str) -> str | None:
+    """What is told of a stored rule that is no longer understood, and how to mend it; None: it is."""
+    if zone != "UTC" and zone not in _zone_names():
+        why = f"this machine's time zone database has no {zone[: limits.NAME_LENGTH_MAX]}"
+        mend = "give it another timezone, or update the database (tzdata), start the server anew and resume it"
+        return unreadable("the schedule's time zone", why, mend)
+    try:
+        if expression is not None:
+            cron(expression, zone)
+    except ValueError as error:
+        return unreadable("the schedule's cron expression", f"it {error}", "give it another cron")
+    return None
 
 
 @lru_cache(maxsize=1)

@@ -64,8 +64,8 @@ def fire(found: Schedule, template: bytes, last: Task | None, room: int, now: in
     try:
         decision = schedule.decide(found, now, horizon, last is not None, room)
         tasks = tasks_of(found, decode_template(template), decision.fires, now) if decision.fires else []
-    except (ValueError, msgspec.MsgspecError):
-        decision, tasks = schedule.give_up(found, now), []
+    except (ValueError, msgspec.MsgspecError) as error:
+        decision, tasks = schedule.give_up(found, now, found.unreadable or str(error)), []
     stopped = _stop(last, now) if decision.cancels and last is not None else None
     return Firing(decision.schedule, tasks, stopped, decision.missed)
 

@@ -17,7 +17,7 @@ Overlap = Literal["skip", "allow", "buffer", "cancel"]
 Reason = Literal["late", "window", "overlap", "queue_full", "unreadable"]
 """Why a fire time got no task: its time had passed; it was older than `missedWindow`; the task before was not final;
 the owner's queue was full; what is stored of the schedule is damaged."""
-Standing = Literal["active", "paused", "ended"]
+Standing = Literal["active", "paused", "ended", "unreadable"]
 
 
 _CALENDAR_END: Final = dates.DATE_MAX_MS - limits.DAY_MS
@@ -45,6 +45,13 @@ class MissedRuns(msgspec.Struct, frozen=True):
     first_at: int
     last_at: int
     reason: Reason
+    detail: str | None = None
+    """More than the reason says."""
+
+    @property
+    def why(self) -> str:
+        """The reason in words."""
+        return self.detail or REASONS[self.reason]
 
 
 class Schedule(msgspec.Struct, omit_defaults=True):
@@ -70,10 +77,16 @@ class Schedule(msgspec.Struct, omit_defaults=True):
     missed: MissedRuns | None = None
     """The latest fire times that got no task."""
     looked_at: int = 0
+    unreadable: str | None = None
+    """What is stored of it and cannot be read, why, and what to do. Never stored itself, nor is what follows."""
+    lost: bool = False
+    """Nothing of it could be read but its id, its owner and its name."""
 
     @property
     def standing(self) -> Standing:
         """Whether it fires, waits to be resumed, or is over."""
+        if self.lost:
+            return "unreadable"
         if self.paused_at is not None:
             return "paused"
         return "ended" if self.look_at is None else "active"
@@ -219,10 +232,10 @@ def decide(schedule: Schedule, now: int, horizon: int, unfinished: bool, room: i
     return Decision(after, tuple(fires), cancels, tuple(missed))
 
 
-def give_up(schedule: Schedule, now: int) -> Decision:
+def give_up(schedule: Schedule, now: int, why: str | None = None) -> Decision:
     """What becomes of a schedule that cannot be read: it stays paused, and says why."""
     at = schedule.next_fire_at or schedule.buffered_at or now
-    missed = MissedRuns(at, at, "unreadable")
+    missed = MissedRuns(at, at, "unreadable", why)
     after = msgspec.structs.replace(pause(schedule, now), missed=missed)
     return Decision(after, missed=(missed,))
 
@@ -307,5 +320,5 @@ REASONS: Final[dict[Reason, str]] = {
     "window": "no engine ran at the time, and missedWindow has passed since",
     "overlap": "the task before was not final",
     "queue_full": "the owner had as many tasks in queue as it may have",
-    "unreadable": "what is stored of the schedule is damaged",
+    "unreadable": "what is stored of the schedule cannot be read",
 }

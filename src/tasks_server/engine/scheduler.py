@@ -11,7 +11,7 @@ from tasks_server.clock import Clock
 from tasks_server.domain import limits
 from tasks_server.domain.errors import StoreError
 from tasks_server.domain.firing import Firing, fire
-from tasks_server.domain.schedule import REASONS, Schedule
+from tasks_server.domain.schedule import Schedule
 from tasks_server.domain.task import Task
 from tasks_server.store.scheduling import Scheduling
 from tasks_server.telemetry import RunsMissed, Telemetry
@@ -67,7 +67,7 @@ class Scheduler:
             return min((at - horizon) / 1_000, _LOOK_AGAIN_SECONDS)
         fired = await self._store.fire(now, horizon, _BATCH_MAX, partial(_decide, now, horizon))
         for schedule, missed in fired.missed:
-            told = RunsMissed(schedule, REASONS[missed.reason], missed.first_at, missed.last_at)
+            told = RunsMissed(schedule, missed.why, missed.first_at, missed.last_at)
             self._telemetry.emit(told)
         return 0.0 if fired.schedules else _TAKEN_SECONDS
 

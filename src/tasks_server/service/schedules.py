@@ -10,9 +10,10 @@ import msgspec
 
 from tasks_server.domain import ids, limits, schedule
 from tasks_server.domain.abilities import Abilities
-from tasks_server.domain.errors import Conflict, Corrupt, Fault, Forbidden, InvalidRequest, NotFound, Refused
-from tasks_server.domain.firing import Template, decode_template, encode_template, task_now
+from tasks_server.domain.errors import Conflict, Fault, Forbidden, InvalidRequest, NotFound, Refused, Unreadable
+from tasks_server.domain.firing import Template, encode_template, task_now
 from tasks_server.domain.handler_reading import keep_own
+from tasks_server.domain.opening import opened_template
 from tasks_server.domain.schedule import Rule, Schedule
 from tasks_server.domain.schedule_reading import TIMING, ScheduleDraft, merged, read_schedule
 from tasks_server.domain.signing import header_faults
@@ -70,7 +71,7 @@ class ScheduleService:
         """
         by_name = not ids.is_task_id(key)
         if isinstance(raw, dict) and raw.get("name") is None:
-            raw = {**raw, "name": key if by_name else (await self.show(owner, key)).schedule.name}
+            raw = {**raw, "name": key if by_name else _found(await self._store.schedule(owner, key))[0].name}
         now = self._clock.now()
         draft = await self._read(owner, raw, now)
         if by_name and draft.name != key:
@@ -102,7 +103,7 @@ class ScheduleService:
                 nonlocal after
                 if found is None:
                     return None
-                after = self._patched(found, _opened(template), patch, named, now, abilities)
+                after = self._patched(found, _opened(found, template), patch, named, now, abilities)
                 return _replaced(found, after, now)
 
             changed = _found(await self._store_change(owner, key, decide))
@@ -116,7 +117,7 @@ class ScheduleService:
 
     async def resume(self, owner: str | None, key: str) -> Shown:
         """Goes on from now; what would have fired meanwhile is not made up for."""
-        return await self._steer(owner, key, schedule.resume)
+        return await self._steer(owner, key, _resumed)
 
     async def delete(self, owner: str | None, key: str) -> None:
         """Removes it; its tasks stay. Raises `NotFound`."""
@@ -134,17 +135,19 @@ class ScheduleService:
     # Showing
 
     async def show(self, owner: str | None, key: str) -> Shown:
-        """Raises `NotFound`."""
+        """Raises `NotFound`, `Unreadable`."""
         found, template = _found(await self._store.schedule(owner, key))
-        return Shown(found, _opened(template))
+        return Shown(found, _opened(found, template))
 
     async def page(self, owner: str | None, after: str, limit: int) -> list[Schedule]:
         """Schedules in order of their making, those after the one of this id."""
         return await self._store.schedules(owner, after, limit)
 
     async def preview(self, owner: str | None, key: str, count: int) -> tuple[Schedule, list[int]]:
-        """The schedule and its next fire times, as if it were not paused. Raises `NotFound`."""
+        """The schedule and its next fire times, as if it were not paused. Raises `NotFound`, `Unreadable`."""
         shown = await self.show(owner, key)
+        if shown.schedule.unreadable is not None:
+            raise Unreadable(shown.schedule.unreadable)
         after = max(self._clock.now(), shown.schedule.fired_at)
         # Rare ones (29 February on a Sunday) take a search of many years each: others are served meanwhile.
         return shown.schedule, await asyncio.to_thread(schedule.preview, shown.schedule, after, count)
@@ -196,15 +199,18 @@ class ScheduleService:
 
     async def _steer(self, owner: str | None, key: str, act: Callable[[Schedule, int], Schedule]) -> Shown:
         now = self._clock.now()
-        template = b""
+        template: Template | None = None
 
-        def decide(found: Schedule | None, opened: bytes) -> ScheduleChange | None:
+        def decide(found: Schedule | None, stored: bytes) -> ScheduleChange | None:
             nonlocal template
-            template = opened
-            return None if found is None else ScheduleChange(act(found, now))
+            if found is None:
+                return None
+            template = _opened(found, stored)  # what cannot be shown is not changed
+            return ScheduleChange(act(found, now))
 
         changed = _found(await self._store_change(owner, key, decide))
-        return Shown(changed, _opened(template))
+        assert template is not None
+        return Shown(changed, template)
 
     async def _store_change(self, owner: str | None, key: str, decide: DecideSchedule) -> Schedule | None:
         answer = await self._store.change_schedule(owner, key, decide, limits.SCHEDULES_MAX)
@@ -224,7 +230,10 @@ class ScheduleService:
 def _replaced(found: Schedule, draft: ScheduleDraft, now: int) -> ScheduleChange:
     """The schedule with another rule and template. A change of its timing sets its next fire time anew."""
     rule = draft.rule
-    after = msgspec.structs.replace(found, name=draft.name, rule=rule, updated_at=now)
+    if found.lost:
+        found = Schedule(found.id, found.owner, draft.name, rule, now, now, _anchor(rule, now))
+        return ScheduleChange(schedule.begin(found, now), encode_template(draft.template))
+    after = msgspec.structs.replace(found, name=draft.name, rule=rule, updated_at=now, unreadable=None)
     if _timing(rule) != _timing(found.rule):
         after.anchor_at = _anchor(rule, now)
         if found.paused_at is None:
@@ -249,11 +258,18 @@ def _taken() -> Conflict:
     return Conflict("another schedule has this name; PUT replaces it", code="schedule_name_taken")
 
 
-def _opened(template: bytes) -> Template:
-    try:
-        return decode_template(template)
-    except msgspec.MsgspecError as error:
-        raise Corrupt("what is stored of the schedule is damaged; delete it and make it anew") from error
+def _opened(found: Schedule, template: bytes) -> Template:
+    """What its tasks are made from. Raises `Unreadable`, also where nothing is known of the schedule itself."""
+    if found.lost:
+        raise Unreadable(found.unreadable or "")
+    return opened_template(template, found.unreadable)
+
+
+def _resumed(found: Schedule, now: int) -> Schedule:
+    """Raises `Unreadable` for a rule that nobody can tell the fire times of."""
+    if found.unreadable is not None:
+        raise Unreadable(found.unreadable)
+    return schedule.resume(found, now)
 
 
 def _found(thing: _T | None) -> _T:

@@ -125,11 +125,25 @@ class TaskQuery(msgspec.Struct, frozen=True):
     after: tuple[int, int] | None = None
     filter: TaskFilter = EVERYTHING
     with_specs: bool = False
+    floor: int | None = None
+    """The last handle that is looked at; set by the adapters themselves."""
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether each of its pages is a bounded piece of work: lists of runs of handlers, the newest first, whose
+        filters may leave out many that are looked at. What is skipped by an `offset` is looked at in any case.
+        """
+        wanted = self.filter
+        if not wanted.handlers_only or self.order != "created" or not self.descending or self.offset:
+            return False
+        narrowed = next(wanted.comparisons(), None) is not None or wanted.schedule is not None
+        return narrowed or self.owner is None or self.states is not None or self.lane is not None or bool(self.metadata)
 
 
 class TaskPage(msgspec.Struct, frozen=True):
-    """Some tasks, without responses, and where the next page begins (None: this is the last). If they are wanted, their
-    specs; one that cannot be read is empty, and its task tells of it.
+    """Some tasks, without responses, and where the next page begins (None: this is the last; after a bounded piece of
+    work there may be one although this is short or empty). If they are wanted, their specs; one that cannot be read is
+    empty, and its task tells of it.
     """
 
     tasks: list[Task]

@@ -9,8 +9,9 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from tasks_server.domain.errors import Corrupt
-from tasks_server.domain.schedule import Schedule
+from tasks_server.domain.cron import rule_told
+from tasks_server.domain.schedule import Rule, Schedule
+from tasks_server.domain.stored import OTHER_VERSION, together, unreadable
 from tasks_server.domain.task import FINAL, NewTask
 from tasks_server.store.ports import Change, Inserted
 from tasks_server.store.rows import Loaded
@@ -23,23 +24,28 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 def facts_of(schedule: Schedule) -> str:
     """A schedule as it is stored; only what differs from the defaults takes room."""
+    if schedule.unreadable is not None:
+        schedule = replace(schedule, unreadable=None)
     return _ENCODER.encode(schedule).decode()
 
 
-def schedule_of(facts: str) -> Schedule:
-    """The schedule of a stored form. Raises `Corrupt`."""
+def schedule_of(facts: str, schedule_id: str, owner: str, name: str) -> Schedule:
+    """The schedule of a stored form. What of it cannot be read, it tells of; where that is all, it is `lost`."""
     try:
-        return _DECODER.decode(facts)
+        found = _DECODER.decode(facts)
     except msgspec.MsgspecError as error:
-        raise Corrupt("what is stored of a schedule is damaged") from error
+        why = f"it is damaged, or of another version ({error})"
+        told = unreadable("what is stored of the schedule", why, f"{OTHER_VERSION}, PUT it anew, or delete it")
+        return Schedule(schedule_id, owner, name, Rule(), 0, 0, 0, unreadable=told, lost=True)
+    found.unreadable = rule_told(found.rule.cron, found.rule.timezone)
+    return found
 
 
-def opened_template(sealer: Sealer, schedule: Schedule, sealed: bytes) -> bytes:
-    """The template; empty when it is damaged, which must not hold up other schedules."""
-    try:
-        return sealer.open(sealed, template_context(schedule.id))
-    except Corrupt:
-        return b""
+def look_at_template(sealer: Sealer, schedule: Schedule, sealed: bytes) -> bytes:
+    """The template; empty when it cannot be read, which the schedule tells of and no other schedule waits for."""
+    opened, told = sealer.look(sealed, template_context(schedule.id))
+    schedule.unreadable = together(schedule.unreadable, told)
+    return opened
 
 
 def schedule_columns(sealer: Sealer, change: ScheduleChange, **more: Any) -> dict[str, Any]:
@@ -76,12 +82,12 @@ class FiredSchedules(ABC):
         fired, tasks, stopped = Fired(), list[NewTask](), False
         for seq, owner, facts, sealed in rows:
             fired.schedules += 1
-            found = _readable(facts) if owner in rooms else None
-            if found is None:
+            found = schedule_of(facts, "", "", "") if owner in rooms else None
+            if found is None or found.lost:
                 self._run(connection, "schedule_stop", {"seq": seq})
                 continue
             last = self._unfinished(connection, found)
-            template = opened_template(self._sealer, found, sealed)
+            template = look_at_template(self._sealer, found, sealed)
             firing = decide(found, template, last.task if last else None, rooms[owner])
             if firing.stopped is not None and last is not None:
                 stop = firing.stopped
@@ -111,10 +117,3 @@ class FiredSchedules(ABC):
         if sealed:
             answers = self._submissions.insert(connection, sealed)
             assert all(isinstance(answer, Inserted) for answer in answers)  # this very transaction knows of the room
-
-
-def _readable(facts: str) -> Schedule | None:
-    try:
-        return schedule_of(facts)
-    except Corrupt:
-        return None

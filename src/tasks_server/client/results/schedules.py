@@ -1,6 +1,6 @@
 """Answers about schedules."""
 
-from tasks_server.client.results.base import Result
+from tasks_server.client.results.base import Readable, Result
 from tasks_server.client.results.tasks import Spec
 
 
@@ -13,7 +13,7 @@ class MissedRuns(Result, frozen=True):
     detail: str
 
 
-class ListedSchedule(Result, frozen=True):
+class ListedSchedule(Readable, frozen=True):
     """A schedule in a list. `runs` counts the tasks that its fire times made; `last_fire_at` is the last fire time
     that was decided on, with or without a task.
     """

@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from tasks_server.domain.attempt import Attempt, Event
 from tasks_server.domain.task import PENDING, State, Task
 from tasks_server.store.attempts import attempt_of
 from tasks_server.store.filtering import HANDLERS, TaskFilter
+from tasks_server.store.journal import FOREVER, LOOKED_AT_MAX
 from tasks_server.store.ports import TaskPage, TaskQuery
 from tasks_server.store.postgres.link import Connection, one
 from tasks_server.store.postgres.rows import load_task, storable
@@ -81,19 +84,31 @@ def _names(owner: str | None, task_id: str) -> dict[str, str | None]:
 def _page(connection: Connection, sealer: Sealer, query: TaskQuery) -> TaskPage:
     if query.states == frozenset():
         return TaskPage([])
-    text, parameters = listing_sql(query)
     with connection.pipeline(), connection.transaction():
         connection.execute(sql("walk"))
+        if query.is_bounded:
+            query = replace(query, floor=_floor(connection, query))
+        text, parameters = listing_sql(query)
         rows = connection.execute(text, parameters, prepare=False).fetchall()
     shown = rows[: query.limit]
     tasks = [task_of(row) for row in shown]
     sealed = [row[TASK_COLUMNS + 1] for row in shown] if query.with_specs else []
     specs = open_specs(sealer, tasks, sealed)
     if len(rows) <= query.limit or not tasks:
-        return TaskPage(tasks, specs=specs)
+        return TaskPage(tasks, None if query.floor is None else (query.floor, query.floor), specs)
     last, seq = tasks[-1], shown[-1][TASK_COLUMNS]
     key = {"created": seq, "ended": last.ended_at, "execution": last.execution_at}[query.order]
     return TaskPage(tasks, (key, seq), specs)
+
+
+def _floor(connection: Connection, query: TaskQuery) -> int | None:
+    """The handle at which the page ends at the latest; None: it may look at all that there is."""
+    before = FOREVER if query.after is None else query.after[1]
+    names: dict[str, Any] = {"before": before, "passed": LOOKED_AT_MAX - 1}
+    name = "listing_floor_of_all" if query.owner is None else "listing_floor"
+    of_owner = {} if query.owner is None else {"owner": storable(query.owner)}
+    row = connection.execute(sql(name), names | of_owner).fetchone()
+    return None if row is None else int(row[0])
 
 
 def listing_sql(query: TaskQuery) -> tuple[bytes, dict[str, Any]]:
@@ -156,6 +171,9 @@ def _walk(query: TaskQuery, owner: str | None, values: dict[str, Any]) -> str:
     if query.after is not None:
         values["after_key"], values["after_seq"] = query.after
         conditions.append(_ahead(query, seq))
+    if query.floor is not None:
+        values["floor"] = query.floor
+        conditions.append(f"{seq} >= %(floor)s::bigint")
     where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
     return f"SELECT t.* FROM {start} {where}ORDER BY {_order(query, seq)} "
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from tasks_server.domain import ids
-from tasks_server.domain.errors import RequestError
+from tasks_server.domain.errors import RequestError, Unreadable
 from tasks_server.domain.schedule import Schedule
 from tasks_server.domain.task import NewTask
+from tasks_server.store.ports import Refusal
 from tasks_server.store.postgres.changes import OWNER_LOCK
 from tasks_server.store.postgres.folding import Folded
 from tasks_server.store.postgres.link import Connection, one
@@ -18,9 +19,9 @@ from tasks_server.store.postgres.statements import sql
 from tasks_server.store.postgres.steering import Steerings
 from tasks_server.store.postgres.submitting import Submissions
 from tasks_server.store.rows import Loaded
-from tasks_server.store.schedules import FiredSchedules, opened_template, schedule_columns, schedule_of
+from tasks_server.store.schedules import FiredSchedules, look_at_template, schedule_columns, schedule_of
 from tasks_server.store.scheduling import DecideFiring, DecideSchedule, Fired, ScheduleChange, ScheduleRefusal
-from tasks_server.store.sealing import Sealer, template_context
+from tasks_server.store.sealing import Sealer
 
 
 class Schedules(FiredSchedules):
@@ -34,9 +35,9 @@ class Schedules(FiredSchedules):
 
     def change(
         self, connection: Connection, items: Sequence[tuple[str | None, str, DecideSchedule, int]]
-    ) -> Sequence[Schedule | ScheduleRefusal | RequestError | None]:
+    ) -> Sequence[Schedule | ScheduleRefusal | Refusal | None]:
         """Each item is an owner, a key, what to decide, and how many schedules an owner may have."""
-        answers: list[Schedule | ScheduleRefusal | RequestError | None] = [None] * len(items)
+        answers: list[Schedule | ScheduleRefusal | Refusal | None] = [None] * len(items)
         with connection.transaction():
             for index in sorted(range(len(items)), key=lambda index: (items[index][0] or "", items[index][1])):
                 answers[index] = self._change(connection, *items[index])
@@ -52,8 +53,8 @@ class Schedules(FiredSchedules):
             if row is None:
                 answers.append(None)
                 continue
-            found = schedule_of(row[3])
-            answers.append((found, self._sealer.open(row[4], template_context(found.id))))
+            found = schedule_of(row[3], row[5], row[2], row[6])
+            answers.append((found, look_at_template(self._sealer, found, row[4])))
         return answers
 
     @staticmethod
@@ -66,7 +67,7 @@ class Schedules(FiredSchedules):
                 rows = connection.execute(sql("schedules_list"), names)
             else:
                 rows = connection.execute(sql("schedules_list_owner"), names | {"owner": storable(owner)})
-            answers.append([schedule_of(facts) for (facts,) in rows])
+            answers.append([schedule_of(*row) for row in rows])
         return answers
 
     @staticmethod
@@ -97,7 +98,7 @@ class Schedules(FiredSchedules):
 
     def _change(
         self, connection: Connection, owner: str | None, key: str, decide: DecideSchedule, count_max: int
-    ) -> Schedule | ScheduleRefusal | RequestError | None:
+    ) -> Schedule | ScheduleRefusal | Refusal | None:
         holder = None if owner is None else connection.execute(sql("owner_handle"), {"id": storable(owner)}).fetchone()
         row = _find(connection, owner, key)
         if row is not None or holder is not None:
@@ -107,11 +108,11 @@ class Schedules(FiredSchedules):
         if row is not None:
             connection.execute(sql("schedule_lock"), {"seq": row[0]})
             row = _find(connection, owner, key)
-        before = None if row is None else schedule_of(row[3])
-        template = b"" if row is None or before is None else opened_template(self._sealer, before, row[4])
+        before = None if row is None else schedule_of(row[3], row[5], row[2], row[6])
+        template = b"" if row is None or before is None else look_at_template(self._sealer, before, row[4])
         try:
             change = decide(before, template)
-        except RequestError as refusal:
+        except (RequestError, Unreadable) as refusal:
             return refusal
         if change is None or change.schedule is before:
             return before

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import apsw
+from msgspec.structs import replace
 
 from tasks_server.domain.attempt import Attempt, Event
 from tasks_server.domain.task import PENDING, State, Task
 from tasks_server.store.attempts import attempt_of
 from tasks_server.store.filtering import HANDLERS
+from tasks_server.store.journal import FOREVER, LOOKED_AT_MAX
 from tasks_server.store.ports import TaskPage, TaskQuery
 from tasks_server.store.rows import TASK_COLUMNS, event_of, open_specs, task_of
 from tasks_server.store.sealing import Sealer, spec_context
@@ -78,6 +80,7 @@ class Listings:
 
 def _page(connection: apsw.Connection, sealer: Sealer, query: TaskQuery) -> TaskPage:
     rows: list[tuple[Any, ...]] = []
+    query = replace(query, floor=_floor(connection, query)) if query.is_bounded else query
     for text, parameters in listing_sql(query):
         rows += connection.execute(text, parameters)
         if len(rows) > query.limit:
@@ -88,10 +91,20 @@ def _page(connection: apsw.Connection, sealer: Sealer, query: TaskQuery) -> Task
     sealed = [row[TASK_COLUMNS + 1] for row in shown] if query.with_specs else []
     specs = open_specs(sealer, tasks, sealed)
     if not more or not tasks:
-        return TaskPage(tasks, specs=specs)
+        return TaskPage(tasks, None if query.floor is None else (query.floor, query.floor), specs)
     last = shown[-1]
     key = {"created": last[0], "ended": last[9], "execution": last[8]}[query.order]
     return TaskPage(tasks, (key, last[0]), specs)
+
+
+def _floor(connection: apsw.Connection, query: TaskQuery) -> int | None:
+    """The handle at which the page ends at the latest; None: it may look at all that there is."""
+    before = FOREVER if query.after is None else query.after[1]
+    names: dict[str, Any] = {"before": before, "passed": LOOKED_AT_MAX - 1}
+    name = "listing_floor_of_all" if query.owner is None else "listing_floor"
+    of_owner = {} if query.owner is None else {"owner": query.owner}
+    row: tuple[int] | None = connection.execute(sql(name), names | of_owner).fetchone()
+    return None if row is None else row[0]
 
 
 def listing_sql(query: TaskQuery) -> list[tuple[str, list[Any]]]:
@@ -137,6 +150,9 @@ def _listing_sql(query: TaskQuery, ahead: list[str], values: list[Any]) -> tuple
     _narrow(query, conditions, parameters, by_schedule)
     conditions += ahead
     parameters += values
+    if query.floor is not None:
+        conditions.append("t.seq >= ?")
+        parameters.append(query.floor)
     where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
     direction = "DESC" if query.descending else "ASC"
     order = f"{key} {direction}" if query.order == "created" else f"{key} {direction}, t.seq {direction}"

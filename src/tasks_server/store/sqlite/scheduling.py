@@ -6,13 +6,14 @@ from typing import Any
 import apsw
 
 from tasks_server.domain import ids
-from tasks_server.domain.errors import RequestError
+from tasks_server.domain.errors import RequestError, Unreadable
 from tasks_server.domain.schedule import Schedule
 from tasks_server.domain.task import NewTask
+from tasks_server.store.ports import Refusal
 from tasks_server.store.rows import Loaded
-from tasks_server.store.schedules import FiredSchedules, opened_template, schedule_columns, schedule_of
+from tasks_server.store.schedules import FiredSchedules, look_at_template, schedule_columns, schedule_of
 from tasks_server.store.scheduling import DecideFiring, DecideSchedule, Fired, ScheduleChange, ScheduleRefusal
-from tasks_server.store.sealing import Sealer, template_context
+from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite.rows import load_task, pack, single, unpack
 from tasks_server.store.sqlite.statements import sql
 from tasks_server.store.sqlite.steering import Steerings
@@ -29,7 +30,7 @@ class Schedules(FiredSchedules):
 
     def change(
         self, connection: apsw.Connection, items: Sequence[tuple[str | None, str, DecideSchedule, int]]
-    ) -> Sequence[Schedule | ScheduleRefusal | RequestError | None]:
+    ) -> Sequence[Schedule | ScheduleRefusal | Refusal | None]:
         """Each item is an owner, a key, what to decide, and how many schedules an owner may have."""
         return [self._change(connection, *item) for item in items]
 
@@ -43,8 +44,8 @@ class Schedules(FiredSchedules):
             if row is None:
                 answers.append(None)
                 continue
-            found = schedule_of(row[3])
-            answers.append((found, self._sealer.open(row[4], template_context(found.id))))
+            found = schedule_of(row[3], row[5], row[2], row[6])
+            answers.append((found, look_at_template(self._sealer, found, row[4])))
         return answers
 
     @staticmethod
@@ -57,7 +58,7 @@ class Schedules(FiredSchedules):
                 rows = connection.execute(sql("schedules_list"), names)
             else:
                 rows = connection.execute(sql("schedules_list_owner"), names | {"owner": owner})
-            answers.append([schedule_of(facts) for (facts,) in rows])
+            answers.append([schedule_of(*row) for row in rows])
         return answers
 
     @staticmethod
@@ -87,13 +88,13 @@ class Schedules(FiredSchedules):
 
     def _change(
         self, connection: apsw.Connection, owner: str | None, key: str, decide: DecideSchedule, count_max: int
-    ) -> Schedule | ScheduleRefusal | RequestError | None:
+    ) -> Schedule | ScheduleRefusal | Refusal | None:
         row = _find(connection, owner, key)
-        before = None if row is None else schedule_of(row[3])
-        template = b"" if row is None or before is None else opened_template(self._sealer, before, row[4])
+        before = None if row is None else schedule_of(row[3], row[5], row[2], row[6])
+        template = b"" if row is None or before is None else look_at_template(self._sealer, before, row[4])
         try:
             change = decide(before, template)
-        except RequestError as refusal:
+        except (RequestError, Unreadable) as refusal:
             return refusal
         if change is None or change.schedule is before:
             return before

@@ -1,3 +1,3 @@
-SELECT facts FROM schedule
+SELECT facts, id, %(owner)s::text, name FROM schedule
 WHERE owner = (SELECT seq FROM owner WHERE id = %(owner)s) AND id > %(after)s
 ORDER BY id LIMIT %(count_max)s

@@ -1,4 +1,4 @@
-SELECT s.seq, s.owner, o.id, s.facts, s.template
+SELECT s.seq, s.owner, o.id, s.facts, s.template, s.id, s.name
 FROM owner AS o
 CROSS JOIN schedule AS s ON s.owner = o.seq
 WHERE o.id = :owner AND s.name = :key

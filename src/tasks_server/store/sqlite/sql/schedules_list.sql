@@ -1,1 +1,2 @@
-SELECT facts FROM schedule WHERE id > :after ORDER BY id LIMIT :count_max
+SELECT s.facts, s.id, o.id, s.name FROM schedule AS s CROSS JOIN owner AS o ON o.seq = s.owner
+WHERE s.id > :after ORDER BY s.id LIMIT :count_max
