@@ -22,9 +22,10 @@ from bench.report import Report, say, spread
 from bench.rows import Filler, Filling, PostgresFiller
 from tasks_server.clock import SystemClock
 from tasks_server.domain import ids, limits
+from tasks_server.domain.forms import encode_spec
 from tasks_server.domain.lane import LaneFacts, LaneLimits
 from tasks_server.domain.owner import Owner, OwnerKey
-from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec, encode_spec
+from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec
 from tasks_server.domain.signing import SigningSecret
 from tasks_server.domain.slots import Held, Slots
 from tasks_server.domain.task import NewTask, State
@@ -146,7 +147,7 @@ class Case:
 
 
 def _task(owner: str, now: int) -> NewTask:
-    spec = encode_spec(TaskSpec(HttpRequest(f"http://{_FREE}/hook", "POST", data={"order": 17}), TaskConfig()))
+    spec = encode_spec(TaskSpec(HttpRequest(f"http://{_FREE}/hook", "POST", json=b'{"order":17}'), TaskConfig()))
     return NewTask(
         id=ids.task_id(now, os.urandom(9)),
         owner=owner,

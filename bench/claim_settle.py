@@ -11,6 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from bench import databases, load, report
 from bench.claimer import Claimers, open_store
 from bench.databases import Database, Kind, Postgres
@@ -18,8 +20,9 @@ from bench.report import Report, say
 from bench.server import cost
 from tasks_server.clock import SystemClock
 from tasks_server.domain import ids, limits
+from tasks_server.domain.forms import encode_spec
 from tasks_server.domain.owner import Owner, OwnerKey
-from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec, encode_spec
+from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec
 from tasks_server.domain.signing import SigningSecret
 from tasks_server.domain.task import NewTask, State
 from tasks_server.store.ports import Inserted, Store
@@ -27,13 +30,13 @@ from tasks_server.store.ports import Inserted, Store
 _BATCH: Final = 1_000
 _TARGET: Final = "free.example:80"
 _URL: Final = f"http://{_TARGET}/hook"
-_DATA: Final = load.task(_URL)["httpRequest"]["data"]
+_DATA: Final = msgspec.json.encode(load.task(_URL)["httpRequest"]["data"])
 
 
 async def add_due(store: Store, owner: str, count: int) -> None:
     """Due tasks of an owner, submitted as the API does."""
     now = SystemClock().now()
-    spec = encode_spec(TaskSpec(HttpRequest(_URL, "POST", data=_DATA), TaskConfig()))
+    spec = encode_spec(TaskSpec(HttpRequest(_URL, "POST", json=_DATA), TaskConfig()))
     for start in range(0, count, _BATCH):
         tasks = [
             NewTask(

@@ -8,8 +8,9 @@ import pytest
 from tasks_server.api.app import ApiConfig, create_app
 from tasks_server.clock import ManualClock
 from tasks_server.domain.attempt import Attempt, Outcome
+from tasks_server.domain.forms import decode_spec
 from tasks_server.domain.lifecycle import Progress, settle
-from tasks_server.domain.request import decode_spec
+from tasks_server.engine.runs import UNREGISTERED
 from tasks_server.store.ports import Claim, Look, Quota
 from tasks_server.store.sealing import Sealer
 from tasks_server.store.settling import Report
@@ -94,7 +95,8 @@ async def worked(store: SqliteStore, clock: ManualClock, outcome: Outcome, took_
     began, ended = clock.now(), clock.advance(took_ms)
     reports = []
     for claim in claims:
-        config = decode_spec(claim.spec).config
+        spec = decode_spec(claim.spec)
+        config = spec.config if spec.handler is None else UNREGISTERED.applied_to(spec.config, spec.handler)
         progress = Progress(claim.due_at, claim.failures, claim.repeats, claim.expire_at)
         settlement = settle(progress, config, outcome, ended, 0.0)
         attempt = Attempt(

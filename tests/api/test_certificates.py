@@ -11,7 +11,8 @@ from tasks_server.clock import ManualClock
 from tasks_server.domain.abilities import Abilities
 from tasks_server.domain.certificates import Certificates, Examined, leave_unexamined
 from tasks_server.domain.firing import decode_template
-from tasks_server.domain.request import TaskConfig, decode_spec
+from tasks_server.domain.forms import decode_spec
+from tasks_server.domain.request import TaskConfig
 from tasks_server.engine.certificates.here import ExaminedHere
 from tasks_server.store.sqlite.store import SqliteStore
 from tasks_server.telemetry import Telemetry

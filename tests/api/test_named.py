@@ -11,12 +11,15 @@ from tasks_server.api.named_wire import iso
 from tasks_server.clock import ManualClock
 from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.domain.engines import EngineFacts, EngineReport, KnownHandler, Repertoire
-from tasks_server.domain.request import HandlerCall, decode_spec
+from tasks_server.domain.forms import decode_spec
+from tasks_server.domain.request import Fallback, HandlerCall, TaskSpec
 from tasks_server.domain.retry import RetryPolicy
 from tasks_server.engine.reports import report_lost
+from tasks_server.engine.runs import UNREGISTERED
 
 from .conftest import ADMIN_KEY, Api, claimed, task, worked
 
+FALLBACK = Fallback(3, 1_000, "exponential")
 FAILED = Outcome(OutcomeKind.HANDLER_ERROR, 500, "ValueError: no such address")
 
 
@@ -42,6 +45,12 @@ async def refused(client: httpx.AsyncClient, body: Any) -> dict[str, str]:
     return {fault["field"]: fault["message"] for fault in answer.json()["errors"]}
 
 
+def policy(spec: TaskSpec) -> RetryPolicy:
+    """How the task is tried again when its handler is registered with nothing."""
+    assert spec.handler is not None
+    return UNREGISTERED.applied_to(spec.config, spec.handler).retry_policy()
+
+
 def told(api: Api, *handlers: KnownHandler) -> EngineReport:
     """What an engine with these handlers tells of itself."""
     facts = EngineFacts("here", 7, "1", 10, 9, 10, Repertoire(True, handlers))
@@ -63,8 +72,8 @@ async def test_a_task_waits_for_nothing_unless_it_says_so(
     }  # fmt: skip
     (claim,) = await claimed(api.store, clock)
     spec = decode_spec(claim.spec)
-    assert spec.handler == HandlerCall("send-email", {"to": "a", "password": "Hidden"})
-    assert spec.config.retry_policy() == RetryPolicy(3, 1_000, "exponential", jitter=0.2)
+    assert spec.handler == HandlerCall("send-email", b'{"to":"a","password":"Hidden"}', FALLBACK)
+    assert policy(spec) == RetryPolicy(3, 1_000, "exponential", jitter=0.2)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +97,7 @@ async def test_what_a_task_says_itself_is_its_own(api: Api, client: httpx.AsyncC
     await made(client, max_retries=0, timeout_ms=500, priority=9.0, lane="mail", metadata={"a": "b"}, type="one_time")
     (claim,) = await claimed(api.store, clock)
     spec = decode_spec(claim.spec)
-    assert spec.handler == HandlerCall("send-email", None, own_retries=True, own_timeout=True)
+    assert spec.handler == HandlerCall("send-email", fallback=FALLBACK)
     assert (spec.config.retry, spec.config.timeout, spec.config.priority, spec.config.lane) == (0, 500, 9, "mail")
     shown = (await client.get("/v1/queues?metadata.a=b")).json()
     assert len(shown) == 1
@@ -124,7 +133,6 @@ class TestRetryBase:
         ({}, "task_name", "is required"),
         ({"task_name": "a b"}, "task_name", "must be text of 1 to 64 characters"),
         ({"task_name": "a\n"}, "task_name", "has a line break in it"),
-        ({"task_name": "a", "payload": 2**70}, "payload", "holds an integer beyond 64 bits"),
         ({"task_name": "a", "priority": 10}, "priority", "must be an integer from 0 to 9"),
         ({"task_name": "a", "max_retries": -1}, "max_retries", "must be an integer from 0"),
         ({"task_name": "a", "max_retries": None}, "max_retries", "must be an integer from 0"),
@@ -145,7 +153,6 @@ class TestRetryBase:
         ({"task_name": "a", "type": "recurring", "schedule": "61 * * * *"}, "schedule", "does not fit"),
         ({"task_name": "a", "type": "recurring", "schedule": "@daily", "scheduled_at": "2030-01-01"}, "scheduled_at",
          "belongs to a task that runs once"),
-        ({"task_name": "a", "type": "recurring", "schedule": "@daily", "payload": 2**70}, "payload", "beyond 64 bits"),
         ({"task_name": "a", "type": "recurring", "schedule": "@daily", "timezone": "Mars/X"}, "timezone", "is no"),
         ({"task_name": "a\n", "type": "recurring", "schedule": "@daily"}, "task_name", "has a line break"),
     ],
@@ -215,8 +222,8 @@ async def test_a_recurring_task_is_a_schedule(api: Api, client: httpx.AsyncClien
     for schedule in (schedule_id, named):
         assert (await client.post(f"/v1/schedules/{schedule}/run")).status_code == 201
     specs = [decode_spec(claim.spec) for claim in await claimed(api.store, clock)]
-    by_own = {spec.handler.own_retries: spec for spec in specs if spec.handler is not None}
-    assert by_own[False].config.retry_policy() == RetryPolicy(3, 1_000, "exponential", jitter=0.2)
+    by_own = {spec.config.says_retries: spec for spec in specs}
+    assert policy(by_own[False]) == RetryPolicy(3, 1_000, "exponential", jitter=0.2)
     assert (by_own[False].config.priority, by_own[True].config.retry, by_own[True].config.timeout) == (4, 0, 900)
 
 
@@ -231,8 +238,8 @@ async def test_an_edit_leaves_alone_whose_retries_count(
     clock.advance(1)
     for claim in await claimed(api.store, clock):
         spec = decode_spec(claim.spec)
-        assert spec.handler == HandlerCall("send-email")
-        assert (spec.config.retry, spec.config.priority) == (3, 5)
+        assert spec.handler == HandlerCall("send-email", fallback=FALLBACK)
+        assert (spec.config.says_retries, policy(spec).retries_max, spec.config.priority) == (False, 3, 5)
 
 
 # Showing

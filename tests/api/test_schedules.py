@@ -136,7 +136,6 @@ async def test_all_faults_are_told_at_once(client: httpx.AsyncClient) -> None:
         ({"task": None}, "task", "must be an object"),
         ({"task_name": "curl"}, "task_name", "belongs within task"),
         ({"task": {"task_name": "a b", "payload": {}}}, "task.task_name", "must be text of 1 to 64 characters"),
-        ({"task": {"payload": 2**70, "task_name": "a"}}, "task.payload", "holds an integer beyond 64 bits"),
         ({"task": {"payload": {}}}, "task.task_name", "is required"),
         ({"task": {"taskName": "curl"}}, "task.taskName", "is not a known field"),
         ({"task": {"handler": {"name": "a b"}}}, "task.handler.name", "must be text of 1 to 64 characters"),

@@ -428,7 +428,9 @@ def test_submit_stores_a_handler(cli: Cli) -> None:
         (["--handler", "a", "-H", "A: b", "--json-data", "{}"], "--json-data: belongs to a request"),
         (["--handler", "a b"], "--handler: must be text"),
         (["--handler", "a", "--payload", "{"], "--payload: is not JSON"),
-        (["--handler", "a", "--payload", "184467440737095516160"], "--payload: holds an integer beyond 64 bits"),
+        (["--handler", "a", "--payload", "NaN"], "--payload: is not JSON"),
+        (["--handler", "a", "--payload", "[" * 33 + "]" * 33], "--payload: is nested too deep"),
+        (["http://a.example", "--json-data", "[1]"], "--json-data: must be a JSON object; --data sends text"),
     ],
 )
 def test_submit_tells_what_is_wrong_with_a_handler(cli: Cli, options: list[str], told: str) -> None:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks_server.domain import masking, shapes
-from tasks_server.domain.request import FormPart, HttpRequest, TaskConfig
+from tasks_server.domain.json_text import text_of
+from tasks_server.domain.request import FormPart, HttpRequest, TaskConfig, TaskSpec
 
 SECRET = "s3cr3t-" + "v" * 9
 NAMES = ["Authorization", "X-Auth-Key", "cookie", "my_password", "X-Api-Key", "access_token", "Client-Secret"]
@@ -71,10 +72,10 @@ def secrets_of(value: object, secret: bool = True) -> list[str]:
 def test_no_marked_field_is_shown(kind: type[msgspec.Struct], name: str, form: Any) -> None:
     value = filled(form)
     assert SECRET in secrets_of(value)
-    struct = HttpRequest("http://a.example/", "POST") if kind is HttpRequest else TaskConfig()
-    setattr(struct, name, value)
+    request, config = HttpRequest("http://a.example/", "POST"), TaskConfig()
+    setattr(request if kind is HttpRequest else config, name, value)
     field = {field.name: field.encode_name for field in msgspec.structs.fields(kind)}[name]
-    shown = masking.shown_request(struct)
+    shown = masking.shown_request(request) | masking.shown_config(TaskSpec(request, config))
     assert shapes.MASK in str(shown[field])
     assert len(secrets_in(shown[field])) == len(secrets_of(value, True)) == str(shown[field]).count(shapes.MASK)
     part = "httpRequest" if kind is HttpRequest else "config"
@@ -103,10 +104,10 @@ def test_nothing_under_the_name_of_a_secret_is_shown(data: st.DataObject) -> Non
         "POST",
         headers={under: SECRET, "Accept": "*/*"},
         query={under: SECRET, "page": "2"},
-        data=data.draw(
+        **data.draw(
             st.one_of(
-                json_secrets.map(lambda value: {"deep": [{under: value}]}),
-                st.just([FormPart(under, SECRET), FormPart("page", "2")]),
+                json_secrets.map(lambda value: {"json": msgspec.json.encode({"deep": [{under: value}]})}),
+                st.just({"data": [FormPart(under, SECRET), FormPart("page", "2")]}),
             )
         ),
     )
@@ -123,14 +124,15 @@ def test_nothing_under_the_name_of_a_secret_is_shown(data: st.DataObject) -> Non
 
 
 def test_a_patch_that_masks_nothing_has_no_fault() -> None:
-    patch = {"httpRequest": {"headers": {"Accept": "***"}, "data": {"value": "***"}, "url": "https://a.example/"}}
+    data = text_of({"value": "***", "name": "token"})
+    patch = {"httpRequest": {"headers": {"Accept": "***"}, "data": data, "url": "https://a.example/"}}
     assert masking.mask_faults(patch) == []
     for odd in (None, [], "***", {"httpRequest": "***"}, {"config": None}):
         assert masking.mask_faults(odd) == []
 
 
 def test_a_form_sent_back_is_refused() -> None:
-    parts = [{"name": "token", "value": "***"}, {"name": "a", "value": "***"}]
+    parts = text_of([{"name": "token", "value": "***"}, {"name": "a", "value": "***"}])
     (fault,) = masking.mask_faults({"httpRequest": {"data": parts}})
     assert fault.field == "httpRequest.data.0.value"
 

@@ -4,12 +4,13 @@ import base64
 from datetime import UTC
 from typing import Any, get_args
 
+import msgspec
 import pytest
 
-from tasks_server.domain import validation
+from tasks_server.domain import asked, json_text, validation
 from tasks_server.domain.errors import InvalidRequest
+from tasks_server.domain.forms import decode_spec
 from tasks_server.domain.referrer import ReferrerPolicy
-from tasks_server.domain.request import decode_spec
 
 NOW = 1_700_000_000_000
 JOE = {"username": "joe", "password": "secret"}
@@ -25,10 +26,14 @@ AWS = {"provider1": "aws", "provider2": "amz", "region": "r-1", "service": "s3",
 CURL = {"transport": "curl"}
 
 
+def read(raw: object) -> validation.Draft:
+    return validation.read(json_text.opened(msgspec.json.encode(raw), asked.KEPT), NOW, UTC)
+
+
 def faults(request: dict[str, Any], config: dict[str, Any]) -> list[str]:
     raw = {"httpRequest": {"url": "https://target.test/", "method": "GET", **request}, "config": config}
     try:
-        spec = decode_spec(validation.read(raw, NOW, UTC).spec)
+        spec = decode_spec(read(raw).spec)
     except InvalidRequest as refused:
         found = refused.faults
     else:
@@ -206,7 +211,7 @@ def test_what_is_refused(request_fields: dict[str, Any], config: dict[str, Any],
 
 def test_plain_tasks_are_not_special() -> None:
     raw = {"httpRequest": {"url": "https://target.test/", "method": "POST", "data": "x"}, "config": {"retry": 3}}
-    draft = validation.read(raw, NOW, UTC)
+    draft = read(raw)
     assert not decode_spec(draft.spec).special
     assert b"special" not in draft.spec
 

@@ -8,10 +8,11 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks_server.domain import reading, validation
+from tasks_server.domain import asked, json_text, reading, validation
+from tasks_server.domain.asked import AskedRequest
 from tasks_server.domain.errors import InvalidRequest
 from tasks_server.domain.limits import TOKEN_LENGTH_MAX
-from tasks_server.domain.request import HttpRequest, TaskConfig
+from tasks_server.domain.request import TaskConfig
 from tasks_server.domain.validation import Draft, Registration
 
 NOW = 1_700_000_000_000
@@ -87,7 +88,7 @@ config_fields = {
     "retry": st.integers(0, 3),
     "ignoreStatusCode": st.lists(st.sampled_from([400, 404, 599, 600, 399, 500.0]), max_size=3),
 }
-assert set(request_fields) == {field.encode_name for field in msgspec.structs.fields(HttpRequest)}
+assert set(request_fields) == {field.encode_name for field in msgspec.structs.fields(AskedRequest)}
 
 
 def some_of(fields: dict[str, st.SearchStrategy[Any]], required: tuple[str, ...] = ()) -> st.SearchStrategy[Any]:
@@ -127,7 +128,7 @@ def fast(body: bytes) -> Draft | None:
 
 def thorough(body: bytes) -> Draft | None:
     try:
-        return validation.read(msgspec.json.decode(body), NOW, UTC)
+        return validation.read(json_text.opened(body, asked.KEPT), NOW, UTC)
     except InvalidRequest as error:
         refusal = error
     if not refusal.faults:
@@ -151,5 +152,5 @@ def test_what_the_thorough_reading_takes_is_canonical_afterwards(body: dict[str,
     """Once its dates, durations and names are in the stored form, the fast reading takes it, too."""
     draft = thorough(json.dumps(body).encode())
     if draft is not None:
-        canonical = Registration(draft.request, draft.config, draft.metadata)
+        canonical = validation.as_asked(draft.request, None, draft.config) | {"metadata": draft.metadata}
         assert fast(msgspec.json.encode(canonical)) == draft

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 from tasks_server.domain import lifecycle
+from tasks_server.domain.forms import encode_spec
 from tasks_server.domain.owner import Owner
-from tasks_server.domain.request import HandlerCall, HttpRequest, TaskConfig, TaskSpec, encode_spec
+from tasks_server.domain.request import HandlerCall, HttpRequest, TaskConfig, TaskSpec
 from tasks_server.domain.task import Task, handler_target
 from tasks_server.engine.loop import Engine, EngineConfig
 from tasks_server.telemetry import Telemetry

@@ -74,8 +74,8 @@ async def test_a_task_that_runs(shop: Shop) -> None:
 async def test_the_deadline_of_a_first_attempt_and_of_a_handler(open_shop: OpenShop) -> None:
     shop = await open_shop(None, ScriptedHandlers({"@mail": Known(5, timeout_ms=9_000)}))
     first = await shop.submit(TaskConfig(timeout_at=shop.clock.now() + 1_500))
-    mail, own = await shop.submit_handler(HandlerCall("mail")), HandlerCall("mail", own_timeout=True)
-    chosen = await shop.submit_handler(own, TaskConfig(timeout=400))
+    mail = await shop.submit_handler(HandlerCall("mail"))
+    chosen = await shop.submit_handler(HandlerCall("mail"), TaskConfig(timeout=400))
     async with working(shop):
         await shop.until(lambda: len(shop.engine.inflight) == 3)
         await seen(shop)
@@ -221,7 +221,7 @@ async def test_no_engine_sends_requests(open_shop: OpenShop) -> None:
     await seen(shop)
     gate = await held(shop, await shop.submit())
     assert (gate.gate, has(gate, alive=1, takers=0)) == ("http", True)
-    curl = await shop.submit_handler(HandlerCall("curl", "http://a.example/"))
+    curl = await shop.submit_handler(HandlerCall("curl", b'"http://a.example/"'))
     assert (await explain(shop, curl)).runnable
 
 
@@ -338,7 +338,7 @@ async def test_the_handler_is_at_its_limit_and_so_are_all_together(open_shop: Op
     await shop.look()
     gate = await held(shop, await shop.submit_handler(HandlerCall("scan")))
     assert (gate.gate, has(gate, handler="scan", taken=0, runs=2, runsMax=2)) == ("handler_limit", True)
-    curl = await shop.submit_handler(HandlerCall("curl", "http://a.example/"))
+    curl = await shop.submit_handler(HandlerCall("curl", b'"http://a.example/"'))
     assert (await explain(shop, curl)).runnable, "those that are built in are not counted among them"
 
 

@@ -5,13 +5,17 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tasks_server.clock import ManualClock
 from tasks_server.domain import lifecycle, limits
 from tasks_server.domain.attempt import Outcome, OutcomeKind
-from tasks_server.domain.request import HandlerCall, TaskConfig
+from tasks_server.domain.defaults import VERSIONS
+from tasks_server.domain.forms import encode_spec
+from tasks_server.domain.request import NO_FALLBACK, Fallback, HandlerCall, TaskConfig
 from tasks_server.domain.task import State
+from tasks_server.engine import executor
 from tasks_server.engine.loop import EngineConfig
 from tasks_server.engine.runs import Known
 from tasks_server.store.ports import Change
@@ -50,11 +54,11 @@ async def open_shop(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Callabl
 
 async def test_a_handler_task_goes_to_who_runs_handlers(open_shop: Callable[..., Any]) -> None:
     shop, handlers = await open_shop()
-    task_id = await shop.submit_handler(HandlerCall("mail", {"to": ["a"], "n": 1}))
+    task_id = await shop.submit_handler(HandlerCall("mail", b'{"to": ["a"], "n": 1.0}'))
     assert await shop.look() == [], "no HTTP call"
     ((token, run),) = handlers.sent.items()
     assert (run.name, run.payload, run.task_id, run.attempt, run.timeout_ms) == (
-        "mail", b'{"to":["a"],"n":1}', task_id, 1, 30_000,
+        "mail", b'{"to": ["a"], "n": 1.0}', task_id, 1, 30_000,
     )  # fmt: skip
     handlers.end(token, Outcome(OutcomeKind.SUCCESS, 200, response=b"[1]"))
     await shop.settle()
@@ -76,7 +80,7 @@ async def test_statuses_of_handlers_are_ignored_as_those_of_targets(
 ) -> None:
     shop, handlers = await open_shop()
     config = TaskConfig(retry=3, retry_interval=1_000, ignore_status_code=ignored)
-    task_id = await shop.submit_handler(HandlerCall("mail", own_retries=True), config)
+    task_id = await shop.submit_handler(HandlerCall("mail"), config)
     await shop.look()
     handlers.end(next(iter(handlers.sent)), outcome)
     await shop.settle()
@@ -158,31 +162,40 @@ async def test_an_error_is_recorded_whatever_its_text(open_shop: Callable[..., A
     assert attempt.error == task.error
 
 
+BY_NAME = Fallback(3, 500, "exponential")
 REGISTERED = Known(10, timeout_ms=60_000, retries_max=2, retry_interval_ms=7_000, backoff="fixed")
 
 
 @pytest.mark.parametrize(
-    ("known", "call", "expected"),
+    ("known", "said", "fallback", "expected"),
     [
-        (REGISTERED, HandlerCall("mail"), (60_000, 2, 7_000, "fixed")),
-        (REGISTERED, HandlerCall("mail", own_retries=True), (60_000, 9, 1, None)),
-        (REGISTERED, HandlerCall("mail", own_timeout=True), (5_000, 2, 7_000, "fixed")),
-        (Known(10), HandlerCall("mail"), (5_000, 9, 1, None)),
-        (Known(10, retries_max=4), HandlerCall("mail"), (5_000, 4, 1_000, "exponential")),
-        (Known(10, retries_max=4, retry_base_ms=70), HandlerCall("mail"), (5_000, 4, 70, "exponential")),
-        (Known(10, retry_interval_ms=50), HandlerCall("mail"), (5_000, 9, 50, "exponential")),
-        (Known(10, backoff="linear"), HandlerCall("mail"), (5_000, 9, 1, "linear")),
+        (REGISTERED, {}, NO_FALLBACK, (60_000, 2, 7_000, "fixed")),
+        (REGISTERED, {"retry": 0}, NO_FALLBACK, (60_000, 0, 7_000, "fixed")),
+        (REGISTERED, {"timeout": 5_000}, BY_NAME, (5_000, 2, 7_000, "fixed")),
+        (REGISTERED, {"retry_interval": 1}, BY_NAME, (60_000, 2, 1, "fixed")),
+        (REGISTERED, {"retry_backoff": "linear"}, BY_NAME, (60_000, 2, 7_000, "linear")),
+        (REGISTERED, {"retry_exponential": True}, BY_NAME, (60_000, 2, 7_000, "linear")),
+        (REGISTERED, {"retry_at": 9}, BY_NAME, (60_000, 1, 7_000, "fixed")),
+        (Known(10), {}, NO_FALLBACK, (30_000, 0, 1, "linear")),
+        (Known(10), {}, BY_NAME, (30_000, 3, 500, "exponential")),
+        (Known(10), {"retry": 9}, BY_NAME, (30_000, 9, 500, "exponential")),
+        (Known(10), {"retry": 9}, NO_FALLBACK, (30_000, 9, 1, "linear")),
+        (Known(10, retries_max=4), {}, NO_FALLBACK, (30_000, 4, 1_000, "exponential")),
+        (Known(10, retries_max=4), {}, BY_NAME, (30_000, 4, 500, "exponential")),
+        (Known(10, retries_max=4), {"retry": 2}, NO_FALLBACK, (30_000, 2, 1, "linear")),
+        (Known(10, retries_max=4, retry_base_ms=70), {}, NO_FALLBACK, (30_000, 4, 70, "exponential")),
+        (Known(10, retries_max=4), {"retry_interval": 70}, NO_FALLBACK, (30_000, 4, 70, "linear")),
+        (Known(10, retry_interval_ms=50), {"retry": 9}, BY_NAME, (30_000, 9, 50, "exponential")),
+        (Known(10, backoff="fixed"), {"retry": 9}, BY_NAME, (30_000, 9, 500, "fixed")),
     ],
 )
-def test_what_the_task_says_wins_over_the_registration(known: Known, call: HandlerCall, expected: Any) -> None:
-    config = known.applied_to(TaskConfig(timeout=5_000, retry=9, priority=3), call)
-    assert (config.timeout, config.retry, config.retry_interval, config.retry_backoff) == expected
+def test_what_the_task_says_wins_over_the_registration(
+    known: Known, said: dict[str, Any], fallback: Fallback, expected: Any
+) -> None:
+    config = known.applied_to(TaskConfig(priority=3, **said), HandlerCall("mail", fallback=fallback))
+    policy = config.retry_policy()
+    assert (config.timeout_ms, policy.retries_max, policy.interval_ms, policy.backoff) == expected
     assert config.priority == 3
-
-
-def test_waits_of_the_task_stay() -> None:
-    config = Known(10, retries_max=4).applied_to(TaskConfig(retry_interval=70, retry_backoff="fixed"), HandlerCall("x"))
-    assert (config.retry, config.retry_interval, config.retry_backoff) == (4, 70, "fixed")
 
 
 async def test_failures_follow_the_registration(open_shop: Callable[..., Any]) -> None:
@@ -252,9 +265,31 @@ async def test_a_name_that_was_lost_after_the_claim_is_given_back(open_shop: Cal
     assert (task.state, task.failures, task.attempt) == (State.AVAILABLE, 0, 1)
 
 
+async def test_what_a_newer_version_stored_is_left_to_it(
+    open_shop: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is held for a while, so that the engine does not claim it again and again, and given back uncounted."""
+    shop, handlers = await open_shop()
+    form = bytes([len(VERSIONS)])
+    monkeypatch.setattr("tests.engine.shop.encode_spec", lambda spec: form + encode_spec(spec)[1:])
+    tasks = [await shop.submit(), await shop.submit_handler(HandlerCall("mail"))]
+    monkeypatch.setattr(executor, "_HOLD_SECONDS", 0.01)
+    assert (await shop.look(), len(shop.engine.inflight)) == ([], 2)
+    await shop.until(lambda: len(shop.engine.inflight) == 0)
+    await shop.settle()
+    for task_id in tasks:
+        task = await shop.task(task_id)
+        assert (task.state, task.failures, task.attempt) == (State.AVAILABLE, 0, 1)
+        (attempt,) = await shop.store.attempts(shop.owner.id, task_id)
+        assert attempt.outcome is OutcomeKind.INTERRUPTED
+        assert "a newer version" in (attempt.error or "")
+    assert not handlers.sent
+
+
 async def test_default_logs_its_payload(open_shop: Callable[..., Any]) -> None:
     shop, _ = await open_shop()
-    task_id = await shop.submit_handler(HandlerCall("default", {"hello": "w\u00f6rld", "apiKey": "s3cret"}))
+    payload = '{"hello": "w\u00f6rld",\n "apiKey": "s3cret"}'
+    task_id = await shop.submit_handler(HandlerCall("default", payload.encode()))
     assert await shop.look() == []
     await shop.settle()
     task = await shop.task(task_id)
@@ -266,7 +301,7 @@ async def test_default_logs_its_payload(open_shop: Callable[..., Any]) -> None:
 
 async def test_default_does_not_run_early(open_shop: Callable[..., Any]) -> None:
     shop, _ = await open_shop()
-    task_id = await shop.submit_handler(HandlerCall("default", "soon"), delay=20)
+    task_id = await shop.submit_handler(HandlerCall("default", b'"soon"'), delay=20)
     await shop.look()
     await shop.settle()
     assert (await shop.task(task_id)).state is State.RUNNING
@@ -278,7 +313,7 @@ async def test_default_does_not_run_early(open_shop: Callable[..., Any]) -> None
 
 async def test_default_cuts_a_long_payload(open_shop: Callable[..., Any]) -> None:
     shop, _ = await open_shop()
-    await shop.submit_handler(HandlerCall("default", "x" * 20_000))
+    await shop.submit_handler(HandlerCall("default", b'"%s"' % (b"x" * 20_000)))
     await shop.look()
     (line,) = [line for line in shop.lines if b"payload logged" in line]
     assert len(line) < 3_000
@@ -287,7 +322,7 @@ async def test_default_cuts_a_long_payload(open_shop: Callable[..., Any]) -> Non
 
 async def test_curl_fetches_its_payload(open_shop: Callable[..., Any]) -> None:
     shop, _ = await open_shop()
-    task_id = await shop.submit_handler(HandlerCall("curl", "http://a.example/x?y=1"))
+    task_id = await shop.submit_handler(HandlerCall("curl", b'"http://a.example/x?y=1"'))
     [token] = await shop.look()
     request = shop.caller.sent[token].request
     assert (request.url, request.method) == ("http://a.example/x?y=1", "GET")
@@ -299,7 +334,7 @@ async def test_curl_fetches_its_payload(open_shop: Callable[..., Any]) -> None:
 @pytest.mark.parametrize("payload", [None, 7, {"url": "http://a.example"}, "ftp://a.example", "a.example", "http://"])
 async def test_curl_takes_urls_alone(open_shop: Callable[..., Any], payload: Any) -> None:
     shop, _ = await open_shop()
-    task_id = await shop.submit_handler(HandlerCall("curl", payload), TaskConfig(retry=5))
+    task_id = await shop.submit_handler(HandlerCall("curl", msgspec.json.encode(payload)), TaskConfig(retry=5))
     assert await shop.look() == []
     await shop.settle()
     task = await shop.task(task_id)

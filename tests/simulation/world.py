@@ -13,8 +13,9 @@ from tasks_server.clock import ManualClock
 from tasks_server.domain import lifecycle
 from tasks_server.domain.attempt import Attempt, Outcome, OutcomeKind
 from tasks_server.domain.errors import RequestError
+from tasks_server.domain.forms import encode_spec
 from tasks_server.domain.owner import Owner
-from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec, encode_spec
+from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec
 from tasks_server.domain.task import FINAL, State, Task
 from tasks_server.engine.loop import Engine, EngineConfig
 from tasks_server.store.ports import Change, Store, TaskQuery

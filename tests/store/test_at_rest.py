@@ -6,8 +6,9 @@ from tasks_server.clock import ManualClock
 from tasks_server.domain import lifecycle
 from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.domain.errors import Corrupt
+from tasks_server.domain.forms import encode_spec
 from tasks_server.domain.owner import Owner
-from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec, encode_spec
+from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec
 from tasks_server.domain.task import State, Task
 from tasks_server.service.ground import Ground
 from tasks_server.service.tasks import TaskService

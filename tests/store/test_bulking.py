@@ -380,10 +380,23 @@ async def test_closed_and_opened_in_between_it_goes_on(world: World, desk: Desk,
     await world.store.close()
 
 
-async def test_one_whose_filter_is_damaged_ends_and_says_so(world: World, desk: Desk, owner: Owner) -> None:
+async def test_a_filter_of_before_there_were_versions_is_what_it_was(world: World, desk: Desk, owner: Owner) -> None:
     await desk.failed(owner, 2)
     bulk = await desk.make(owner, Action.DELETE, states=(State.FAILED,))
-    await world.query(f"UPDATE bulk SET filter = '{{broken' WHERE id = '{bulk.id}'")
+    (stored,) = await world.query("SELECT filter FROM bulk")
+    assert stored[0] == '1{"states":["failed"]}'
+    await world.query(f"UPDATE bulk SET filter = '{stored[0][1:]}' WHERE id = '{bulk.id}'")
+    done = await desk.finish(bulk)
+    assert (done.standing, done.changed) == ("done", 2)
+
+
+@pytest.mark.parametrize("broken", ["{broken", "1{broken", "1", "", '2{"states":["failed"]}'])
+async def test_one_whose_filter_cannot_be_read_ends_and_says_so(
+    world: World, desk: Desk, owner: Owner, broken: str
+) -> None:
+    await desk.failed(owner, 2)
+    bulk = await desk.make(owner, Action.DELETE, states=(State.FAILED,))
+    await world.query(f"UPDATE bulk SET filter = '{broken}' WHERE id = '{bulk.id}'")
     done = await desk.finish(bulk)
     assert (done.standing, done.changed, done.error) == ("failed", 0, done.unreadable)
     assert len(await desk.tasks(owner)) == 2

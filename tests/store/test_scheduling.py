@@ -4,10 +4,12 @@ import msgspec
 import pytest
 
 from tasks_server.domain import lifecycle, schedule
+from tasks_server.domain.defaults import VERSIONS
 from tasks_server.domain.errors import Conflict
 from tasks_server.domain.firing import Template, encode_template
+from tasks_server.domain.forms import decode_spec
 from tasks_server.domain.owner import Owner
-from tasks_server.domain.request import HttpRequest, TaskConfig, decode_spec
+from tasks_server.domain.request import HttpRequest, TaskConfig
 from tasks_server.domain.schedule import Missed, MissedRuns, Rule, Schedule
 from tasks_server.domain.task import State
 from tasks_server.store.ports import Hints
@@ -332,6 +334,54 @@ async def test_facts_that_cannot_be_read_stop_their_schedule_alone(
     world.clock.advance(1_000)
     assert (await calendar.fire()).tasks == 1
     assert await world.store.next_look() == world.now + 1_000
+
+
+# Versions of what is stored
+
+
+async def test_facts_of_before_there_were_versions_are_what_they_were(
+    world: World, calendar: Calendar, owner: Owner
+) -> None:
+    made = await calendar.make(owner, "old", Rule(every_ms=1_000))
+    old = (
+        f'{{"id":"{made.id}","owner":"{owner.id}","name":"old","rule":{{"every_ms":1000}},"created_at":{made.created_at},'
+        f'"updated_at":{made.updated_at},"anchor_at":{made.anchor_at},"next_fire_at":{made.next_fire_at}}}'
+    )
+    await world.query(f"UPDATE schedule SET facts = '{old}' WHERE id = '{made.id}'")
+    (found, _) = await calendar.read(made)
+    assert found == made
+    defaults = (found.rule.timezone, found.rule.jitter_ms, found.rule.missed, found.rule.missed_window_ms)
+    assert (*defaults, found.rule.overlap) == ("UTC", 0, "once", 86_400_000, "allow")
+    world.clock.advance(1_000)
+    assert (await calendar.fire()).tasks == 1
+    (facts,) = await world.query("SELECT facts FROM schedule")
+    assert facts[0].startswith('1{"id":')
+    assert '"overlap":"allow"' in facts[0], "nothing of the rule is left to a default"
+
+
+@pytest.mark.parametrize("part", ["facts", "template"])
+async def test_what_a_newer_version_stored_is_left_to_it(
+    world: World, calendar: Calendar, owner: Owner, part: str
+) -> None:
+    newer = Template(TEMPLATE.request, TEMPLATE.config, TEMPLATE.target)
+    template = bytes([len(VERSIONS)]) + encode_template(newer)[1:]
+    made = ScheduleChange(
+        calendar.schedule(owner, "newer", Rule(every_ms=1_000)),
+        template if part == "template" else encode_template(newer),
+    )
+    await world.store.change_schedule(owner.id, "newer", lambda _, __: made, 1_000)
+    if part == "facts":
+        await world.query("UPDATE schedule SET facts = '2' || substr(facts, 2)")
+    for _ in range(2):
+        world.clock.advance(1_000)
+        assert await calendar.fire() == Fired(1, 0)
+        assert await world.store.next_look() == world.now + 1_000
+    if part == "facts":
+        (found, _) = await calendar.read(made.schedule)
+        assert found.lost
+        assert "a newer version" in (found.unreadable or "")
+        await world.query("UPDATE schedule SET facts = '1' || substr(facts, 2)")
+    assert (await calendar.read(made.schedule))[0].standing == "active"
 
 
 async def test_nothing_is_left_of_pruned_and_deleted_tasks(world: World, calendar: Calendar, owner: Owner) -> None:

@@ -9,9 +9,10 @@ from typing import Any, Final
 from tasks_server.clock import ManualClock
 from tasks_server.domain import ids, lifecycle, limits
 from tasks_server.domain.attempt import Attempt, Event, Outcome, OutcomeKind
+from tasks_server.domain.forms import encode_spec
 from tasks_server.domain.lifecycle import Progress
 from tasks_server.domain.owner import Owner, OwnerKey
-from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec, encode_spec
+from tasks_server.domain.request import HttpRequest, TaskConfig, TaskSpec
 from tasks_server.domain.signing import SigningSecret
 from tasks_server.domain.task import NewTask, State, Task
 from tasks_server.engine.reports import report_lost

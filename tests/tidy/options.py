@@ -8,12 +8,14 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
+from tasks_server.domain.asked import AskedRequest
 from tasks_server.domain.reading import DATES
-from tasks_server.domain.request import HttpRequest, TaskConfig
+from tasks_server.domain.request import TaskConfig
 from tasks_server.domain.shapes import describe
 
 ROOT = Path(__file__).parents[2]
-OPTIONS: dict[str, type[msgspec.Struct]] = {"httpRequest": HttpRequest, "config": TaskConfig}
+OPTIONS: dict[str, type[msgspec.Struct]] = {"httpRequest": AskedRequest, "config": TaskConfig}
+EFFECTIVE = TaskConfig().effective()
 
 
 def told(wanted: Any) -> tuple[str, str, bool]:
@@ -58,5 +60,8 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
     """The default as JSON; nothing where that is null or says nothing."""
     if field.required:
         return "required"
+    if field.default is msgspec.UNSET:
+        value = getattr(EFFECTIVE, field.name, None)
+        return "" if value is None else f"`{msgspec.json.encode(value).decode()}`"
     value = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
     return "" if value is None else f"`{msgspec.json.encode(value).decode()}`"

@@ -10,7 +10,7 @@ from tasks_server.api.openapi import bodies_of
 from tasks_server.client.bodies import camel
 from tasks_server.client.groups import Pages
 from tasks_server.client.options import BulkFilter, Config, HttpRequest, ScheduleFields, TaskFields
-from tasks_server.domain.request import HttpRequest as ServersRequest
+from tasks_server.domain.asked import AskedRequest
 from tasks_server.domain.request import TaskConfig
 from tasks_server.domain.schedule_reading import ScheduleBody
 from tests.tidy.client import COMPOSED, NOT_A_METHOD, SECOND, fields, methods, named, requests, routes, taken
@@ -60,7 +60,7 @@ def test_every_method_says_what_it_gives() -> None:
 
 @pytest.mark.parametrize(
     ("offered", "taken"),
-    [(HttpRequest, ServersRequest), (Config, TaskConfig)],
+    [(HttpRequest, AskedRequest), (Config, TaskConfig)],
     ids=["httpRequest", "config"],
 )
 def test_options_are_those_of_the_api(offered: Any, taken: type[msgspec.Struct]) -> None:

@@ -9,8 +9,16 @@ import msgspec
 from tasks_server.api import wire
 from tasks_server.domain import dates, lifecycle, masking
 from tasks_server.domain.attempt import OutcomeKind
-from tasks_server.domain.errors import InvalidRequest
-from tasks_server.domain.named_reading import Manner, NamedTask, RecurringTask, is_recurring, judge_named, read_named
+from tasks_server.domain.json_text import as_it_came
+from tasks_server.domain.named_reading import (
+    KEPT,
+    Manner,
+    NamedTask,
+    RecurringTask,
+    is_recurring,
+    judge_named,
+    read_named,
+)
 from tasks_server.domain.named_reading import read_recurring as _read_recurring
 from tasks_server.domain.stored import UNREADABLE
 from tasks_server.domain.task import HANDLER_MARK, State, Task
@@ -94,13 +102,12 @@ class StatsView(msgspec.Struct):
 def read_task(body: bytes, now: int, manner: Manner) -> Draft | RecurringTask:
     """What a body asks for. Raises `InvalidRequest` with every fault."""
     try:
-        named = _NAMED.decode(body)
+        return judge_named(_NAMED.decode(body), now, manner)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raw = wire.read_json(body)
+        raw = wire.read_json(body, KEPT)
         if is_recurring(raw):
             return _read_recurring(raw)
         return read_named(raw, now, manner)
-    return judge_named(named, now, manner)
 
 
 def iso(at: int) -> str:
@@ -172,6 +179,6 @@ def _result(task: Task) -> Any:
     if task.outcome is not OutcomeKind.SUCCESS or not task.response:
         return None
     if not task.response_truncated:  # a part of JSON may be JSON, too, and another
-        with contextlib.suppress(InvalidRequest):
-            return wire.read_json(task.response)
+        with contextlib.suppress(msgspec.DecodeError, UnicodeError, RecursionError):
+            return as_it_came(task.response)
     return task.response.decode("utf-8", "replace")

@@ -5,16 +5,18 @@ from http import HTTPStatus
 from typing import Any, Final, get_origin
 
 import msgspec
+from msgspec import UNSET
 
 from tasks_server import __version__
 from tasks_server.api.problems import CODES, Problem
 from tasks_server.api.routes import Route, Success
 from tasks_server.domain import cron, dates, durations, limits, reading, schedule_reading
 from tasks_server.domain.handler_reading import HandlerRegistration
-from tasks_server.domain.request import METHODS
+from tasks_server.domain.request import METHODS, FormPart, TaskConfig
 from tasks_server.domain.schedule_reading import HandlerTemplate, NamedTemplate, TaskTemplate
 from tasks_server.domain.validation import Registration
 
+_EFFECTIVE: Final = TaskConfig().effective()
 _REF: Final = "#/components/schemas/{name}"
 _HARMLESS_URL: Final = "http://127.0.0.1:9420/status"
 """The page of the API begins with it: whoever just presses Send calls this server, and nobody else."""
@@ -50,7 +52,12 @@ _IDEMPOTENCY_HEADER: Final = {
     "name": "Idempotency-Key",
     "in": "header",
     "description": "The same key and body within 24 hours answer the first task instead of making a second one.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": limits.IDEMPOTENCY_KEY_LENGTH_MAX, "pattern": "^[!-~]+$"},
+    "schema": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": limits.IDEMPOTENCY_KEY_LENGTH_MAX,
+        "pattern": "^[!-~]([ -~]*[!-~])?$",
+    },
 }
 
 
@@ -182,7 +189,7 @@ def _schema(wanted: Any) -> dict[str, Any]:
 
 
 def _schemas(table: Sequence[Route]) -> dict[str, Any]:
-    types: list[Any] = [Problem, *_TASKS_OF_SCHEDULES]
+    types: list[Any] = [Problem, FormPart, *_TASKS_OF_SCHEDULES]
     for route in table:
         types += [success.body for success in route.success if success.body is not None]
         types += bodies_of(route)
@@ -194,6 +201,10 @@ def _schemas(table: Sequence[Route]) -> dict[str, Any]:
 
 def _loosen(components: dict[str, Any]) -> None:
     """What is read beside the canonical form that is stored: dates and durations as text, methods in any case."""
+    for field in msgspec.structs.fields(TaskConfig):
+        if field.default is UNSET:
+            default = getattr(_EFFECTIVE, field.name)
+            components["TaskConfig"]["properties"][field.encode_name]["default"] = default
     _loosen_times(components["TaskConfig"]["properties"], reading.DATES, reading.DURATIONS)
     _loosen_times(components["HandlerConfig"]["properties"], reading.DATES, reading.DURATIONS)
     components["Batch"]["properties"]["tasks"]["items"] = _any_of(Registration, HandlerRegistration)

@@ -18,7 +18,7 @@ from tasks_server.api.schedule_wire import (
 from tasks_server.api.wire import DONE, encode
 from tasks_server.domain import limits
 from tasks_server.domain.errors import Fault, InvalidRequest
-from tasks_server.domain.schedule_reading import NamedScheduleBody, ScheduleBody
+from tasks_server.domain.schedule_reading import KEPT, NamedScheduleBody, ScheduleBody
 from tasks_server.service.schedules import NOT_FOUND, ScheduleService, Shown
 
 _CHANGED: Final = ("schedule_name_taken", "certificates_unexamined")
@@ -136,7 +136,7 @@ class ScheduleRoutes:
 
     async def create(self, exchange: Exchange) -> Answer:
         owner = exchange.caller.owner_id()
-        raw = wire.read_json(await exchange.json_body(self._body_max))
+        raw = wire.read_json(await exchange.json_body(self._body_max), KEPT)
         return _answer(await self._schedules.create(owner, raw), 201)
 
     async def list(self, exchange: Exchange) -> Answer:
@@ -158,12 +158,12 @@ class ScheduleRoutes:
 
     async def put(self, exchange: Exchange) -> Answer:
         owner = exchange.caller.owner_id()
-        raw = wire.read_json(await exchange.json_body(self._body_max))
+        raw = wire.read_json(await exchange.json_body(self._body_max), KEPT)
         shown, made = await self._schedules.put(owner, exchange.parameter("id"), raw)
         return _answer(shown, 201 if made else 200)
 
     async def edit(self, exchange: Exchange) -> Answer:
-        patch = wire.read_json(await exchange.json_body(self._body_max, _MERGE_PATCH))
+        patch = wire.read_json(await exchange.json_body(self._body_max, _MERGE_PATCH), KEPT)
         return _answer(await self._schedules.edit(*_named(exchange), patch))
 
     async def delete(self, exchange: Exchange) -> Answer:

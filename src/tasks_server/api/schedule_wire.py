@@ -101,12 +101,6 @@ def preview_view(schedule: Schedule, times: list[int]) -> PreviewView:
     return PreviewView(schedule.rule.timezone, shown)
 
 
-def schedule_fields(shown: Shown) -> dict[str, Any]:
-    """A schedule as plain values, secrets masked."""
-    fields: dict[str, Any] = msgspec.to_builtins(schedule_view(shown))
-    return fields
-
-
 def _fields(schedule: Schedule) -> dict[str, Any]:
     rule, missed = schedule.rule, schedule.missed
     last_missed = None

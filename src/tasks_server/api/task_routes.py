@@ -10,7 +10,7 @@ from tasks_server.api.exchange import Answer, Exchange
 from tasks_server.api.routes import BODY_ERRORS, QueryParameter, Route, Success
 from tasks_server.api.wire import DONE, encode
 from tasks_server.clock import Clock
-from tasks_server.domain import dates, limits
+from tasks_server.domain import asked, dates, limits
 from tasks_server.domain.abilities import Abilities
 from tasks_server.domain.certificates import Unexamined
 from tasks_server.domain.errors import Fault, InvalidRequest
@@ -207,7 +207,7 @@ class TaskRoutes:
         return Answer(200, encode(await self._tasks.timeline(*_named(exchange))))
 
     async def edit(self, exchange: Exchange) -> Answer:
-        patch = wire.read_json(await exchange.json_body(self._body_max, _MERGE_PATCH))
+        patch = wire.read_json(await exchange.json_body(self._body_max, _MERGE_PATCH), asked.KEPT)
         return _detail(await self._tasks.edit(*_named(exchange), patch, by=exchange.caller.by))
 
     async def delete(self, exchange: Exchange) -> Answer:

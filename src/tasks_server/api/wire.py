@@ -14,13 +14,14 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from tasks_server.api.states import Readable, state_word
-from tasks_server.domain import encodings, limits, masking, reading, rules, shapes, validation, words
+from tasks_server.domain import asked, encodings, limits, masking, reading, shapes, validation, words
 from tasks_server.domain.abilities import Abilities
 from tasks_server.domain.attempt import Attempt, OutcomeKind, Redirected
 from tasks_server.domain.certificates import Asking
 from tasks_server.domain.egress import Egress
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.handler_reading import HandlerRegistration
+from tasks_server.domain.json_text import Kept, check_encoding, deeper_than, opened
 from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.request import TaskSpec
 from tasks_server.domain.signing import Signing
@@ -104,20 +105,24 @@ _BATCH: Final = msgspec.json.Decoder(Batch)
 _HANDLER: Final = msgspec.json.Decoder(HandlerRegistration)
 _HANDLER_BATCH: Final = msgspec.json.Decoder(HandlerBatch)
 _UNFIT: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-_ANY: Final = msgspec.json.Decoder()
+_NOTHING: Final[Kept] = {}
+_KEPT_OF_BATCH: Final[Kept] = {"tasks": [asked.KEPT]}
 
 
-def read_json(body: bytes) -> Any:
-    """Any JSON value. Raises `InvalidRequest` when the body is none, saying what it is."""
+def read_json(body: bytes, kept: Kept | None = _NOTHING) -> Any:
+    """Any JSON value, of which what `kept` names is not taken apart (`AS_IT_CAME`: nothing is). Raises `InvalidRequest`
+    when the body is none, saying what it is.
+    """
     body = encodings.unmarked(body)
     try:
-        value = _ANY.decode(body)
+        check_encoding(body)
+        value = opened(body, kept)
     except RecursionError:
         value, message = None, "is nested too deep"
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         value, message = None, _not_json(body, error)
     else:
-        message = "is nested too deep" if rules.deeper_than(value, _NESTING_MAX) else ""
+        message = "is nested too deep" if deeper_than(body, _NESTING_MAX) else ""
     if message:
         raise InvalidRequest([Fault("body", message)], code="malformed_json")
     return value
@@ -149,21 +154,19 @@ def _has_half_a_pair(body: bytes) -> bool:
 def read_draft(body: bytes, now: int, zone: tzinfo, egress: Egress, abilities: Abilities) -> Draft:
     """The task that a body asks for. Raises `InvalidRequest` with every fault."""
     try:
-        registration = _REGISTRATION.decode(body)
+        return validation.judge(_REGISTRATION.decode(body), now, egress, abilities)
     except _UNFIT:
         return _read_handler_draft(body, now) or validation.read(
-            read_json(body), now, zone, egress=egress, abilities=abilities
+            read_json(body, asked.KEPT), now, zone, egress=egress, abilities=abilities
         )
-    return validation.judge(registration, now, egress, abilities)
 
 
 def _read_handler_draft(body: bytes, now: int) -> Draft | None:
     """The draft of a canonical task that runs a handler; None: the body is none."""
     try:
-        registration = _HANDLER.decode(body)
+        return validation.judge_handler(_HANDLER.decode(body), now)
     except _UNFIT:
         return None
-    return validation.judge_handler(registration, now)
 
 
 def read_batch(body: bytes, now: int, zone: tzinfo, egress: Egress, abilities: Abilities) -> list[Draft]:
@@ -187,7 +190,7 @@ def _read_batch(body: bytes, now: int, zone: tzinfo, egress: Egress, abilities: 
     try:
         return [validation.judge_handler(registration, now) for registration in _HANDLER_BATCH.decode(body).tasks]
     except (*_UNFIT, InvalidRequest):
-        raw = read_json(body)
+        raw = read_json(body, _KEPT_OF_BATCH)
     faults = list(_batch_faults(raw))
     drafts = []
     for index, task in enumerate(raw["tasks"] if not faults else ()):

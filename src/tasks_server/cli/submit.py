@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 import typer
+from msgspec import Raw
 
 from tasks_server.api.wire import read_json
 from tasks_server.cli import output
@@ -13,6 +14,8 @@ from tasks_server.cli.output import Json, task_fields
 from tasks_server.domain import shapes, validation
 from tasks_server.domain.abilities import Abilities
 from tasks_server.domain.errors import Fault, InvalidRequest
+from tasks_server.domain.json_text import AS_IT_CAME, text_of
+from tasks_server.domain.json_text import value as value_of
 from tasks_server.domain.task import NewTask, Task
 from tasks_server.domain.validation import Draft
 from tasks_server.wiring import Services
@@ -198,22 +201,25 @@ def pairs(items: list[str] | None, separator: str, option: str, faults: list[Fau
     return pairs
 
 
-def body_of(data: str | None, json_data: str | None, faults: list[Fault]) -> str | dict[str, Any] | None:
+def body_of(data: str | None, json_data: str | None, faults: list[Fault]) -> Raw | None:
+    """The data as JSON."""
     if json_data is None:
-        return data
+        return None if data is None else text_of(data)
     if data is not None:
         faults.append(Fault("--json-data", "cannot be joined with --data; give one of them"))
-    value = _json("--json-data", json_data, faults, {})
-    if isinstance(value, dict):
-        return value
-    faults.append(Fault("--json-data", "must be a JSON object", shapes.shown(value)))
-    return None
+    body = _json("--json-data", json_data, faults)
+    if body is not None and not bytes(body).startswith(b"{"):
+        faults.append(Fault("--json-data", "must be a JSON object; --data sends text", shapes.shown(value_of(body))))
+    return body
 
 
-def _json(option: str, text: str, faults: list[Fault], otherwise: Any = None) -> Any:
-    """What the JSON of an option says; where it is none, a fault, and what to take for it."""
+def _json(option: str, text: str, faults: list[Fault]) -> Raw | None:
+    """The JSON of an option, as it came; where it is none, a fault."""
     try:
-        return read_json(text.encode())
+        raw: Raw = read_json(text.encode(), AS_IT_CAME)
+        return raw
+    except UnicodeError:
+        faults.append(Fault(option, "is no text in UTF-8"))
     except InvalidRequest as error:
         faults += [msgspec.structs.replace(fault, field=option) for fault in error.faults]
-        return otherwise
+    return None

@@ -1,10 +1,13 @@
 """From a schedule and its template to tasks: what a look at it stores, all of it or nothing."""
 
+from typing import Final
+
 import msgspec
 
 from tasks_server.domain import lifecycle, schedule
 from tasks_server.domain.attempt import Attempt, Event
-from tasks_server.domain.request import HandlerCall, HttpRequest, TaskConfig, TaskSpec, encode_spec
+from tasks_server.domain.forms import Form, Newer, encode_spec
+from tasks_server.domain.request import HandlerCall, HttpRequest, TaskConfig, TaskSpec
 from tasks_server.domain.schedule import MissedRuns, Schedule
 from tasks_server.domain.task import NewTask, Task
 
@@ -26,18 +29,11 @@ class Template(msgspec.Struct, omit_defaults=True):
         return TaskSpec(self.request, self.config, self.special, self.handler, metadata)
 
 
-_ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(Template)
-
-
-def encode_template(template: Template) -> bytes:
-    """The stored form of a template."""
-    return _ENCODER.encode(template)
-
-
-def decode_template(blob: bytes) -> Template:
-    """The template of a stored form. Raises `msgspec.DecodeError` for bytes that no version of ours wrote."""
-    return _DECODER.decode(blob)
+_FORM: Final = Form(Template)
+encode_template = _FORM.encode
+"""The stored form of a template."""
+decode_template = _FORM.decode
+"""The template of a stored form. Raises `Newer`, or `msgspec.DecodeError` for bytes that no version of ours wrote."""
 
 
 class Stopped(msgspec.Struct):
@@ -64,6 +60,8 @@ def fire(found: Schedule, template: bytes, last: Task | None, room: int, now: in
     try:
         decision = schedule.decide(found, now, horizon, last is not None, room)
         tasks = tasks_of(found, decode_template(template), decision.fires, now) if decision.fires else []
+    except Newer:
+        decision, tasks = schedule.put_off(found, now), []
     except (ValueError, msgspec.MsgspecError) as error:
         decision, tasks = schedule.give_up(found, now, found.unreadable or str(error)), []
     stopped = _stop(last, now) if decision.cancels and last is not None else None

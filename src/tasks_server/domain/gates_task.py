@@ -61,11 +61,8 @@ def _deadline(situation: Situation) -> int:
     task, spec = situation.task, situation.spec
     if spec.config.timeout_at is not None and task.attempt == 1:
         return spec.config.timeout_at
-    timeout_ms = spec.config.timeout
-    if spec.handler is not None and not spec.handler.own_timeout:
-        known = situation.known_handler(spec.handler.name)
-        timeout_ms = (known.timeout_ms if known is not None else None) or timeout_ms
-    return task.execution_at + timeout_ms
+    known = situation.known_handler(spec.handler.name) if spec.handler is not None else None
+    return task.execution_at + spec.timeout_ms(known.timeout_ms if known is not None else None)
 
 
 def waiting(situation: Situation) -> Iterator[Gate]:
@@ -143,12 +140,9 @@ def _awaited(situation: Situation) -> tuple[str, dict[str, object]]:
 
 
 def _retries_max(situation: Situation) -> int:
-    handler = situation.spec.handler
-    if handler is not None and not handler.own_retries:
-        known = situation.known_handler(handler.name)
-        if known is not None and known.retries_max is not None:
-            return known.retries_max
-    return situation.spec.config.retry_policy().retries_max
+    spec = situation.spec
+    known = situation.known_handler(spec.handler.name) if spec.handler is not None else None
+    return spec.retries_max(known.retries_max if known is not None else None)
 
 
 def _aside(detail: str | None) -> str:

@@ -7,10 +7,11 @@ from datetime import tzinfo
 from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Raw, UnsetType
 
-from tasks_server.domain import limits, rules, shapes
+from tasks_server.domain import rules, shapes
 from tasks_server.domain.errors import Fault, InvalidRequest
+from tasks_server.domain.json_text import check_encoding
 from tasks_server.domain.reading import (
     Metadata,
     add_broken,
@@ -18,7 +19,7 @@ from tasks_server.domain.reading import (
     read_config,
     read_metadata,
 )
-from tasks_server.domain.request import HandlerCall, Key, TaskConfig
+from tasks_server.domain.request import NO_FALLBACK, Fallback, HandlerCall, Key, TaskConfig
 
 CONFIG_FIELDS: Final = (
     *("execution_delay", "execute_at", "execute_immediately"),
@@ -29,8 +30,6 @@ CONFIG_FIELDS: Final = (
 """Of the configuration, what a handler has a use for; all else is about HTTP."""
 _FIELDS: Final = {field.name: field for field in msgspec.structs.fields(TaskConfig)}
 _HTTP_ONLY: Final = frozenset(field.encode_name for name, field in _FIELDS.items() if name not in CONFIG_FIELDS)
-_RETRYING: Final = ("retry", "retryAt")
-_TIMING_OUT: Final = ("timeout", "timeoutAt")
 
 HandlerConfig: Final[Any] = msgspec.defstruct(
     "HandlerConfig",
@@ -46,10 +45,10 @@ HandlerConfig: Final[Any] = msgspec.defstruct(
 
 
 class HandlerBody(msgspec.Struct, forbid_unknown_fields=True):
-    """A handler to run by its name, with any JSON value."""
+    """A handler to run by its name, with any JSON value, which it gets byte for byte as it came."""
 
     name: Key
-    payload: Any = None
+    payload: Raw | UnsetType = UNSET
 
 
 class HandlerRegistration(msgspec.Struct, forbid_unknown_fields=True):
@@ -62,21 +61,26 @@ class HandlerRegistration(msgspec.Struct, forbid_unknown_fields=True):
 
 def fitted(registration: HandlerRegistration) -> tuple[HandlerCall, TaskConfig]:
     """The handler and the configuration of a registration whose types fit."""
-    body = registration.handler
+    call = call_of(registration.handler.name, registration.handler.payload)
     if registration.config is None:
-        return HandlerCall(body.name, body.payload), TaskConfig()
+        return call, TaskConfig()
     given = {name: value for name, value in msgspec.structs.asdict(registration.config).items() if value is not UNSET}
-    retries = "retry" in given or given.get("retry_at") is not None
-    timeout = "timeout" in given or given.get("timeout_at") is not None
-    return HandlerCall(body.name, body.payload, retries, timeout), TaskConfig(**given)
+    return call, TaskConfig(**given)
 
 
-def judge_call(name: str, payload: object, faults: list[Fault]) -> None:
-    if name.endswith("\n"):  # the `$` of the pattern lets one pass
+def call_of(name: str, payload: Raw | UnsetType | None, fallback: Fallback = NO_FALLBACK) -> HandlerCall:
+    """A handler to run, as it is stored. Raises `UnicodeDecodeError` for a payload that is no UTF-8."""
+    if payload is UNSET or payload is None:
+        return HandlerCall(name, fallback=fallback)
+    text = bytes(payload)
+    check_encoding(text)
+    return HandlerCall(name, text, fallback)
+
+
+def judge_call(call: HandlerCall, faults: list[Fault]) -> None:
+    if call.name.endswith("\n"):  # the `$` of the pattern lets one pass
         faults.append(Fault("handler.name", "has a line break in it"))
-    if rules.deeper_than(payload, limits.DATA_DEPTH_MAX):
-        levels = f"at most {limits.DATA_DEPTH_MAX} levels"
-        faults.append(Fault("handler.payload", "is nested too deep", allowed=levels))
+    rules.judge_depth("handler.payload", call.payload, faults)
 
 
 def read(
@@ -93,8 +97,8 @@ def read(
     if "httpRequest" in raw:
         text = "cannot be given together with handler: a task makes a request or runs a handler"
         faults.append(Fault(f"{prefix}httpRequest", text, allowed="one of both"))
-    body = _read_body(raw["handler"], f"{prefix}handler", faults)
-    judge_call(body.name, body.payload, broken)
+    call = _read_call(raw["handler"], f"{prefix}handler", faults)
+    judge_call(call, broken)
     given = _handlers_own(raw.get("config"), f"{prefix}config", faults)
     config = read_config(given, zone, f"{prefix}config", faults)
     metadata = read_metadata(raw.get("metadata"), f"{prefix}metadata", faults)
@@ -106,47 +110,51 @@ def read(
     add_broken(broken, prefix, faults)
     if faults:
         raise InvalidRequest(faults)
-    names = given if isinstance(given, dict) else {}
-    retries, timeout = (any(names.get(name) is not None for name in group) for group in (_RETRYING, _TIMING_OUT))
-    return HandlerCall(body.name, body.payload, retries, timeout), config, metadata
-
-
-def keep_own(before: HandlerCall, after: HandlerCall, changed: frozenset[str]) -> None:
-    """What a patch does not name stays as it was: the task's own, or the handler's. `changed`: names of the
-    configuration that it does name.
-    """
-    if not changed.intersection(_RETRYING):
-        after.own_retries = before.own_retries
-    if not changed.intersection(_TIMING_OUT):
-        after.own_timeout = before.own_timeout
+    return call, config, metadata
 
 
 def as_asked(call: HandlerCall, config: TaskConfig) -> dict[str, Any]:
     """A stored task as somebody would ask for it."""
-    return {"handler": {"name": call.name, "payload": call.payload}, "config": msgspec.to_builtins(config)}
+    return {"handler": {"name": call.name, "payload": Raw(call.payload)}, "config": msgspec.to_builtins(config)}
 
 
-def shown_config(call: HandlerCall, config: dict[str, Any]) -> dict[str, Any]:
-    """Of a configuration with its defaults filled in, what counts for a handler. Null where what the handler is
-    registered with counts.
+def effective(call: HandlerCall, config: TaskConfig) -> TaskConfig:
+    """The configuration with all said that counts when the handler is registered with nothing."""
+    fallback = call.fallback
+    changes: dict[str, object] = {}
+    if config.timeout is UNSET:
+        changes["timeout"] = fallback.timeout
+    if not config.says_retries:
+        changes["retry"] = fallback.retry
+    if config.retry_interval is UNSET:
+        changes["retry_interval"] = fallback.retry_interval
+    if not config.says_waits and fallback.retry_backoff is not UNSET:
+        changes["retry_backoff"] = fallback.retry_backoff
+    return msgspec.structs.replace(config, **changes).effective()
+
+
+def shown_config(config: TaskConfig, shown: dict[str, Any]) -> dict[str, Any]:
+    """Of what is shown of a configuration, what counts for a handler. Null where what the handler is registered with
+    counts, which the task does not say itself.
     """
-    shown = {name: value for name, value in config.items() if name not in _HTTP_ONLY}
-    if not call.own_retries:
+    shown = {name: value for name, value in shown.items() if name not in _HTTP_ONLY}
+    if not config.says_retries:
         shown["retry"] = None
-    if not call.own_timeout:
+    if config.timeout is UNSET:
         shown["timeout"] = None
     return shown
 
 
-def _read_body(value: object, path: str, faults: list[Fault]) -> HandlerBody:
+def _read_call(value: object, path: str, faults: list[Fault]) -> HandlerCall:
     """The name and the payload as far as they fit."""
     if not isinstance(value, dict):
         faults.append(Fault(path, "must be an object", shapes.shown(value), "an object with name and payload"))
-        return HandlerBody("unknown")
+        return HandlerCall("unknown")
+    value = {name: item for name, item in value.items() if item is not None or name != "payload"}
     found = list(shapes.struct_faults(HandlerBody, value, path))
     faults += found
     named = any(fault.field == f"{path}.name" for fault in found)
-    return HandlerBody("unknown" if named else value["name"], value.get("payload"))
+    return call_of("unknown" if named else value["name"], value.get("payload"))
 
 
 def _handlers_own(value: object, path: str, faults: list[Fault]) -> object:

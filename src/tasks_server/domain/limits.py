@@ -35,7 +35,6 @@ DATA_DEPTH_MAX = 32
 USER_AGENT_LENGTH_MIN = 8
 USER_AGENT_LENGTH_MAX = 256
 REDIRECTS_MAX = 32
-REDIRECTS_DEFAULT = 8
 KEEP_ALIVE_MAX_SECONDS = 259_200
 IGNORED_STATUS_CODES_MAX = 40
 METADATA_ENTRIES_MAX = 8
@@ -44,21 +43,15 @@ IDEMPOTENCY_KEY_LENGTH_MAX = 255
 IDEMPOTENCY_KEPT_MS = DAY_MS
 
 # Time
-EXECUTION_DELAY_DEFAULT_MS = 1
 EXECUTION_DELAY_MAX_MS = TEN_YEARS_MS
 RETRY_MAX = INT31_MAX
-RETRY_INTERVAL_DEFAULT_MS = 1
-RETRY_INTERVAL_CAP_MS = DAY_MS
 HANDLER_RETRY_BASE_MS = 1_000
+"""The first wait of retries that a handler is registered with, when nothing says how long it is."""
 NAMED_RETRIES_DEFAULT = 3
 """Retries of a task that comes by `/tasks`."""
-"""The first wait of retries that a handler is registered with, when nothing says how long it is."""
-RETRY_JITTER_EXPONENTIAL = 0.2
 REPEAT_MAX = INT31_MAX
-REPEAT_INTERVAL_DEFAULT_MS = 1_000
 TIMEOUT_MIN_MS = 100
 TIMEOUT_MAX_MS = DAY_MS
-TIMEOUT_DEFAULT_MS = 30_000
 AFTER_DUE_MIN_MS = 1_000
 """`retryAt`, `repeatAt` and `timeoutAt` lie at least this long after the due time."""
 RETRY_AFTER_MAX_MS = DAY_MS

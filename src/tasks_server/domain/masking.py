@@ -10,20 +10,25 @@ from typing import Any, Final
 from urllib.parse import unquote_plus
 
 import msgspec
+from msgspec import Raw
 
-from tasks_server.domain import handler_reading
+from tasks_server.domain import handler_reading, json_text
 from tasks_server.domain.errors import Fault
 from tasks_server.domain.request import FormPart, HandlerCall, HttpRequest, TaskConfig, TaskSpec
 from tasks_server.domain.shapes import MASK, is_marked_secret, is_secret_name
 
 _PARAMETER: Final = re.compile(r"(?<=[?&#;])([^=&#;?]+)=([^&#;]+)")
 _MASKED_PARAMETER: Final = f"={MASK}"
+_MASKED: Final = f'"{MASK}"'.encode()
 
 
-def shown_request(struct: HttpRequest | TaskConfig) -> dict[str, Any]:
-    """The request or the configuration as plain values, defaults filled in, secrets masked."""
-    shown: dict[str, Any] = _shown(struct, secret=False)
-    return {name: shown_url(value) if _is_url(name, value) else value for name, value in shown.items()}
+def shown_request(request: HttpRequest) -> dict[str, Any]:
+    """The request as plain values, defaults filled in, secrets masked. JSON stays as it came but for the secrets."""
+    shown = _shown_fields(request)
+    text = shown.pop("json")
+    if text is not None:
+        shown["data"] = shown_payload(text)
+    return shown
 
 
 def shown_handler(call: HandlerCall) -> dict[str, Any]:
@@ -31,19 +36,25 @@ def shown_handler(call: HandlerCall) -> dict[str, Any]:
     return {"name": call.name, "payload": shown_payload(call.payload)}
 
 
-def shown_payload(payload: Any) -> Any:
-    """Any JSON value, with values masked that have the name of a secret.
+def shown_payload(text: bytes) -> Raw:
+    """JSON as it came, with values masked that have the name of a secret.
 
-    >>> shown_payload({"to": "a", "login": {"password": "x"}})
-    {'to': 'a', 'login': {'password': '***'}}
+    >>> bytes(shown_payload(b'{"to": 1.0, "login": {"password": "x", "token": null}}'))
+    b'{"to": 1.0, "login": {"password": "***", "token": null}}'
     """
-    return _shown(payload, secret=False)
+    if text.isascii() and b"\\u" not in text and not is_secret_name(text.decode("ascii")):
+        return Raw(text)  # nothing in it looks like the name of a secret, however it may be taken apart
+    found = json_text.scalars(text, "", is_secret_name)
+    secrets = (one for one in found if one.marked and text[one.begin : one.end] != json_text.NULL)
+    return Raw(json_text.replaced(text, secrets, _MASKED))
 
 
 def shown_config(spec: TaskSpec) -> dict[str, Any]:
     """The configuration of a task as plain values: defaults filled in, secrets masked."""
-    shown = shown_request(spec.config)
-    return shown if spec.handler is None else handler_reading.shown_config(spec.handler, shown)
+    if spec.handler is None:
+        return _shown_fields(spec.config.effective())
+    effective = handler_reading.effective(spec.handler, spec.config)
+    return handler_reading.shown_config(spec.config, _shown_fields(effective))
 
 
 def shown_what(spec: TaskSpec) -> str:
@@ -51,6 +62,11 @@ def shown_what(spec: TaskSpec) -> str:
     if spec.request is None:
         return f"handler {spec.handler.name}" if spec.handler is not None else "-"
     return f"{spec.request.method} {shown_url(spec.request.url)}"
+
+
+def _shown_fields(struct: HttpRequest | TaskConfig) -> dict[str, Any]:
+    shown: dict[str, Any] = _shown(struct, secret=False)
+    return {name: shown_url(value) if _is_url(name, value) else value for name, value in shown.items()}
 
 
 def _is_url(name: str, value: object) -> bool:
@@ -98,7 +114,9 @@ def mask_faults(patch: object) -> list[Fault]:
 
 
 def _mask_faults(value: object, path: str, *, secret: bool) -> Iterator[Fault]:
-    if isinstance(value, dict):
+    if isinstance(value, Raw):
+        yield from _mask_faults_of_text(value, path, secret=secret)
+    elif isinstance(value, dict):
         named = value.get("name")  # a field of a form, or a cookie
         secret = secret or (isinstance(named, str) and is_secret_name(named))
         for name, item in value.items():
@@ -107,9 +125,23 @@ def _mask_faults(value: object, path: str, *, secret: bool) -> Iterator[Fault]:
         for index, item in enumerate(value):
             yield from _mask_faults(item, f"{path}.{index}", secret=secret)
     elif value == MASK and secret:
-        yield Fault(path, "is the mask that stands for a secret, not its value", MASK, "the value, or nothing")
+        yield _mask_fault(path)
     elif path == "httpRequest.url" and isinstance(value, str) and _MASKED_PARAMETER in value:
         yield Fault(path, "has the mask in place of a secret parameter", allowed="the whole URL, or nothing")
+
+
+def _mask_faults_of_text(text: Raw, path: str, *, secret: bool) -> Iterator[Fault]:
+    body = bytes(text)
+    if body.startswith(b"["):  # it may be a form, whose fields tell by `name` what they are
+        yield from _mask_faults(json_text.value(text), path, secret=secret)
+        return
+    for one in json_text.scalars(body, path, is_secret_name):
+        if (secret or one.marked) and body[one.begin : one.end] == _MASKED:
+            yield _mask_fault(one.path)
+
+
+def _mask_fault(path: str) -> Fault:
+    return Fault(path, "is the mask that stands for a secret, not its value", MASK, "the value, or nothing")
 
 
 def _shown(value: Any, *, secret: bool) -> Any:

@@ -7,14 +7,17 @@ from datetime import tzinfo
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta, Raw, UnsetType
 
 from tasks_server.domain import dates, handler_reading, limits, rules, shapes, words
 from tasks_server.domain.errors import Fault, InvalidRequest
+from tasks_server.domain.json_text import AS_IT_CAME, Kept
 from tasks_server.domain.reading import Metadata, whole
-from tasks_server.domain.request import HandlerCall, Key, TaskConfig
+from tasks_server.domain.request import Fallback, HandlerCall, Key, TaskConfig
 from tasks_server.domain.validation import Draft, handler_draft
 
+KEPT: Final[Kept] = {"payload": AS_IT_CAME}
+"""What is not taken apart."""
 ONE_TIME: Final = "one_time"
 RECURRING: Final = "recurring"
 TYPES: Final = (ONE_TIME, RECURRING)
@@ -31,7 +34,7 @@ class _Named(msgspec.Struct, kw_only=True):
     """
 
     task_name: Key
-    payload: Any = None
+    payload: Raw | UnsetType = UNSET
     priority: Priority = 0
     max_retries: Retries | UnsetType = UNSET
     timeout_ms: TimeoutMs | UnsetType = UNSET
@@ -74,13 +77,15 @@ def judge_named(body: NamedTask, now: int, manner: Manner) -> Draft:
     at = _judge(body, now, manner, faults)
     if faults:
         raise InvalidRequest(faults)
-    config = TaskConfig(execution_delay=0, execute_at=at if at > now else None, **config_of(body, manner))
-    own_retries, own_timeout = body.max_retries is not UNSET, body.timeout_ms is not UNSET
-    call = HandlerCall(body.task_name, body.payload, own_retries, own_timeout)
-    try:
-        return handler_draft(call, config, body.metadata, now)
-    except InvalidRequest as error:
-        raise InvalidRequest(in_these_words(error.faults)) from None
+    config = TaskConfig(
+        execution_delay=0,
+        execute_at=at if at > now else None,
+        retry=body.max_retries,
+        timeout=body.timeout_ms,
+        priority=body.priority,
+        lane=body.lane,
+    )
+    return handler_draft(_call_of(body, manner), config, body.metadata, now)
 
 
 def read_named(raw: object, now: int, manner: Manner) -> Draft:
@@ -137,18 +142,17 @@ def read_rescheduling(raw: object, now: int, zone: tzinfo) -> int:
     return at
 
 
-def config_of(body: NamedTask | RecurringTask, manner: Manner) -> dict[str, Any]:
-    """How often to try, how long, how urgent, in which lane: fields of a `TaskConfig`."""
-    config: dict[str, Any] = {
-        "retry": limits.NAMED_RETRIES_DEFAULT if body.max_retries is UNSET else body.max_retries,
-        "retry_interval": manner.retry_base_ms,
-        "retry_backoff": "exponential",
-        "priority": body.priority,
-        "lane": body.lane,
-    }
-    if body.timeout_ms is not UNSET:
-        config["timeout"] = body.timeout_ms
-    return config
+def fallback_of(manner: Manner) -> Fallback:
+    """What counts in these words when neither the task nor its handler says it."""
+    return Fallback(limits.NAMED_RETRIES_DEFAULT, manner.retry_base_ms, "exponential")
+
+
+def as_template(body: RecurringTask) -> dict[str, Any]:
+    """A recurring task as what a schedule makes its tasks from."""
+    config = {"retry": body.max_retries, "timeout": body.timeout_ms, "priority": body.priority, "lane": body.lane}
+    handler = {"name": body.task_name, "payload": body.payload}
+    task: dict[str, Any] = {"handler": _given(handler), "config": _given(config)}
+    return task if body.metadata is None else task | {"metadata": body.metadata}
 
 
 _WORDS: Final = {
@@ -184,7 +188,7 @@ def in_these_words(faults: Iterable[Fault]) -> list[Fault]:
 def _judge(body: NamedTask, now: int, manner: Manner, faults: list[Fault]) -> int:
     """Adds the faults of the rules that types cannot say. When the task is due."""
     broken: list[Fault] = []
-    handler_reading.judge_call(body.task_name, body.payload, broken)
+    handler_reading.judge_call(_call_of(body, manner), broken)
     if body.lane.endswith("\n"):
         broken.append(Fault("lane", "has a line break in it"))
     if body.metadata is not None:
@@ -193,6 +197,14 @@ def _judge(body: NamedTask, now: int, manner: Manner, faults: list[Fault]) -> in
     if broken:
         faults += in_these_words(broken)
     return at
+
+
+def _call_of(body: NamedTask, manner: Manner) -> HandlerCall:
+    return handler_reading.call_of(body.task_name, body.payload, fallback_of(manner))
+
+
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not UNSET}
 
 
 def _instant(text: str, now: int, zone: tzinfo, faults: list[Fault]) -> int:
@@ -209,5 +221,6 @@ def _object(raw: object, wanted: type[msgspec.Struct]) -> tuple[dict[str, Any], 
     """The fields of an object, numbers without a fraction as integers, and what is wrong with them."""
     if not isinstance(raw, dict):
         raise InvalidRequest([Fault("body", "must be a JSON object", shapes.shown(raw), "an object")])
-    value = words.spelled(wanted, {name: whole(item) if name != "payload" else item for name, item in raw.items()})
+    value = {name: whole(item) for name, item in raw.items() if item is not None or name != "payload"}
+    value = words.spelled(wanted, value)
     return value, list(shapes.struct_faults(wanted, value, ""))

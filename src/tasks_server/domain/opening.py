@@ -4,7 +4,8 @@ import msgspec
 
 from tasks_server.domain.errors import Unreadable
 from tasks_server.domain.firing import Template, decode_template
-from tasks_server.domain.request import TaskSpec, decode_spec
+from tasks_server.domain.forms import decode_spec
+from tasks_server.domain.request import TaskSpec
 from tasks_server.domain.stored import OTHER_VERSION, unreadable
 
 

@@ -14,9 +14,9 @@ import msgspec
 from msgspec import Meta
 
 from tasks_server.domain import limits
+from tasks_server.domain.defaults import NOW, HttpVersion
 from tasks_server.domain.referrer import ReferrerPolicy
 
-HttpVersion = Literal["0.9", "1.0", "1.1", "2", "2-prior-knowledge", "3"]
 MULTIPLEXED: Final[frozenset[str]] = frozenset({"2", "2-prior-knowledge", "3"})
 """Versions of HTTP in which one connection carries many requests at once."""
 TlsVersion = Literal["1.0", "1.1", "1.2", "1.3"]
@@ -140,7 +140,7 @@ class ConnectionOptions(msgspec.Struct, rename="camel", forbid_unknown_fields=Tr
             "1.1. `0.9` asks in 1.0 and understands an answer without any headers. Each has connections of its own.",
             "HTTP_VERSION, HTTP09_ALLOWED, PIPEWAIT",
         ),
-    ] = "1.1"
+    ] = NOW.http_version
     location_trusted: Annotated[
         Credentials | None,
         told(
@@ -229,16 +229,16 @@ class ConnectionOptions(msgspec.Struct, rename="camel", forbid_unknown_fields=Tr
     doh_insecure: Annotated[
         bool,
         told("Takes any certificate of the server of `dohUrl`.", "SSL_VERIFYPEER, SSL_VERIFYHOST of that call"),
-    ] = False
+    ] = NOW.doh_insecure
     tls_version: Annotated[TlsVersion | None, told("The lowest version of TLS to accept.", "SSLVERSION")] = None
     tls_max_version: Annotated[TlsVersion | None, told("The highest version of TLS to accept.", "SSLVERSION")] = None
     insecure: Annotated[
         bool, told("Takes any certificate of the target, for any name.", "SSL_VERIFYPEER, SSL_VERIFYHOST")
-    ] = False
+    ] = NOW.insecure
     cert_status: Annotated[
         bool, told("Refuses a target that does not prove (by OCSP stapling) that its certificate was not revoked.",
                    "SSL_VERIFYSTATUS"),
-    ] = False  # fmt: skip
+    ] = NOW.cert_status  # fmt: skip
     ca: Annotated[
         _Blob | None,
         told(
@@ -256,7 +256,7 @@ class ConnectionOptions(msgspec.Struct, rename="camel", forbid_unknown_fields=Tr
             secret=True,
         ),
     ] = None
-    cert_type: Annotated[Literal["DER", "PEM", "P12"], told("The form of `cert`.", "SSLCERTTYPE")] = "PEM"
+    cert_type: Annotated[Literal["DER", "PEM", "P12"], told("The form of `cert`.", "SSLCERTTYPE")] = NOW.cert_type
     key: Annotated[
         _Blob | None,
         told(
@@ -265,10 +265,10 @@ class ConnectionOptions(msgspec.Struct, rename="camel", forbid_unknown_fields=Tr
             secret=True,
         ),
     ] = None
-    key_type: Annotated[Literal["DER", "PEM"], told("The form of `key`.", "SSLKEYTYPE")] = "PEM"
+    key_type: Annotated[Literal["DER", "PEM"], told("The form of `key`.", "SSLKEYTYPE")] = NOW.key_type
     session_id: Annotated[
         bool, told("Whether a TLS session may be resumed by a later connection.", "SSL_SESSIONID_CACHE")
-    ] = True
+    ] = NOW.session_id
     hsts: Annotated[
         _Blob | bool | None,
         told(
@@ -315,10 +315,10 @@ class ConnectionOptions(msgspec.Struct, rename="camel", forbid_unknown_fields=Tr
     ] = None
     proxy_insecure: Annotated[
         bool, told("Takes any certificate of an https proxy.", "PROXY_SSL_VERIFYPEER, PROXY_SSL_VERIFYHOST")
-    ] = False
+    ] = NOW.proxy_insecure
     ha_proxy_protocol: Annotated[
         bool, told("Begins the connection with a line of the HAProxy PROXY protocol, version 1.", "HAPROXYPROTOCOL")
-    ] = False
+    ] = NOW.ha_proxy_protocol
     ha_proxy_client_ip: Annotated[
         Ip | None, told("The client's address in that line, instead of this server's.", "HAPROXY_CLIENT_IP")
     ] = None

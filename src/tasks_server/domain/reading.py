@@ -6,10 +6,11 @@ from datetime import tzinfo
 from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, Raw
 
 from tasks_server.domain import dates, durations, limits, shapes, words
 from tasks_server.domain.errors import Fault
+from tasks_server.domain.json_text import NULL, merged
 from tasks_server.domain.request import Key, TaskConfig
 
 MetadataValue = Annotated[str, Meta(min_length=1, max_length=limits.METADATA_VALUE_LENGTH_MAX)]
@@ -51,20 +52,22 @@ def is_rescheduling_spoiled(prefix: str, faults: list[Fault]) -> bool:
 
 
 def merge(target: Any, patch: Any) -> Any:
-    """RFC 7396: objects are merged, null removes, anything else replaces.
+    """RFC 7396: objects are merged, null removes, anything else replaces. JSON as it came is merged as text.
 
     >>> merge({"a": 1, "b": {"c": 2, "d": 3}}, {"a": None, "b": {"c": 4}})
     {'b': {'c': 4, 'd': 3}}
     """
+    if isinstance(patch, Raw):
+        return Raw(merged(bytes(target) if isinstance(target, Raw) else NULL, bytes(patch)))
     if not isinstance(patch, dict):
         return patch
-    merged = dict(target) if isinstance(target, dict) else {}
+    after = dict(target) if isinstance(target, dict) else {}
     for name, value in patch.items():
         if value is None:
-            merged.pop(name, None)
+            after.pop(name, None)
         else:
-            merged[name] = merge(merged.get(name), value)
-    return merged
+            after[name] = merge(after.get(name), value)
+    return after
 
 
 def read_config(value: object, zone: tzinfo, path: str, faults: list[Fault]) -> TaskConfig:

@@ -6,21 +6,22 @@ field are in `domain.validation`.
 """
 
 from operator import attrgetter
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Final, Literal, get_args
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from tasks_server.domain import durations, limits
+from tasks_server.domain.defaults import NOW, Backoff, RedirectMethod
+from tasks_server.domain.json_text import NULL
 from tasks_server.domain.options import ENGINE, ConnectionOptions, RequestOptions, option_fields, told
-from tasks_server.domain.retry import Backoff, RepeatPolicy, RetryPolicy
+from tasks_server.domain.retry import RepeatPolicy, RetryPolicy
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 METHODS: frozenset[str] = frozenset(get_args(Method))
 BODILESS_METHODS: frozenset[str] = frozenset({"GET", "HEAD", "DELETE"})
 """Data is not sent with these (RFC 9110 section 9.3: content of such a request has no defined meaning)."""
 
-RedirectMethod = Literal["change", "keep", "refuse"]
 
 Key = Annotated[str, Meta(min_length=1, max_length=limits.NAME_LENGTH_MAX, pattern=limits.KEY_PATTERN)]
 Value = Annotated[str, Meta(max_length=limits.TOKEN_LENGTH_MAX)]
@@ -34,8 +35,13 @@ class FormPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     value: str
 
 
+Form = Annotated[list[FormPart], Meta(min_length=1, max_length=limits.FORM_PARTS_MAX)]
+
+
 class HttpRequest(RequestOptions, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
-    """The call to make. At most one of `data` and `data_base64` is set."""
+    """The call to make. At most one of `data`, `json` and `data_base64` is set. How it is asked for is `domain.asked`,
+    where `data` may be any of the first two.
+    """
 
     url: Annotated[
         Annotated[str, Meta(min_length=1, max_length=limits.URL_LENGTH_MAX)],
@@ -54,15 +60,10 @@ class HttpRequest(RequestOptions, rename="camel", forbid_unknown_fields=True, om
             "HTTPHEADER",
         ),
     ] = None
-    data: Annotated[
-        str | Annotated[list[FormPart], Meta(min_length=1, max_length=limits.FORM_PARTS_MAX)] | dict[str, Any] | None,
-        told(
-            "What is sent: text as `text/plain`, an array of `name` and `value` as a multipart form, any object as "
-            "JSON, unless a Content-Type header says otherwise. A leading `@` names no file. With GET, HEAD and DELETE "
-            "it is accepted and kept, but never sent.",
-            "POSTFIELDS",
-        ),
-    ] = None
+    data: str | Form | None = None
+    """Text or a form to send."""
+    json: bytes | None = None
+    """An object to send, as it came."""
     data_base64: Annotated[
         str | None,
         told(
@@ -78,31 +79,33 @@ class HttpRequest(RequestOptions, rename="camel", forbid_unknown_fields=True, om
             "so under a `referrerPolicy` and has options of its own (below).",
             "AUTOREFERER",
         ),
-    ] = "fetch"
+    ] = NOW.transport
 
 
 class TaskConfig(ConnectionOptions, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
-    """When to call, how often to try, and how the call behaves. Instants and durations are milliseconds."""
+    """When to call, how often to try, and how the call behaves. Instants and durations are milliseconds. UNSET stays
+    apart from the default where it matters that nothing was said.
+    """
 
     execution_delay: Annotated[
         Millis, told("How long after its arrival the task is due. It never runs before.", ENGINE)
-    ] = limits.EXECUTION_DELAY_DEFAULT_MS
+    ] = NOW.execution_delay
     execute_at: Annotated[int | None, told("When the task is due, in place of `executionDelay`.", ENGINE)] = None
     execute_immediately: Annotated[
         bool, told("Takes an `executeAt` that is past, and runs the task at once.", ENGINE)
-    ] = False
+    ] = NOW.execute_immediately
     retry: Annotated[
-        Annotated[int, Meta(ge=0, le=limits.RETRY_MAX)],
+        Annotated[int, Meta(ge=0, le=limits.RETRY_MAX)] | UnsetType,
         told("How often to try again after the first attempt failed.", ENGINE),
-    ] = 0
+    ] = UNSET
     retry_interval: Annotated[
-        Annotated[int, durations.bounds(1, limits.TEN_YEARS_MS)],
+        Annotated[int, durations.bounds(1, limits.TEN_YEARS_MS)] | UnsetType,
         told("The wait before the first retry, which those before the others are made of.", ENGINE),
-    ] = limits.RETRY_INTERVAL_DEFAULT_MS
+    ] = UNSET
     retry_exponential: Annotated[
-        bool,
+        bool | UnsetType,
         told("Waits `retryInterval` times the number of the retry; else always `retryInterval`.", ENGINE),
-    ] = True
+    ] = UNSET
     retry_backoff: Annotated[
         Backoff | None,
         told(
@@ -111,9 +114,9 @@ class TaskConfig(ConnectionOptions, rename="camel", forbid_unknown_fields=True, 
         ),
     ] = None
     retry_max_interval: Annotated[
-        Annotated[int, durations.bounds(1, limits.TEN_YEARS_MS)],
+        Annotated[int, durations.bounds(1, limits.TEN_YEARS_MS)] | UnsetType,
         told("The longest wait before a retry; unless it is given, a longer `retryInterval` counts.", ENGINE),
-    ] = limits.RETRY_INTERVAL_CAP_MS
+    ] = UNSET
     retry_jitter: Annotated[
         Annotated[float, Meta(ge=0, le=1)] | None,
         told(
@@ -128,14 +131,14 @@ class TaskConfig(ConnectionOptions, rename="camel", forbid_unknown_fields=True, 
     repeat: Annotated[
         Annotated[int, Meta(ge=0, le=limits.REPEAT_MAX)],
         told("How often to run again after a success. The task is final when these are used up.", ENGINE),
-    ] = 0
+    ] = NOW.repeat
     repeat_interval: Annotated[
         Annotated[int, durations.bounds(1, limits.TEN_YEARS_MS)], told("The wait before the first repeat.", ENGINE)
-    ] = limits.REPEAT_INTERVAL_DEFAULT_MS
+    ] = NOW.repeat_interval
     repeat_exponential: Annotated[
         bool,
         told("Waits `repeatInterval` times the number of the repeat; else always `repeatInterval`.", ENGINE),
-    ] = True
+    ] = NOW.repeat_exponential
     repeat_at: Annotated[
         int | None, told("When to repeat, once, in place of `repeat` and its waits. At least 1 s after due.", ENGINE)
     ] = None
@@ -148,9 +151,9 @@ class TaskConfig(ConnectionOptions, rename="camel", forbid_unknown_fields=True, 
         ),
     ] = msgspec.field(default_factory=list)
     timeout: Annotated[
-        Annotated[int, durations.bounds(limits.TIMEOUT_MIN_MS, limits.TIMEOUT_MAX_MS)],
+        Annotated[int, durations.bounds(limits.TIMEOUT_MIN_MS, limits.TIMEOUT_MAX_MS)] | UnsetType,
         told("How long an attempt may take, all of it.", "TIMEOUT_MS"),
-    ] = limits.TIMEOUT_DEFAULT_MS
+    ] = UNSET
     timeout_at: Annotated[
         int | None,
         told("When the first attempt is over, in place of `timeout`. At least 1 s after due.", "TIMEOUT_MS"),
@@ -165,19 +168,19 @@ class TaskConfig(ConnectionOptions, rename="camel", forbid_unknown_fields=True, 
             "seconds, one place in ten is theirs.",
             ENGINE,
         ),
-    ] = 0
+    ] = NOW.priority
     lane: Annotated[
         Key, told("The line in which the task waits: when slots are scarce, an owner's lanes share them.", ENGINE)
-    ] = "default"
+    ] = NOW.lane
     user_agent: Annotated[
         Annotated[str, Meta(min_length=limits.USER_AGENT_LENGTH_MIN, max_length=limits.USER_AGENT_LENGTH_MAX)] | None,
         told("The `User-Agent`, whatever a header says. By default `Tasks-Server/` and its version.", "HTTPHEADER"),
     ] = None
-    location: Annotated[bool, told("Follows redirects; else they are the answer.", "FOLLOWLOCATION")] = True
+    location: Annotated[bool, told("Follows redirects; else they are the answer.", "FOLLOWLOCATION")] = NOW.location
     redirect_attempts: Annotated[
         Annotated[int, Meta(ge=0, le=limits.REDIRECTS_MAX)],
         told("How many redirects are followed; one more is a failure. 0: none, and they are the answer.", "MAXREDIRS"),
-    ] = limits.REDIRECTS_DEFAULT
+    ] = NOW.redirect_attempts
     redirect_method: Annotated[
         RedirectMethod,
         told(
@@ -187,30 +190,71 @@ class TaskConfig(ConnectionOptions, rename="camel", forbid_unknown_fields=True, 
             "called in place of what was asked for.",
             ENGINE,
         ),
-    ] = "change"
-    trace_response_data: Annotated[bool, told("Keeps the body of the answer.", "WRITEFUNCTION")] = True
+    ] = NOW.redirect_method
+    trace_response_data: Annotated[bool, told("Keeps the body of the answer.", "WRITEFUNCTION")] = (
+        NOW.trace_response_data
+    )
+
+    @property
+    def says_waits(self) -> bool:
+        """Whether it is given how retries wait, or a part of that."""
+        return not (self.retry_interval is UNSET and self.retry_exponential is UNSET and self.retry_backoff is None)
+
+    @property
+    def says_retries(self) -> bool:
+        """Whether it is given how often to try again."""
+        return self.retry is not UNSET or self.retry_at is not None
+
+    @property
+    def timeout_ms(self) -> int:
+        """How long an attempt may take."""
+        return NOW.timeout if self.timeout is UNSET else self.timeout
+
+    @property
+    def retries_max(self) -> int:
+        """How often to try again."""
+        if self.retry_at is not None:
+            return 1
+        return NOW.retry if self.retry is UNSET else self.retry
 
     def retry_policy(self) -> RetryPolicy:
         """The rule by which failures of this task are tried again."""
-        backoff = self.retry_backoff or ("linear" if self.retry_exponential else "fixed")
-        jitter = self.retry_jitter
+        backoff, interval_ms = self._waits()
+        jitter, cap_ms = self.retry_jitter, self.retry_max_interval
         if jitter is None:
-            jitter = limits.RETRY_JITTER_EXPONENTIAL if backoff == "exponential" else 0.0
+            jitter = NOW.retry_jitter if backoff == "exponential" else 0.0
+        if cap_ms is UNSET:
+            cap_ms = max(NOW.retry_max_interval, interval_ms)
         return RetryPolicy(
-            retries_max=1 if self.retry_at is not None else self.retry,
-            interval_ms=self.retry_interval,
+            retries_max=self.retries_max,
+            interval_ms=interval_ms,
             backoff=backoff,
-            interval_max_ms=self._retry_cap_ms(),
+            interval_max_ms=cap_ms,
             jitter=jitter,
             at=self.retry_at,
             ignored_statuses=tuple(self.ignore_status_code),
         )
 
-    def _retry_cap_ms(self) -> int:
-        """The cap, which by default makes way for a longer interval."""
-        if self.retry_max_interval == limits.RETRY_INTERVAL_CAP_MS:
-            return max(self.retry_max_interval, self.retry_interval)
-        return self.retry_max_interval
+    def effective(self) -> "TaskConfig":
+        """The same with all said that UNSET stands for."""
+        policy = self.retry_policy()
+        grows = policy.backoff if not self.says_waits and policy.backoff == "exponential" else self.retry_backoff
+        return msgspec.structs.replace(
+            self,
+            retry=NOW.retry if self.retry is UNSET else self.retry,
+            retry_interval=policy.interval_ms,
+            retry_exponential=self.retry_exponential is not False,
+            retry_backoff=grows,
+            retry_max_interval=policy.interval_max_ms,
+            timeout=self.timeout_ms,
+        )
+
+    def _waits(self) -> tuple[Backoff, int]:
+        """How the waits grow, and the first one."""
+        if not self.says_waits:
+            return NOW.retry_waits
+        interval_ms = NOW.retry_interval if self.retry_interval is UNSET else self.retry_interval
+        return self.retry_backoff or ("fixed" if self.retry_exponential is False else "linear"), interval_ms
 
     def repeat_policy(self) -> RepeatPolicy:
         """The rule by which successes of this task are run again."""
@@ -222,15 +266,24 @@ class TaskConfig(ConnectionOptions, rename="camel", forbid_unknown_fields=True, 
         )
 
 
-class HandlerCall(msgspec.Struct, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
-    """A handler to run by its name, with any JSON value. `ownRetries`, `ownTimeout`: the configuration says how often
-    to try again and how long an attempt may take; else what the handler is registered with counts.
-    """
+class Fallback(msgspec.Struct, rename="camel", frozen=True, omit_defaults=True):
+    """What counts of the configuration where neither the task says so, nor what its handler is registered with."""
+
+    retry: int | UnsetType = UNSET
+    retry_interval: int | UnsetType = UNSET
+    retry_backoff: Backoff | UnsetType = UNSET
+    timeout: int | UnsetType = UNSET
+
+
+NO_FALLBACK: Final = Fallback()
+
+
+class HandlerCall(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A handler to run by its name, with any JSON as it came."""
 
     name: Key
-    payload: Any = None
-    own_retries: bool = False
-    own_timeout: bool = False
+    payload: bytes = NULL
+    fallback: Fallback = NO_FALLBACK
 
 
 class TaskSpec(msgspec.Struct, omit_defaults=True):
@@ -246,30 +299,36 @@ class TaskSpec(msgspec.Struct, omit_defaults=True):
     metadata: dict[str, str] | None = None
     """Of a task that runs a handler, which gets to know it. Requests are sent without."""
 
+    def retries_max(self, registered: int | None) -> int:
+        """How often to try again. `registered`: what the handler is registered with."""
+        if self.handler is None or self.config.says_retries:
+            return self.config.retries_max
+        if registered is not None:
+            return registered
+        fallback = self.handler.fallback.retry
+        return NOW.retry if fallback is UNSET else fallback
+
+    def timeout_ms(self, registered: int | None) -> int:
+        """How long an attempt may take, but for the first one where `timeout_at` says so."""
+        if self.handler is None or self.config.timeout is not UNSET:
+            return self.config.timeout_ms
+        if registered is not None:
+            return registered
+        fallback = self.handler.fallback.timeout
+        return NOW.timeout if fallback is UNSET else fallback
+
 
 _request_options: Final = attrgetter(*option_fields(RequestOptions))
 _connection_options: Final = attrgetter(*option_fields(ConnectionOptions))
 _NO_REQUEST_OPTIONS: Final = _request_options(HttpRequest("http://unknown/", "GET"))
-_DEFAULT_CONFIG: Final = TaskConfig()
-_NO_CONNECTION_OPTIONS: Final = _connection_options(_DEFAULT_CONFIG)
+NO_CONFIG: Final = TaskConfig()
+"""The configuration of a task that says nothing of it."""
+_NO_CONNECTION_OPTIONS: Final = _connection_options(NO_CONFIG)
 
 
 def is_special(request: HttpRequest, config: TaskConfig) -> bool:
     """Whether any option of `domain.options` is set."""
     return bool(
-        _connection_options(config) != _NO_CONNECTION_OPTIONS or _request_options(request) != _NO_REQUEST_OPTIONS
+        (config is not NO_CONFIG and _connection_options(config) != _NO_CONNECTION_OPTIONS)
+        or _request_options(request) != _NO_REQUEST_OPTIONS
     )
-
-
-_ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(TaskSpec)
-
-
-def encode_spec(spec: TaskSpec) -> bytes:
-    """The stored form of a spec; only what differs from the defaults takes room."""
-    return _ENCODER.encode(spec)
-
-
-def decode_spec(blob: bytes) -> TaskSpec:
-    """The spec of a stored form. Raises `msgspec.DecodeError` for bytes that no version of ours wrote."""
-    return _DECODER.decode(blob)

@@ -1,21 +1,18 @@
 """When to try again: policies as values, waits as pure functions of a policy, a count and a jitter number."""
 
-from typing import Literal
-
 import msgspec
 
 from tasks_server.domain import limits
-
-Backoff = Literal["fixed", "linear", "exponential"]
+from tasks_server.domain.defaults import NOW, Backoff
 
 
 class RetryPolicy(msgspec.Struct, frozen=True):
     """How failures are retried. With `at`, there is exactly one retry, at that instant."""
 
     retries_max: int
-    interval_ms: int = limits.RETRY_INTERVAL_DEFAULT_MS
+    interval_ms: int = NOW.retry_interval
     backoff: Backoff = "linear"
-    interval_max_ms: int = limits.RETRY_INTERVAL_CAP_MS
+    interval_max_ms: int = NOW.retry_max_interval
     jitter: float = 0.0
     at: int | None = None
     ignored_statuses: tuple[int, ...] = ()
@@ -25,7 +22,7 @@ class RepeatPolicy(msgspec.Struct, frozen=True):
     """How successes are repeated. With `at`, there is exactly one repeat, at that instant."""
 
     repeats_max: int
-    interval_ms: int = limits.REPEAT_INTERVAL_DEFAULT_MS
+    interval_ms: int = NOW.repeat_interval
     backoff: Backoff = "linear"
     at: int | None = None
 

@@ -13,6 +13,7 @@ import msgspec
 
 from tasks_server.domain import dates, limits, shapes, urls
 from tasks_server.domain.errors import Fault
+from tasks_server.domain.json_text import deeper_than
 from tasks_server.domain.request import FormPart, HttpRequest, TaskConfig
 
 HEADERS_REFUSED: Final = frozenset(
@@ -25,7 +26,6 @@ CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 """What would end a line, or hide in it."""
 _HOST_HEADER: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _IMMEDIATELY: Final = "executeImmediately: true accepts it and runs the task at once"
-_CONTAINERS: Final = (dict, list)
 _TOO_FAR: Final = "is no date that this calendar holds"
 
 
@@ -54,13 +54,17 @@ def judge_request(request: HttpRequest, faults: list[Fault]) -> str:
         judge_names("httpRequest.query", request.query, faults)
     if request.data_base64 is not None:
         _judge_base64(request, request.data_base64, faults)
-    if isinstance(request.data, dict):
-        if deeper_than(request.data, limits.DATA_DEPTH_MAX):
-            allowed = f"at most {limits.DATA_DEPTH_MAX} levels"
-            faults.append(Fault("httpRequest.data", "is nested too deep", allowed=allowed))
+    if request.json is not None:
+        judge_depth("httpRequest.data", request.json, faults)
     elif isinstance(request.data, list):
         _judge_form(request.data, faults)
     return target
+
+
+def judge_depth(field: str, text: bytes, faults: list[Fault]) -> None:
+    """Judges JSON as it came."""
+    if deeper_than(text, limits.DATA_DEPTH_MAX):
+        faults.append(Fault(field, "is nested too deep", allowed=f"at most {limits.DATA_DEPTH_MAX} levels"))
 
 
 def judge_names(field: str, entries: Mapping[str, str], faults: list[Fault]) -> None:
@@ -106,25 +110,6 @@ def judge_times(config: TaskConfig, moment: Moment, faults: list[Fault]) -> None
             faults.append(Fault(f"config.{name}", f"must lie {rule}", shapes.shown(at), f"{earliest} or later"))
 
 
-def deeper_than(value: object, levels: int) -> bool:
-    """Whether objects and arrays nest deeper than `levels`.
-
-    >>> deeper_than({"a": [1]}, 2), deeper_than({"a": [1]}, 1)
-    (False, True)
-    """
-    layer = [value] if isinstance(value, _CONTAINERS) else []
-    for _ in range(levels):
-        if not layer:
-            return False
-        layer = [
-            inner
-            for outer in layer
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, _CONTAINERS)
-        ]
-    return bool(layer)
-
-
 def _judge_execute_at(at: int, immediately: bool, now: int, faults: list[Fault]) -> None:
     if not 0 <= at <= dates.DATE_MAX_MS:
         faults.append(Fault("config.executeAt", _TOO_FAR, shapes.shown(at), dates.FORMS))
@@ -135,7 +120,7 @@ def _judge_execute_at(at: int, immediately: bool, now: int, faults: list[Fault])
 
 
 def _judge_base64(request: HttpRequest, text: str, faults: list[Fault]) -> None:
-    if request.data is not None:
+    if request.data is not None or request.json is not None:
         faults.append(Fault("httpRequest.dataBase64", "cannot be given together with data", allowed="one of both"))
     try:
         binascii.a2b_base64(text.encode("ascii"), strict_mode=True)

@@ -51,7 +51,7 @@ def _judge_no_cors(request: HttpRequest, config: TaskConfig, faults: list[Fault]
     has_type = any(name.lower() == "content-type" for name in request.headers or ())
     if has_type or request.method in BODILESS_METHODS:
         return
-    if isinstance(request.data, dict):
+    if request.json is not None:
         faults.append(_refused("httpRequest.data", "cannot be JSON unless a Content-Type header says text/plain"))
     elif request.data_base64 is not None:
         faults.append(_refused("httpRequest.dataBase64", "needs a Content-Type header", ", ".join(_SAFE_TYPES)))

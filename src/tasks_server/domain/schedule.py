@@ -24,7 +24,7 @@ _CALENDAR_END: Final = dates.DATE_MAX_MS - limits.DAY_MS
 """So that every zone can show it."""
 
 
-class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
+class Rule(msgspec.Struct, frozen=True):
     """When to fire. Either `cron` in `timezone`, or `every_ms`; instants are ms since the epoch."""
 
     cron: str | None = None
@@ -230,6 +230,17 @@ def decide(schedule: Schedule, now: int, horizon: int, unfinished: bool, room: i
         looked_at=now,
     )
     return Decision(after, tuple(fires), cancels, tuple(missed))
+
+
+PUT_OFF_MS: Final = 1_000
+"""How long a schedule that a newer version stored is left to others."""
+
+
+def put_off(schedule: Schedule, now: int) -> Decision:
+    """What becomes of a schedule that can be read elsewhere only: it stays as it is, and has its turn again in a
+    moment.
+    """
+    return Decision(msgspec.structs.replace(schedule, looked_at=now + PUT_OFF_MS))
 
 
 def give_up(schedule: Schedule, now: int, why: str | None = None) -> Decision:

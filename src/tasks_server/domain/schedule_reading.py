@@ -8,18 +8,21 @@ from datetime import tzinfo
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, Raw, UnsetType
 
-from tasks_server.domain import dates, durations, ids, limits, masking, reading, shapes, validation, words
+from tasks_server.domain import asked, dates, durations, ids, limits, masking, reading, shapes, validation, words
 from tasks_server.domain.abilities import Abilities
+from tasks_server.domain.asked import AskedRequest
 from tasks_server.domain.certificates import make_way
 from tasks_server.domain.cron import FORMS, cron, zone_of
+from tasks_server.domain.defaults import NOW
 from tasks_server.domain.egress import Egress
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.firing import Template
 from tasks_server.domain.handler_reading import HandlerBody, HandlerConfig
+from tasks_server.domain.json_text import AS_IT_CAME, Kept
 from tasks_server.domain.reading import Metadata
-from tasks_server.domain.request import HttpRequest, Key, TaskConfig, is_special
+from tasks_server.domain.request import Key, TaskConfig, is_special
 from tasks_server.domain.schedule import Rule, next_fire
 
 Every = Annotated[int, durations.bounds(limits.EVERY_MIN_MS, limits.EVERY_MAX_MS)]
@@ -27,6 +30,8 @@ Jitter = Annotated[int, durations.bounds(0, limits.SCHEDULE_JITTER_MAX_MS)]
 Window = Annotated[int, durations.bounds(limits.MISSED_WINDOW_MIN_MS, limits.MISSED_WINDOW_MAX_MS)]
 Instant = Annotated[int, Meta(ge=0, le=dates.DATE_MAX_MS)]
 
+KEPT: Final[Kept] = {"task": {**asked.KEPT, "payload": AS_IT_CAME}}
+"""What is not taken apart."""
 DATES: Final = frozenset({"startAt", "endAt"})
 DURATIONS: Final = frozenset({"every", "jitter", "missedWindow"})
 TIMING: Final = frozenset({"cron", "every", "timezone", "startAt", "endAt", "maxRuns"})
@@ -40,7 +45,7 @@ _SHORT_UTC: Final = re.compile(r"(?i)(etc/)?(utc|z|zulu)")
 class TaskTemplate(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """What each task of a schedule calls, and how: as for a task, without dates and delays of its own."""
 
-    http_request: HttpRequest
+    http_request: AskedRequest
     config: TaskConfig | None = None
     metadata: Metadata | None = None
 
@@ -57,7 +62,7 @@ class NamedTemplate(msgspec.Struct, forbid_unknown_fields=True):
     """The same in the words of `/tasks`."""
 
     task_name: Key
-    payload: Any = None
+    payload: Raw | UnsetType = UNSET
     config: HandlerConfig | None = None
     metadata: Metadata | None = None
 
@@ -247,7 +252,7 @@ def _read_task(
         text = "has no place in a schedule, which runs more than once; leave it out"
         faults += [Fault(f"task.config.{name}", text) for name in _ABSOLUTE if config.get(name)]
         delay = config.get("executionDelay")
-        if delay not in (None, limits.EXECUTION_DELAY_DEFAULT_MS):
+        if delay not in (None, NOW.execution_delay):
             text = "has no place in a schedule: its fire times say when; leave it out"
             faults.append(Fault("task.config.executionDelay", text, shapes.shown(delay)))
         left_out = {*_ABSOLUTE, "executionDelay"}

@@ -2,12 +2,13 @@
 
 `judge` takes what a decoder already fitted to the types: the fast way, for canonical JSON. `read` takes any JSON
 value, understands the other forms (dates and durations as text, words in any case) and finds every fault; whoever
-decodes falls back on it. Both apply the same rules. `revise` reads a merge patch. Nothing here does I/O.
+decodes falls back on it. Both apply the same rules. `revise` reads a merge patch. Nothing here does I/O. Of what
+`read` and `revise` take, that which `asked.KEPT` names is JSON as it came (`json_text.opened`).
 """
 
 from collections.abc import Callable
 from datetime import tzinfo
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -22,9 +23,11 @@ from tasks_server.domain import (
     words,
 )
 from tasks_server.domain.abilities import ALL, Abilities, judge_certificates, judge_features
+from tasks_server.domain.asked import AskedRequest, data_faults, data_of, request_of
 from tasks_server.domain.certificates import make_way
 from tasks_server.domain.egress import OPEN, Egress
 from tasks_server.domain.errors import Fault, InvalidRequest
+from tasks_server.domain.forms import encode_spec
 from tasks_server.domain.handler_reading import HandlerRegistration
 from tasks_server.domain.reading import (
     DATES,
@@ -38,14 +41,14 @@ from tasks_server.domain.reading import (
     read_config,
     read_metadata,
 )
-from tasks_server.domain.request import HandlerCall, HttpRequest, TaskConfig, TaskSpec, encode_spec, is_special
+from tasks_server.domain.request import NO_CONFIG, HandlerCall, HttpRequest, TaskConfig, TaskSpec, is_special
 from tasks_server.domain.task import Task, handler_target
 
 
 class Registration(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """A task that makes an HTTP request, as it is asked for."""
 
-    http_request: HttpRequest
+    http_request: AskedRequest
     config: TaskConfig | None = None
     metadata: Metadata | None = None
 
@@ -74,15 +77,12 @@ class Edit(msgspec.Struct):
     rescheduled: bool
 
 
-_DEFAULT_CONFIG: Final = TaskConfig()
-
-
 def judge(registration: Registration, now: int, egress: Egress = OPEN, abilities: Abilities = ALL) -> Draft:
     """The draft of a registration whose types fit. Raises `InvalidRequest` with every rule that it breaks, those of
-    `egress` and `abilities` among them.
+    `egress` and `abilities` among them; as `asked.request_of` does when the data do not fit.
     """
     faults: list[Fault] = []
-    request, config = registration.http_request, registration.config or _DEFAULT_CONFIG
+    request, config = request_of(registration.http_request), registration.config or NO_CONFIG
     target = rules.judge_request(request, faults)
     rules.judge_config(config, faults)
     special = is_special(request, config)
@@ -103,10 +103,10 @@ def judge(registration: Registration, now: int, egress: Egress = OPEN, abilities
 
 
 def judge_handler(registration: HandlerRegistration, now: int) -> Draft:
-    """The same for one that runs a handler."""
+    """The same for one that runs a handler. Raises `UnicodeDecodeError`, too, for a payload that is no UTF-8."""
     faults: list[Fault] = []
     call, config = handler_reading.fitted(registration)
-    handler_reading.judge_call(call.name, call.payload, faults)
+    handler_reading.judge_call(call, faults)
     rules.judge_config(config, faults)
     rules.judge_times(config, rules.Moment(now, lifecycle.due_at(config, now)), faults)
     if registration.metadata is not None:
@@ -157,7 +157,7 @@ def revise(
 
     draft = _read(merge(before, patch), now, zone, "", moment, egress, abilities)
     if spec.handler is not None and draft.handler is not None:
-        handler_reading.keep_own(spec.handler, draft.handler, named)
+        draft.handler.fallback = spec.handler.fallback
         draft = handler_draft(draft.handler, draft.config, draft.metadata, now)
     return Edit(draft, rescheduled)
 
@@ -166,7 +166,11 @@ def as_asked(request: HttpRequest | None, handler: HandlerCall | None, config: T
     """A task's spec as somebody would ask for it, secrets and all."""
     if handler is not None:
         return handler_reading.as_asked(handler, config)
-    asked: dict[str, Any] = msgspec.to_builtins({"httpRequest": request, "config": config})
+    assert request is not None  # it is one or the other
+    bare = msgspec.structs.replace(request, data=None, json=None)
+    asked: dict[str, Any] = msgspec.to_builtins({"httpRequest": bare, "config": config})
+    if (data := data_of(request)) is not None:
+        asked["httpRequest"]["data"] = data
     return asked
 
 
@@ -181,23 +185,12 @@ def named_config(patch: dict[str, Any]) -> frozenset[str]:
 def _draft(
     request: HttpRequest, config: TaskConfig, metadata: dict[str, str] | None, target: str, now: int, special: bool
 ) -> Draft:
-    try:
-        spec = encode_spec(TaskSpec(request, config, special))
-    except OverflowError:
-        fault = Fault("httpRequest.data", "holds an integer beyond 64 bits; send it as text, or the body as dataBase64")
-        raise InvalidRequest([fault]) from None
-    return Draft(request, config, metadata, target, spec, now)
+    return Draft(request, config, metadata, target, encode_spec(TaskSpec(request, config, special)), now)
 
 
-def handler_draft(
-    call: HandlerCall, config: TaskConfig, metadata: dict[str, str] | None, now: int, prefix: str = ""
-) -> Draft:
-    """The draft of a handler that was judged. Raises `InvalidRequest` when its payload cannot be stored."""
-    try:
-        spec = encode_spec(TaskSpec(None, config, handler=call, metadata=metadata))
-    except OverflowError:
-        fault = Fault(f"{prefix}handler.payload", "holds an integer beyond 64 bits; send it as text")
-        raise InvalidRequest([fault]) from None
+def handler_draft(call: HandlerCall, config: TaskConfig, metadata: dict[str, str] | None, now: int) -> Draft:
+    """The draft of a handler that was judged."""
+    spec = encode_spec(TaskSpec(None, config, handler=call, metadata=metadata))
     return Draft(None, config, metadata, handler_target(call.name), spec, now, call)
 
 
@@ -212,19 +205,17 @@ def _read(
     """The draft of any JSON value. `moment` gives what its dates are judged against."""
     if not isinstance(raw, dict):
         raise InvalidRequest([Fault(path or "body", "must be a JSON object", shapes.shown(raw), "an object")])
-    prefix = f"{path}." if path else ""
     if "handler" in raw:
         call, config, metadata = handler_reading.read(raw, zone, path, moment)
-        return handler_draft(call, config, metadata, now, prefix)
-    registration, target = _read_registration(raw, zone, path, moment, egress, abilities)
-    request, config = registration.http_request, registration.config or _DEFAULT_CONFIG
-    return _draft(request, config, registration.metadata, target, now, is_special(request, config))
+        return handler_draft(call, config, metadata, now)
+    request, config, metadata, target = _read_registration(raw, zone, path, moment, egress, abilities)
+    return _draft(request, config, metadata, target, now, is_special(request, config))
 
 
 def _read_registration(
     raw: dict[str, Any], zone: tzinfo, path: str, moment: _MomentOf, egress: Egress, abilities: Abilities
-) -> tuple[Registration, str]:
-    """The registration and its target."""
+) -> tuple[HttpRequest, TaskConfig, dict[str, str] | None, str]:
+    """The request, its configuration and metadata, and its target."""
     faults: list[Fault] = []
     prefix = f"{path}." if path else ""
     known = ("httpRequest", "handler", "config", "metadata")
@@ -252,7 +243,7 @@ def _read_registration(
     if faults:
         raise InvalidRequest(faults)
     assert request is not None  # a missing request is a fault, raised above
-    return Registration(request, config, metadata), target
+    return request, config, metadata, target
 
 
 def _read_request(raw: dict[str, Any], prefix: str, faults: list[Fault]) -> HttpRequest | None:
@@ -262,9 +253,13 @@ def _read_request(raw: dict[str, Any], prefix: str, faults: list[Fault]) -> Http
         what = "is required, or handler in its place" if value is None else "must be an object"
         faults.append(Fault(path, what, shapes.shown(value), "an object with url and method"))
         return None
-    value = words.spelled(HttpRequest, value)
+    value = words.spelled(
+        AskedRequest, {name: item for name, item in value.items() if item is not None or name != "data"}
+    )
     try:
-        return msgspec.convert(value, HttpRequest)
-    except msgspec.ValidationError:
-        fitted = fitting(HttpRequest, value, path, REQUEST_NOT_OFFERED, faults)
-        return msgspec.convert({"url": "http://unknown/", "method": "GET", **fitted}, HttpRequest)
+        return request_of(msgspec.convert(value, AskedRequest))
+    except msgspec.MsgspecError:
+        if "data" in value:
+            faults += data_faults(value.pop("data"), f"{path}.data")
+        fitted = fitting(AskedRequest, value, path, REQUEST_NOT_OFFERED, faults)
+        return request_of(msgspec.convert({"url": "http://unknown/", "method": "GET", **fitted}, AskedRequest))

@@ -11,15 +11,16 @@ from tasks_server.clock import Clock
 from tasks_server.domain import lifecycle
 from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.domain.errors import StoreError
+from tasks_server.domain.forms import Newer, decode_spec
 from tasks_server.domain.opening import undecodable_spec
-from tasks_server.domain.request import HandlerCall, HttpRequest, TaskConfig, TaskSpec, decode_spec
+from tasks_server.domain.request import HandlerCall, HttpRequest, TaskConfig, TaskSpec
 from tasks_server.domain.retry import next_retry_at
 from tasks_server.domain.signing import message_id
 from tasks_server.engine.calls import Call, Caller, Done
 from tasks_server.engine.handlers import builtin
 from tasks_server.engine.inflight import InFlight, Running
 from tasks_server.engine.reports import report_of
-from tasks_server.engine.runs import Handlers, Run
+from tasks_server.engine.runs import UNREGISTERED, Handlers, Run
 from tasks_server.engine.settler import Settler
 from tasks_server.engine.signatures import Signatures
 from tasks_server.store.ports import Claim
@@ -29,6 +30,10 @@ _INTERRUPTED: Final = Outcome(OutcomeKind.INTERRUPTED, error="cut short by a shu
 _UNSIGNED: Final = Outcome(OutcomeKind.INTERRUPTED, error="given back: the store did not tell how to sign it")
 _NO_REQUEST: Final = Outcome(OutcomeKind.UNSENDABLE, status_code=500, error="the stored task has no request")
 _NO_HANDLER: Final = Outcome(OutcomeKind.INTERRUPTED, error="given back: no process here runs this handler now")
+_NEWER: Final = Outcome(
+    OutcomeKind.INTERRUPTED, error="given back: a newer version of this software stored it; update this engine"
+)
+_HOLD_SECONDS: Final = 5.0
 _EXPIRED: Final = Outcome(OutcomeKind.EXPIRED, status_code=408, error=lifecycle.EXPIRED_ERROR)
 
 
@@ -157,6 +162,9 @@ class Executor:
         """Adds what a claim asks for to what is begun. When there is nothing to do, that is reported at once."""
         try:
             spec = decode_spec(claim.spec)
+        except Newer:
+            self._hold(claim, now)
+            return
         except msgspec.DecodeError as error:
             told = claim.unreadable or undecodable_spec(error)
             self._telemetry.emit(StoredUnreadable(f"run task {claim.id}", told))
@@ -174,6 +182,13 @@ class Executor:
         else:
             self._report(claim, config, _NO_REQUEST, now, now)
 
+    def _hold(self, claim: Claim, now: int) -> None:
+        """Gives the task back after a while, so that another engine may have it, and this one does not claim it again
+        and again meanwhile.
+        """
+        token = self._follow(claim, TaskConfig(), now).token
+        asyncio.get_running_loop().call_later(_HOLD_SECONDS, self.ended, [Done(token, _NEWER, now, now)])
+
     def _call(self, claim: Claim, spec: TaskSpec, request: HttpRequest, start_at: int) -> Call:
         running = self._follow(claim, spec.config, start_at)
         return Call(
@@ -190,7 +205,7 @@ class Executor:
 
     def _follow(self, claim: Claim, config: TaskConfig, start_at: int) -> Running:
         """The claim is in flight from now on."""
-        timeout_ms = config.timeout
+        timeout_ms = config.timeout_ms
         if config.timeout_at is not None and claim.attempt == 1:
             timeout_ms = max(1, config.timeout_at - start_at)
         running = Running(next(self._tokens), claim, config, start_at + timeout_ms)
@@ -200,6 +215,8 @@ class Executor:
     def _prepare_handler(
         self, claim: Claim, spec: TaskSpec, handler: HandlerCall, start_at: int, begun: _Begun
     ) -> None:
+        if claim.target in builtin.BUILTIN_TARGETS:
+            spec.config = UNREGISTERED.applied_to(spec.config, handler)
         if handler.name == builtin.DEFAULT:
             self._log_payload(claim, spec.config, handler, start_at, begun)
             return
@@ -220,7 +237,7 @@ class Executor:
             Run(
                 running.token,
                 handler.name,
-                msgspec.json.encode(handler.payload),
+                handler.payload,
                 claim.id,
                 claim.attempt,
                 claim.failures,

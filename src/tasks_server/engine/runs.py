@@ -1,16 +1,19 @@
 """What the engine asks of whoever runs handlers, so that users' code stays out of its process."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from tasks_server.domain import limits
+from tasks_server.domain.defaults import Backoff
 from tasks_server.domain.engines import HandlersTrouble
-from tasks_server.domain.request import HandlerCall, TaskConfig
-from tasks_server.domain.retry import Backoff
+from tasks_server.domain.request import Fallback, HandlerCall, TaskConfig
 from tasks_server.engine.calls import Done
 from tasks_server.telemetry import Level
+
+_T = TypeVar("_T")
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -26,24 +29,41 @@ class Known(msgspec.Struct, frozen=True):
     """The first wait of the retries it is registered with, when nothing says how long it is."""
 
     def applied_to(self, config: TaskConfig, call: HandlerCall) -> TaskConfig:
-        """The configuration that counts: what the task says itself wins, then the registration, then the defaults.
-        Retries that the registration asks for wait exponentially, if neither says how.
+        """The configuration that counts, option by option: what the task says itself wins, then the registration,
+        then the fallback, then the defaults. Retries that the registration asks for wait exponentially, if nothing
+        says how.
         """
+        fallback = call.fallback
         changes: dict[str, object] = {}
-        if self.timeout_ms is not None and not call.own_timeout:
-            changes["timeout"] = self.timeout_ms
-        if not call.own_retries:
-            if self.retries_max is not None:
-                changes["retry"] = self.retries_max
-            if self.retry_interval_ms is not None:
-                changes["retry_interval"] = self.retry_interval_ms
-                changes["retry_backoff"] = self.backoff or "exponential"
-            elif self.retries_max is not None and config.retry_interval == limits.RETRY_INTERVAL_DEFAULT_MS:
-                changes["retry_interval"] = self.retry_base_ms
-                changes["retry_backoff"] = self.backoff or config.retry_backoff or "exponential"
-            elif self.backoff is not None:
-                changes["retry_backoff"] = self.backoff
+        if config.timeout is UNSET:
+            changes["timeout"] = _first(self.timeout_ms, fallback.timeout)
+        asks = self.retries_max is not None and not config.says_retries
+        if not config.says_retries:
+            changes["retry"] = _first(self.retries_max, fallback.retry)
+        if config.retry_interval is UNSET:
+            base = self.retry_base_ms if asks else UNSET
+            changes["retry_interval"] = _first(self.retry_interval_ms, _first(fallback.retry_interval, base))
+        if config.retry_backoff is None and config.retry_exponential is UNSET:
+            changes["retry_backoff"] = self.backoff or self._backoff(config, fallback, asks)
         return msgspec.structs.replace(config, **changes) if changes else config
+
+    def _backoff(self, config: TaskConfig, fallback: Fallback, asks: bool) -> Backoff | None:
+        """How waits grow, of which neither the task nor the registration says it."""
+        if config.retry_interval is not UNSET:
+            return None
+        if self.retry_interval_ms is not None:
+            return "exponential"
+        if fallback.retry_backoff is not UNSET:
+            return fallback.retry_backoff
+        return "exponential" if asks else None
+
+
+UNREGISTERED: Final = Known(0)
+"""Of a handler that is not registered by anybody."""
+
+
+def _first(value: _T | UnsetType | None, other: _T | UnsetType) -> _T | UnsetType:
+    return other if value is None or value is UNSET else value
 
 
 class Run(msgspec.Struct):

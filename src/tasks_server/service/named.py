@@ -10,11 +10,18 @@ from tasks_server.domain import ids, lifecycle, limits
 from tasks_server.domain.attempt import Attempt, Event, EventFacts
 from tasks_server.domain.engines import Engine
 from tasks_server.domain.errors import Conflict, InvalidRequest, NotFound, Unreadable
+from tasks_server.domain.forms import encode_spec
 from tasks_server.domain.lifecycle import EventKind
-from tasks_server.domain.named_reading import Manner, RecurringTask, config_of, in_these_words
+from tasks_server.domain.named_reading import (
+    Manner,
+    RecurringTask,
+    as_template,
+    fallback_of,
+    in_these_words,
+)
 from tasks_server.domain.opening import opened_spec
 from tasks_server.domain.owner import By, by_whom
-from tasks_server.domain.request import TaskConfig, TaskSpec, encode_spec
+from tasks_server.domain.request import TaskSpec
 from tasks_server.domain.stored import together
 from tasks_server.domain.task import HANDLER_MARK, State, Task
 from tasks_server.service.ground import Ground
@@ -56,19 +63,12 @@ class NamedService:
 
     async def recurring(self, owner: str, body: RecurringTask) -> str:
         """The id of a new schedule. Raises as `ScheduleService.create` does, in the words of `/tasks`."""
-        defaults = msgspec.structs.asdict(TaskConfig())
-        config = {name: value for name, value in config_of(body, self.manner).items() if value != defaults[name]}
-        own = body.max_retries is not msgspec.UNSET
-        task: dict[str, Any] = {
-            "handler": {"name": body.task_name, "payload": body.payload},
-            "config": msgspec.to_builtins(TaskConfig(**config)),
-            "metadata": body.metadata,
-        }
-        raw: dict[str, Any] = {"name": body.name or self._name(body.task_name), "cron": body.schedule, "task": task}
+        raw: dict[str, Any] = {"name": body.name or self._name(body.task_name), "cron": body.schedule}
+        raw["task"] = as_template(body)
         if body.timezone is not None:
             raw["timezone"] = body.timezone
         try:
-            made = await self._schedules.create(owner, raw, own_retries=own)
+            made = await self._schedules.create(owner, raw, fallback=fallback_of(self.manner))
         except InvalidRequest as error:
             raise InvalidRequest(in_these_words(error.faults)) from None
         return made.schedule.id
@@ -133,13 +133,10 @@ class NamedService:
 
     def _retries_max(self, spec: TaskSpec, engines: Iterable[Engine]) -> int:
         """What the task says itself; else what its handler is registered with, as far as an engine tells."""
-        if spec.handler is not None and not spec.handler.own_retries:
-            now = self._clock.now()
-            told = (known for engine in engines if engine.alive(now) for known in engine.facts.repertoire.handlers)
-            for known in told:
-                if known.name == spec.handler.name and known.retries_max is not None:
-                    return known.retries_max
-        return spec.config.retry_policy().retries_max
+        name, now = spec.handler.name if spec.handler is not None else None, self._clock.now()
+        told = (known for engine in engines if engine.alive(now) for known in engine.facts.repertoire.handlers)
+        registered = (known.retries_max for known in told if known.name == name and known.retries_max is not None)
+        return spec.retries_max(next(registered, None))
 
     async def _holder(self, number: int) -> str:
         for node in await self._store.nodes():

@@ -12,13 +12,12 @@ from tasks_server.domain import ids, limits, schedule
 from tasks_server.domain.abilities import Abilities
 from tasks_server.domain.errors import Conflict, Fault, Forbidden, InvalidRequest, NotFound, Refused, Unreadable
 from tasks_server.domain.firing import Template, encode_template, task_now
-from tasks_server.domain.handler_reading import keep_own
 from tasks_server.domain.opening import opened_template
+from tasks_server.domain.request import NO_FALLBACK, Fallback
 from tasks_server.domain.schedule import Rule, Schedule
 from tasks_server.domain.schedule_reading import TIMING, ScheduleDraft, merged, read_schedule
 from tasks_server.domain.signing import header_faults
 from tasks_server.domain.task import NewTask
-from tasks_server.domain.validation import named_config
 from tasks_server.service.ground import Ground
 from tasks_server.service.tasks import TaskService
 from tasks_server.store.scheduling import DecideSchedule, ScheduleChange, ScheduleRefusal
@@ -49,14 +48,14 @@ class ScheduleService:
 
     # Making and changing. Each raises `InvalidRequest` with every fault, `Conflict` when the name is taken.
 
-    async def create(self, owner: str, raw: object, *, own_retries: bool | None = None) -> Shown:
-        """A new schedule, stored durably. Raises `Refused` when the owner has as many as it may have. `own_retries`:
-        whether those of its tasks' handlers are their own, whatever `raw` names.
+    async def create(self, owner: str, raw: object, *, fallback: Fallback = NO_FALLBACK) -> Shown:
+        """A new schedule, stored durably. Raises `Refused` when the owner has as many as it may have. `fallback`: of
+        its tasks' handlers.
         """
         now = self._clock.now()
         draft = await self._read(owner, raw, now)
-        if own_retries is not None and draft.template.handler is not None:
-            draft.template.handler.own_retries = own_retries
+        if draft.template.handler is not None:
+            draft.template.handler.fallback = fallback
 
         def decide(found: Schedule | None, _: bytes) -> ScheduleChange:
             if found is not None:
@@ -173,9 +172,8 @@ class ScheduleService:
     ) -> ScheduleDraft:
         whole = merged(ScheduleDraft(found.name, found.rule, template, ()), patch)
         after = read_schedule(whole, now, self.zone, self._egress, abilities, changed=named)
-        task = patch.get("task", {}) if isinstance(patch, dict) else {}
-        if template.handler is not None and after.template.handler is not None and isinstance(task, dict):
-            keep_own(template.handler, after.template.handler, named_config(task))
+        if template.handler is not None and after.template.handler is not None:
+            after.template.handler.fallback = template.handler.fallback
         return after
 
     async def _refuse_if_signed(self, owner: str, draft: ScheduleDraft) -> None:

@@ -132,8 +132,8 @@ class _Telling:
         self._due_at: int | None = None
         self._waits_since = 0
         self._counts = _Counts(task, self._acts, self._pruned)
-        own_retries = spec is not None and (spec.handler is None or spec.handler.own_retries)
-        self._retries_max = spec.config.retry_policy().retries_max if spec is not None and own_retries else None
+        own_retries = spec is not None and (spec.handler is None or spec.config.says_retries)
+        self._retries_max = spec.config.retries_max if spec is not None and own_retries else None
         self._repeats_max = spec.config.repeat_policy().repeats_max if spec is not None else None
 
     @property

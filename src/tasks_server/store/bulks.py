@@ -23,6 +23,7 @@ from tasks_server.domain.errors import Corrupt
 from tasks_server.domain.stored import together, unknown_word, unreadable, word_of
 from tasks_server.domain.task import FINAL, State, Task
 from tasks_server.store.bulking import DecideBulk, StepFailed, Worked
+from tasks_server.store.texts import marked, unmarked
 
 _FILTER: Final = msgspec.json.Decoder(BulkFilter)
 _ENCODE: Final = msgspec.json.Encoder().encode
@@ -65,7 +66,7 @@ def walk_of(asked: BulkFilter) -> Walk:
 
 
 def filter_text(asked: BulkFilter) -> str:
-    return _ENCODE(asked).decode()
+    return marked(_ENCODE(asked))
 
 
 def bulk_of(row: Sequence[Any]) -> Bulk:
@@ -74,7 +75,7 @@ def bulk_of(row: Sequence[Any]) -> Bulk:
     """
     action, asked, told = word_of(Action, row[2]), BulkFilter(), None
     try:
-        asked = _FILTER.decode(row[3])
+        asked = _FILTER.decode(unmarked(row[3])[1])
     except msgspec.MsgspecError as error:
         told = unreadable("its filter", f"it is damaged, or of another version ({error})", _MEND)
     return Bulk(

@@ -10,35 +10,53 @@ import msgspec
 from msgspec.structs import replace
 
 from tasks_server.domain.cron import rule_told
-from tasks_server.domain.schedule import Rule, Schedule
+from tasks_server.domain.schedule import PUT_OFF_MS, Rule, Schedule
 from tasks_server.domain.stored import OTHER_VERSION, together, unreadable
 from tasks_server.domain.task import FINAL, NewTask
 from tasks_server.store.ports import Change, Inserted
 from tasks_server.store.rows import Loaded
 from tasks_server.store.scheduling import DecideFiring, Fired, ScheduleChange
 from tasks_server.store.sealing import Sealer, spec_context, template_context
+from tasks_server.store.texts import is_newer, marked, unmarked
 
 _DECODER: Final = msgspec.json.Decoder(Schedule)
 _ENCODER: Final = msgspec.json.Encoder()
+_RULE_0: Final = {
+    "timezone": "UTC",
+    "jitter_ms": 0,
+    "missed": "once",
+    "missed_window_ms": 86_400_000,
+    "overlap": "allow",
+}
+"""What version 0 left out of rules; later ones leave nothing out."""
 
 
 def facts_of(schedule: Schedule) -> str:
-    """A schedule as it is stored; only what differs from the defaults takes room."""
+    """A schedule as it is stored: its rule whole, so that no change of a default changes it."""
     if schedule.unreadable is not None:
         schedule = replace(schedule, unreadable=None)
-    return _ENCODER.encode(schedule).decode()
+    return marked(_ENCODER.encode(schedule))
 
 
 def schedule_of(facts: str, schedule_id: str, owner: str, name: str) -> Schedule:
     """The schedule of a stored form. What of it cannot be read, it tells of; where that is all, it is `lost`."""
     try:
-        found = _DECODER.decode(facts)
+        found = _found_in(facts)
     except msgspec.MsgspecError as error:
         why = f"it is damaged, or of another version ({error})"
         told = unreadable("what is stored of the schedule", why, f"{OTHER_VERSION}, PUT it anew, or delete it")
         return Schedule(schedule_id, owner, name, Rule(), 0, 0, 0, unreadable=told, lost=True)
     found.unreadable = rule_told(found.rule.cron, found.rule.timezone)
     return found
+
+
+def _found_in(facts: str) -> Schedule:
+    version, json = unmarked(facts)
+    if version:
+        return _DECODER.decode(json)
+    raw = msgspec.json.decode(json, type=dict[str, Any])
+    rule = raw.get("rule")
+    return msgspec.convert(raw | {"rule": _RULE_0 | rule} if isinstance(rule, dict) else raw, Schedule)
 
 
 def look_at_template(sealer: Sealer, schedule: Schedule, sealed: bytes) -> bytes:
@@ -74,14 +92,18 @@ class FiredSchedules(ABC):
         """The task, or None when it is gone; with `hold`, nobody else changes it from now on."""
 
     def _fire_each(
-        self, connection: Any, rows: Iterable[Sequence[Any]], rooms: dict[int, int], decide: DecideFiring
+        self, connection: Any, rows: Iterable[Sequence[Any]], rooms: dict[int, int], horizon: int, decide: DecideFiring
     ) -> tuple[Fired, list[NewTask], bool]:
         """Each row is a schedule's handle, its owner's, its facts and its template; `rooms` says how many tasks the
-        queue of each owner takes. What was done, the tasks that were stored, whether one in flight was stopped.
+        queue of each owner takes. Those whose turn comes up to `horizon` have it now. What was done, the tasks that
+        were stored, whether one in flight was stopped.
         """
         fired, tasks, stopped = Fired(), list[NewTask](), False
         for seq, owner, facts, sealed in rows:
             fired.schedules += 1
+            if is_newer(facts):
+                self._run(connection, "schedule_put_off", {"seq": seq, "look_at": horizon + PUT_OFF_MS})
+                continue
             found = schedule_of(facts, "", "", "") if owner in rooms else None
             if found is None or found.lost:
                 self._run(connection, "schedule_stop", {"seq": seq})

@@ -2,12 +2,13 @@
 own, and nobody can register others in their place.
 """
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from tasks_server.domain import masking
 from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tasks_server.domain.json_text import compact
 from tasks_server.domain.request import HttpRequest
 from tasks_server.domain.task import handler_target
 from tasks_server.domain.urls import FORMS, read_url
@@ -17,27 +18,28 @@ CURL: Final = "curl"
 BUILTIN_TARGETS: Final = frozenset({handler_target(DEFAULT), handler_target(CURL)})
 LOGGED: Final = Outcome(OutcomeKind.SUCCESS, status_code=200)
 """How `default` ends: its result is null."""
+_TEXT: Final = msgspec.json.Decoder(str)
 _SHOWN_CHARACTERS_MAX: Final = 2_000
 
 
-def shown_payload(payload: Any) -> str:
-    """The payload as JSON for a log line: secrets masked, cut off where it is long."""
-    text = msgspec.json.encode(masking.shown_payload(payload)).decode()
+def shown_payload(payload: bytes) -> str:
+    """The payload as JSON for a log line: secrets masked, blanks left out, cut off where it is long."""
+    text = compact(bytes(masking.shown_payload(payload))).decode()
     return text if len(text) <= _SHOWN_CHARACTERS_MAX else f"{text[:_SHOWN_CHARACTERS_MAX]}… ({len(text)} characters)"
 
 
-def curl_request(payload: Any) -> HttpRequest | Outcome:
+def curl_request(payload: bytes) -> HttpRequest | Outcome:
     """The request that `curl` makes; how the attempt ends when the payload is no URL, which no retry can mend.
 
-    >>> curl_request("https://a.example/x").method
+    >>> curl_request(b'"https://a.example/x"').method
     'GET'
-    >>> curl_request({"url": "https://a.example"}).error
+    >>> curl_request(b'{"url": "https://a.example"}').error
     'payload: must be an absolute http or https URL of at most 8192 characters'
     """
-    if not isinstance(payload, str):
+    if not payload.startswith(b'"'):
         return _unfit(f"must be {FORMS}")
     try:
-        return HttpRequest(read_url(payload)[0], "GET")
+        return HttpRequest(read_url(_TEXT.decode(payload))[0], "GET")
     except ValueError as error:
         return _unfit(str(error))
 

@@ -37,8 +37,6 @@ _BINARY: Final = b"Content-Type: application/octet-stream"
 _NO_CONTENT_TYPE: Final = b"Content-Type:"
 
 
-_encode_json: Final = msgspec.json.Encoder().encode
-
 _HTTP_VERSIONS: Final[dict[str, int]] = {
     "0.9": pycurl.CURL_HTTP_VERSION_1_0,
     "1.0": pycurl.CURL_HTTP_VERSION_1_0,
@@ -224,13 +222,14 @@ def _path(url: bytes) -> bytes:
 def render_body(request: HttpRequest) -> tuple[bytes | None, bytes | None]:
     """The bytes to send and the header line that names their type unless the caller does. None: nothing is sent."""
     data = request.data
-    if (data is None and request.data_base64 is None) or request.method in BODILESS_METHODS:
+    if request.method in BODILESS_METHODS:
         return None, None
+    if request.json is not None:
+        return request.json, _JSON
     if data is None:
-        assert request.data_base64 is not None
+        if request.data_base64 is None:
+            return None, None
         return base64.b64decode(request.data_base64, validate=True), _BINARY
-    if isinstance(data, dict):
-        return _encode_json(data), _JSON
     if isinstance(data, str):
         return data.encode(), _TEXT
     return _render_form(data, request.headers)

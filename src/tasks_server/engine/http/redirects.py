@@ -14,8 +14,9 @@ import pycurl
 
 from tasks_server.domain import limits
 from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tasks_server.domain.defaults import RedirectMethod
 from tasks_server.domain.masking import shown_url
-from tasks_server.domain.request import RedirectMethod, TaskConfig
+from tasks_server.domain.request import TaskConfig
 from tasks_server.domain.shapes import is_secret_name
 from tasks_server.domain.urls import origin
 from tasks_server.engine.http.conversation import Answer, Ask, Broken, Conversation, Ended

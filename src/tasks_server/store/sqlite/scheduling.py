@@ -125,7 +125,7 @@ class Schedules(FiredSchedules):
         owners, _ = single(connection, "owner_facts", {"ids": pack(list({row[2] for row in rows}))})
         rooms = {seq: limit - used for _, seq, limit, used in unpack(owners)}
         held = [(seq, owner, facts, sealed) for seq, owner, _, facts, sealed in rows]
-        return self._fire_each(connection, held, rooms, decide)
+        return self._fire_each(connection, held, rooms, horizon, decide)
 
     def _run(self, connection: apsw.Connection, statement: str, row: dict[str, Any]) -> None:
         connection.execute(sql(statement), row)
