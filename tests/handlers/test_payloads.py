@@ -7,6 +7,7 @@ import functools
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import msgspec
@@ -110,6 +111,23 @@ def test_it_becomes_what_is_asked_for(annotation: Any, payload: Any, expected: A
 
 def test_without_an_annotation_it_stays_what_it_is() -> None:
     assert read(lambda payload: None, {"a": [1, None, "x"]}) == {"a": [1, None, "x"]}
+
+
+def test_numbers_beyond_pythons_own_are_read() -> None:
+    def take(payload): ...  # type: ignore[no-untyped-def]  # what has no annotation is the point
+
+    def take_raw(payload: msgspec.Raw) -> None: ...
+
+    registered.clear()
+    register("any")(take)
+    register("raw")(take_raw)
+    read_any, read_raw = reader(registered["any"]), reader(registered["raw"])
+    registered.clear()
+    assert read_any is not None
+    assert read_raw is not None
+    text = b'{"n": 1e400, "long":123456789012345678901234567890, "n2" : 0.5}'
+    assert read_any(text) == {"n": Decimal("1e400"), "long": 123456789012345678901234567890, "n2": 0.5}
+    assert bytes(read_raw(text)) == text
 
 
 def test_a_handler_may_take_none() -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from tasks_server.domain import limits, texts
+from tasks_server.domain.json_text import value as value_of
 from tasks_server.handlers.registry import Registration
 
 Reader = Callable[[bytes], Any]
@@ -30,7 +31,7 @@ def reader(registration: Registration) -> Reader | None:
         return None
     wanted = _annotation(registration, registration.payload)
     if wanted is Any or wanted is inspect.Parameter.empty:
-        return msgspec.json.decode
+        return value_of
     if hasattr(wanted, "model_validate_json"):
         return _by_pydantic(wanted)
     try:
