@@ -1,10 +1,12 @@
 """From Python's values to the bodies of the API: names in camelCase, instants and durations in milliseconds."""
 
+from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from tasks_server.client.options import ScheduleFields, TaskFields
+from tasks_server.client.values import BYTES
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -65,9 +67,9 @@ def task_patch(fields: TaskFields) -> dict[str, Any]:
     if "http_request" in fields:
         if request:
             raise TypeError(f"http_request holds the whole request: put {', '.join(request)} into it")
-        body["httpRequest"] = fields["http_request"]
+        body["httpRequest"] = _with_bytes(fields["http_request"])
     elif request:
-        body["httpRequest"] = request
+        body["httpRequest"] = _with_bytes(request)
     if "handler" in fields or "payload" in fields:
         named = {"name": fields["handler"]} if "handler" in fields else {}
         body["handler"] = named | ({"payload": fields["payload"]} if "payload" in fields else {})
@@ -76,6 +78,14 @@ def task_patch(fields: TaskFields) -> dict[str, Any]:
     if "metadata" in fields:
         body["metadata"] = fields["metadata"]
     return body
+
+
+def _with_bytes(request: Any) -> Any:
+    """The request with bytes as `dataBase64`, which takes the place of `data`."""
+    data = request.get("data") if isinstance(request, Mapping) else None
+    if not isinstance(data, BYTES):
+        return request
+    return {**request, "data": None, "dataBase64": b64encode(data).decode()}
 
 
 def _config(fields: TaskFields) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ from tasks_server.client.clients import Client
 from tasks_server.client.errors import Conflict, InvalidRequest, TooLarge
 from tasks_server.client.options import TaskFields
 from tasks_server.client.protocol import check_key
+from tasks_server.client.values import to_json
 
 POSTGRESQL: Final = """create table if not exists {table} (
   id bigint generated always as identity primary key,
@@ -103,7 +104,7 @@ class Outbox:
             body["config"] = {"executeImmediately": True, **config}
         key = uuid4().hex if idempotency_key is None else idempotency_key
         check_key(key)
-        return self._insert, (key, msgspec.json.encode(body).decode())
+        return self._insert, (key, to_json(body).decode())
 
     def drain(self, connection: Connection, client: Client) -> Drained:
         """Sends all that is committed, oldest first, and takes each task out once the server has it. Commits after

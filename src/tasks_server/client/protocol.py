@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from tasks_server.client.errors import BY_STATUS, ConnectionFailed, FieldFault, Problem, TasksError
+from tasks_server.client.values import to_json
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -104,7 +105,7 @@ class Route(Generic[T]):
             self,
             path,
             urlencode(given),
-            msgspec.json.encode(body) if has_body else None,
+            to_json(body) if has_body else None,
             _JSON if has_body else {},
             harmless,
         )
