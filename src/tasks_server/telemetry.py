@@ -265,6 +265,15 @@ class StoreTrouble(TelemetryEvent, frozen=True):
     message: str
 
 
+class ResourcesShort(TelemetryEvent, frozen=True):
+    """The machine has not enough of something to send a task, which comes back uncounted; the engine takes fewer."""
+
+    level: ClassVar[Level] = "warning"
+    quiet_ms: ClassVar[int] = 5_000
+    lacking: str
+    in_flight: int
+
+
 class StoreBack(TelemetryEvent, frozen=True):
     """The store does again what it could not, after so long."""
 

@@ -66,6 +66,8 @@ class Outcome(msgspec.Struct, frozen=True):
     retry_after_ms: int | None = None
     no_retry: bool = False
     """The target asked for no retries: status 410, 489 or `X-Tasks-No-Retry: true`; or a handler did."""
+    lacking: str | None = None
+    """What this machine ran out of, so that nothing was sent; the task comes back uncounted."""
     wait_ms: int | None = None
     """How long to wait until the next attempt, whatever the policy says: a handler's wish."""
 

@@ -17,6 +17,7 @@ from tasks_server.engine.handlers.builtin import BUILTIN_TARGETS
 from tasks_server.engine.inflight import InFlight
 from tasks_server.engine.runs import Known
 from tasks_server.engine.shares import share, within_runs
+from tasks_server.engine.shortage import Shortage
 from tasks_server.store.ports import Claimed, Claiming, Group, Line, Look, Quota
 from tasks_server.store.settling import Report
 from tasks_server.telemetry import Telemetry
@@ -55,6 +56,7 @@ class Dispatcher:
         self._clock = clock
         self._telemetry = telemetry
         self._ageing = Ageing(clock)
+        self.shortage = Shortage(clock, telemetry)
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._line: Line | None = None
@@ -122,17 +124,19 @@ class Dispatcher:
 
     async def look(self) -> float:
         """One pass: promotes, claims, begins. In how many seconds to look again without any other reason."""
-        now = self._clock.now()
+        if (pause_seconds := self.shortage.wait_seconds()) > 0:
+            return pause_seconds
+        now, slots = self._clock.now(), self.shortage.narrowed(self.slots)
         look = Look(
             now=now,
             horizon=now + limits.PROMOTE_AHEAD_MS,
             lease_until=now + limits.LEASE_MS,
             after=self._line,
-            targets_excluded=self._inflight.full_targets(self.slots),
+            targets_excluded=self._inflight.full_targets(slots),
             groups_after=self._groups_after,
         )
         self._freed = False
-        choice = _Choice(self.slots, self._inflight.held(), self.reach, self._ageing.due())
+        choice = _Choice(slots, self._inflight.held(), self.reach, self._ageing.due())
         claimed = await self._store.claim(look, choice)
         self.looked_at, self.trouble = now, None
         self._note_lanes(claimed, anew=self._line is None and self._groups_after == _FROM_THE_FIRST)
@@ -141,7 +145,7 @@ class Dispatcher:
         self._groups_after = claimed.groups_resume_after or _FROM_THE_FIRST
         if claimed.claims:
             await self._executor.begin(claimed.claims)
-        full = len(self._inflight) >= self.slots.total
+        full = len(self._inflight) >= slots.total
         refused = any(lane not in claimed.lanes_shut for lane in choice.refused)
         self._starved = full or refused or bool(look.targets_excluded)
         # Looks follow each other at once while they bring something, or until all that is due was shown once.

@@ -41,6 +41,10 @@ def _nothing_to_do() -> None:
     """Stands in for whom nobody wants to tell."""
 
 
+def _nobody_told(_: str) -> None:
+    """Stands in for whom nobody wants to tell of a shortage."""
+
+
 class _Begun(msgspec.Struct):
     """What one batch of claims came to."""
 
@@ -67,6 +71,7 @@ class Executor:
         *,
         jitter: Callable[[], float],
         on_free: Callable[[], None],
+        on_shortage: Callable[[str], None] = _nobody_told,
     ) -> None:
         self._caller = caller
         self._handlers = handlers
@@ -77,6 +82,7 @@ class Executor:
         self._signatures = signatures
         self._jitter = jitter
         self._on_free = on_free
+        self._on_shortage = on_shortage
         self._tokens = itertools.count(1)
         self._nothing = asyncio.Event()
         self._nothing.set()
@@ -126,6 +132,8 @@ class Executor:
         for done in batch:
             running = self._inflight.take(done.token)
             if running is not None:
+                if done.outcome.lacking is not None:
+                    self._on_shortage(done.outcome.lacking)
                 self._report(running.claim, running.config, done.outcome, done.started_at, done.ended_at)
         self._freed()
 

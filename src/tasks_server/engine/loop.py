@@ -81,6 +81,7 @@ class Engine:
             Signatures(store, clock, telemetry),
             jitter=jitter,
             on_free=self._slot_freed,
+            on_shortage=self._ran_short,
         )
         reach = Reach(config.http, BUILTIN_TARGETS)
         self.dispatcher = Dispatcher(
@@ -185,6 +186,9 @@ class Engine:
 
     def _handlers_trouble(self) -> HandlersTrouble | None:
         return None if self._handlers is None else self._handlers.trouble()
+
+    def _ran_short(self, lacking: str) -> None:
+        self.dispatcher.shortage.note(lacking, len(self.inflight))
 
     def _slot_freed(self) -> None:
         self.dispatcher.slot_freed()

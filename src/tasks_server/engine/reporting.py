@@ -87,7 +87,8 @@ class Reporting:
 
     def facts(self) -> EngineFacts:
         """The engine as it is now."""
-        held, slots = self._inflight.held(), self._dispatcher.slots
+        held = self._inflight.held()
+        slots = self._dispatcher.shortage.narrowed(self._dispatcher.slots)
         full = [(count, target) for target, count in held.targets.items() if not slots.target_room(target, count)]
         return EngineFacts(
             host=self._host,

@@ -38,7 +38,8 @@ def test_every_code_that_libcurl_knows_is_mapped() -> None:
 @pytest.mark.parametrize("code", sorted(FAILURES))
 def test_every_code_ends_in_a_plain_reason_without_secrets(code: int, sent: bool) -> None:
     outcome = failed(code, about(sent=sent))
-    assert outcome.kind in (OutcomeKind.CONNECTION, OutcomeKind.TIMEOUT, OutcomeKind.UNSENDABLE)
+    kinds = (OutcomeKind.CONNECTION, OutcomeKind.TIMEOUT, OutcomeKind.UNSENDABLE)
+    assert outcome.kind in kinds or outcome.lacking is not None
     assert outcome.error
     assert "{" not in outcome.error
     assert "secret" not in outcome.error
@@ -90,3 +91,24 @@ def test_reasons_are_bounded() -> None:
 )
 def test_reasons_name_host_and_port(url: str, host: str) -> None:
     assert failed(pycurl.E_COULDNT_RESOLVE_HOST, about(url=url)).error == f"unknown host {host}"
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM])
+def test_what_this_machine_lacks_is_no_failure_of_the_task(number: int) -> None:
+    outcome = failed(pycurl.E_COULDNT_CONNECT, about(os_errno=number))
+    assert (outcome.kind, outcome.status_code) == (OutcomeKind.INTERRUPTED, 0)
+    assert outcome.lacking is not None
+    assert outcome.error == f"given back: the server has run out of {outcome.lacking}"
+    after = failed(pycurl.E_COULDNT_CONNECT, about(os_errno=number, sent=True))
+    assert (after.kind, after.lacking) == (OutcomeKind.CONNECTION, None), "a target may have seen it"
+
+
+def test_without_ipv6_its_addresses_cannot_be_called() -> None:
+    outcome = failed(pycurl.E_COULDNT_CONNECT, about(os_errno=errno.EADDRNOTAVAIL, by_ipv4=False))
+    assert (outcome.kind, outcome.lacking) == (OutcomeKind.CONNECTION, None)
+
+
+@pytest.mark.parametrize("code", [pycurl.E_COULDNT_RESOLVE_HOST, 77])
+def test_a_name_or_the_authorities_may_lack_a_descriptor_too(code: int) -> None:
+    assert failed(code, about(os_errno=errno.EMFILE)).lacking is not None
+    assert failed(code, about()).lacking is None

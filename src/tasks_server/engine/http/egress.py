@@ -7,6 +7,8 @@ opened. Which name led to an address, libcurl does not say; but it follows no re
 URL it was given.
 """
 
+import errno
+import resource
 import socket
 from typing import Any, Final
 
@@ -32,7 +34,17 @@ class _Lent(socket.socket):
 class Gate:
     """Gives one handle its sockets. Where `expected` is set (after `begin`), connections go to those addresses only."""
 
-    __slots__ = ("_allowed", "_egress", "_refused", "expected", "os_errno", "proxy_host", "trusts_names", "url")
+    __slots__ = (
+        "_allowed",
+        "_egress",
+        "_refused",
+        "expected",
+        "family",
+        "os_errno",
+        "proxy_host",
+        "trusts_names",
+        "url",
+    )
 
     def __init__(self, egress: Egress) -> None:
         self._egress = egress
@@ -48,6 +60,7 @@ class Gate:
         self.trusts_names = trusts_names
         self.expected: frozenset[str] | None = None
         self.os_errno = 0
+        self.family = socket.AF_INET
         self._refused: str | None = None
         self._allowed = False
 
@@ -64,7 +77,13 @@ class Gate:
                 self._refused = reason
                 return pycurl.SOCKET_BAD
             self._allowed = True
-            return _Lent(address.family, address.socktype, address.protocol)
+            self.family = address.family
+            lent = _Lent(address.family, address.socktype, address.protocol)
+            # libcurl's binding makes a second descriptor of it, and says nothing when there is none left.
+            if lent.fileno() + 1 >= resource.getrlimit(resource.RLIMIT_NOFILE)[0]:
+                self.os_errno = errno.EMFILE
+                return pycurl.SOCKET_BAD
+            return lent
         except OSError as error:
             self.os_errno = error.errno or 0
         except Exception as error:

@@ -1,11 +1,14 @@
 """How a transfer ended, as the outcome of its call: asked of the handle while it still knows."""
 
+import os
+import socket
+
 import pycurl
 
 from tasks_server.domain.attempt import Outcome
 from tasks_server.engine.calls import Call
 from tasks_server.engine.http.egress import blocked
-from tasks_server.engine.http.errors import Circumstances, Unsendable, failed, unsendable
+from tasks_server.engine.http.errors import NO_FILES, OPENS_FILES, Circumstances, Unsendable, failed, unsendable
 from tasks_server.engine.http.handles import Handle
 from tasks_server.engine.http.proxy import proxy_host
 from tasks_server.engine.http.responses import answered
@@ -37,19 +40,32 @@ def outcome_of_failure(handle: Handle, call: Call, code: int, message: str, foll
     url = ""
     if talk is not None:
         code, url = talk.blame(code)
+    os_errno = gate.os_errno or curl.getinfo(pycurl.OS_ERRNO)
+    if code in OPENS_FILES and os_errno not in NO_FILES:
+        os_errno = _why_no_file() or os_errno  # libcurl does not say so of names and authorities
     about = Circumstances(
         url=url or curl.getinfo(pycurl.EFFECTIVE_URL),
         message=message,
-        os_errno=gate.os_errno or curl.getinfo(pycurl.OS_ERRNO),
+        os_errno=os_errno,
         redirects=0 if talk is None else talk.ask.redirects + following,
         redirects_max=call.config.redirect_attempts,
         timeout_ms=call.timeout_ms,
         elapsed_ms=int(curl.getinfo(pycurl.TOTAL_TIME) * 1_000) if talk is None else talk.elapsed_ms,
         sent=not following and curl.getinfo(pycurl.REQUEST_SIZE) > 0,
         heard=not following and bool(handle.headers),
+        by_ipv4=gate.family == socket.AF_INET,
         proxy=proxy_host(call.config.proxy) if call.config.proxy is not None else "",
     )
     return failed(code, about)
+
+
+def _why_no_file() -> int:
+    """Why this process cannot open a file now; 0: it can."""
+    try:
+        os.close(os.dup(2))
+    except OSError as error:
+        return error.errno if error.errno in NO_FILES else 0
+    return 0
 
 
 def outcome_of_fault(error: Exception) -> Outcome:

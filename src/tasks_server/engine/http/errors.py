@@ -144,10 +144,20 @@ _CONNECT_REASONS: Final = {
     errno.EHOSTUNREACH: "no route to {host}",
     errno.ENETUNREACH: "no route to {host}",
     errno.ETIMEDOUT: "no answer from {host} to the attempt to connect",
-    errno.EMFILE: "no connection to {host}: the server has too many files open",
-    errno.ENFILE: "no connection to {host}: the server has too many files open",
-    errno.EADDRNOTAVAIL: "no connection to {host}: the server has no local port left",
+    errno.EADDRNOTAVAIL: "no connection to {host}: this machine has no address for it",
 }
+_LACKING: Final = {
+    errno.EMFILE: "file descriptors of the process",
+    errno.ENFILE: "file descriptors of the machine",
+    errno.EADDRNOTAVAIL: "local ports",
+    errno.ENOBUFS: "network buffers",
+    errno.ENOMEM: "memory",
+}
+"""What is our own trouble, whatever was to be called."""
+_OUT_OF_MEMORY: Final = 27
+NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
+OPENS_FILES: Final = frozenset({2, 5, 6, 7, 77})
+"""What fails when no file can be opened: to begin, to look a name up, to connect, to read the authorities."""
 
 
 class Circumstances(msgspec.Struct):
@@ -164,6 +174,8 @@ class Circumstances(msgspec.Struct):
     """Whether any of the request went out."""
     heard: bool
     """Whether any line came back: before the request is sent, that of a proxy."""
+    by_ipv4: bool = True
+    """Whether the last socket was for IPv4. A machine without IPv6 says EADDRNOTAVAIL of any other address."""
     proxy: str = ""
     """`host:port` of the proxy between, if any."""
 
@@ -173,6 +185,9 @@ def failed(code: int, about: Circumstances) -> Outcome:
     if code == pycurl.E_OPERATION_TIMEDOUT and about.elapsed_ms + _TIMER_SLACK_MS < about.timeout_ms:
         # libcurl says so of a connection, too, that the system has given up.
         code = pycurl.E_COULDNT_CONNECT
+    lacking = _lacking(code, about)
+    if lacking is not None:
+        return Outcome(_K.INTERRUPTED, error=f"given back: the server has run out of {lacking}", lacking=lacking)
     failure = FAILURES.get(code, _UNKNOWN)
     if (about.sent or about.heard) and failure.sent is not None:
         failure = failure.sent
@@ -182,6 +197,19 @@ def failed(code: int, about: Circumstances) -> Outcome:
         # The request itself was fine: the target sent us somewhere we cannot go, and may mend that.
         kind, reason = _K.CONNECTION, f"a redirect could not be followed: {reason}"
     return Outcome(kind, status_code=STATUS_CODES[kind], error=reason[: limits.ERROR_LENGTH_MAX])
+
+
+def _lacking(code: int, about: Circumstances) -> str | None:
+    """What this machine lacked, if the call failed for that before anything of it was sent."""
+    if about.sent:
+        return None
+    if code == _OUT_OF_MEMORY:
+        return _LACKING[errno.ENOMEM]
+    if code in OPENS_FILES and about.os_errno in NO_FILES:
+        return _LACKING[about.os_errno]
+    if code != pycurl.E_COULDNT_CONNECT or (about.os_errno == errno.EADDRNOTAVAIL and not about.by_ipv4):
+        return None
+    return _LACKING.get(about.os_errno)
 
 
 def unsendable(reason: str) -> Outcome:
