@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tasks_server.clock import ManualClock
-from tasks_server.domain.bulk import STEP_FAILURES_MAX, Action
+from tasks_server.domain.bulk import STEP_FAILURES_MAX, Action, Deleted, Steered
 from tasks_server.domain.errors import Unavailable
+from tasks_server.domain.task import Task
+from tasks_server.engine import bulks
 from tasks_server.engine.bulks import BulkWorker
 from tasks_server.engine.loop import Engine, EngineConfig
 from tasks_server.store.bulking import DecideBulk, Stride, Worked
@@ -71,7 +74,14 @@ async def test_a_step_that_cannot_be_done_is_told_and_others_have_their_turn(
     broken = await desk.make(owner, Action.RETRY, ids=(made[0],))
     desk.world.clock.advance(1)
     whole = await desk.make(owner, Action.RETRY, ids=(made[1],))
-    await desk.world.query(f"UPDATE task SET metadata = '{{broken' WHERE id = '{made[0]}'")
+    real = bulks.act
+
+    def act(action: Action, by: str, task: Task, now: int) -> Steered | Deleted | None:
+        if task.id == made[0]:
+            raise msgspec.DecodeError("a fault of ours, met at this task")
+        return real(action, by, task, now)
+
+    monkeypatch.setattr(bulks, "act", act)
     lines: list[bytes] = []
     loop = worker(desk, lines)
     for _ in range(STEP_FAILURES_MAX + 1):

@@ -7,8 +7,7 @@ opened. Which name led to an address, libcurl does not say; but it follows no re
 URL it was given.
 """
 
-import errno
-import resource
+import os
 import socket
 from typing import Any, Final
 
@@ -80,9 +79,7 @@ class Gate:
             self.family = address.family
             lent = _Lent(address.family, address.socktype, address.protocol)
             # libcurl's binding makes a second descriptor of it, and says nothing when there is none left.
-            if lent.fileno() + 1 >= resource.getrlimit(resource.RLIMIT_NOFILE)[0]:
-                self.os_errno = errno.EMFILE
-                return pycurl.SOCKET_BAD
+            os.close(os.dup(lent.fileno()))
             return lent
         except OSError as error:
             self.os_errno = error.errno or 0
