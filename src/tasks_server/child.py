@@ -27,7 +27,8 @@ from tasks_server.domain import texts
 from tasks_server.domain.errors import TasksServerError
 from tasks_server.plans import Plan
 from tasks_server.store.ports import Store
-from tasks_server.telemetry import VALUE_LENGTH_MAX, Telemetry, Unexpected, leave_lost_terminal
+from tasks_server.telemetry import Telemetry, leave_lost_terminal
+from tasks_server.telemetry.events import VALUE_LENGTH_MAX, Unexpected
 
 _SWITCH_SECONDS: Final = 0.0005
 """The store's thread asks for the interpreter lock while the event loop is busy; with Python's default of 5 ms it gets

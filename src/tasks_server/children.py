@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from tasks_server.telemetry import Level
+from tasks_server.telemetry.events import Level
 
 LEFT_ALONE: Final = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 """Signals that a terminal or a service manager may send to all processes of the server: the supervisor decides."""

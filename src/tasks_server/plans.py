@@ -9,7 +9,8 @@ import msgspec
 from tasks_server.domain.abilities import Abilities
 from tasks_server.domain.certificates import leave_unexamined
 from tasks_server.domain.egress import Egress
-from tasks_server.telemetry import Format, Level
+from tasks_server.telemetry import Format
+from tasks_server.telemetry.events import Level
 
 
 class LogPlan(msgspec.Struct, frozen=True):

@@ -20,7 +20,8 @@ from tasks_server.connections.kernel import Sockets
 from tasks_server.connections.rules import Places, places
 from tasks_server.exit_codes import CannotListen
 from tasks_server.plans import ConnectionsPlan
-from tasks_server.telemetry import FilesShort, Telemetry
+from tasks_server.telemetry import Telemetry
+from tasks_server.telemetry.events import FilesShort
 
 _BACKLOG: Final = 4_096
 _HEAD_MAX_BYTES: Final = 16_384

@@ -21,8 +21,8 @@ import msgspec
 from tasks_server import exit_codes
 from tasks_server.children import AGAIN, LEFT_ALONE, Child, Failed, Ready, Reread, how
 from tasks_server.clock import SystemClock
-from tasks_server.telemetry import (
-    Format,
+from tasks_server.telemetry import Format, Telemetry, leave_lost_terminal, write_to_stderr
+from tasks_server.telemetry.events import (
     Level,
     ProcessDied,
     ProcessStarted,
@@ -33,9 +33,6 @@ from tasks_server.telemetry import (
     SettingsReloaded,
     SignalIgnored,
     Stopping,
-    Telemetry,
-    leave_lost_terminal,
-    write_to_stderr,
 )
 
 FIRST_WAIT_SECONDS: Final = 0.1

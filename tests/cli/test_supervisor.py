@@ -13,7 +13,7 @@ import pytest
 
 from tasks_server import supervisor
 from tasks_server.supervisor import Orders, restart_wait_seconds
-from tasks_server.telemetry import Level
+from tasks_server.telemetry.events import Level
 from tests.cli.conftest import DEADLINE_SECONDS, lives, until
 
 pytestmark = pytest.mark.process

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from tasks_server.clock import ManualClock
 from tasks_server.domain.errors import Unavailable
-from tasks_server.telemetry import (
+from tasks_server.telemetry import Telemetry, write_to_stderr
+from tasks_server.telemetry.events import (
     VALUE_LENGTH_MAX,
     HandlerProblem,
     ProcessDied,
@@ -17,11 +18,9 @@ from tasks_server.telemetry import (
     RequestServed,
     SettingIgnored,
     StoreTrouble,
-    Telemetry,
     TelemetryEvent,
     Unexpected,
     event_name,
-    write_to_stderr,
 )
 from tasks_server.traces import LENGTH_MAX
 

@@ -8,7 +8,7 @@ from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.domain.engines import HandlersTrouble
 from tasks_server.engine.calls import Call, Done
 from tasks_server.engine.runs import Known, Run
-from tasks_server.telemetry import Level
+from tasks_server.telemetry.events import Level
 
 OK = Outcome(OutcomeKind.SUCCESS, status_code=200, response=b"fine")
 DOWN = Outcome(OutcomeKind.HTTP_ERROR, status_code=503, error="the target answered 503")

@@ -56,7 +56,8 @@ from tasks_server.service.schedules import ScheduleService
 from tasks_server.service.tasks import TaskService
 from tasks_server.store.ports import Store
 from tasks_server.store.watching import Watching
-from tasks_server.telemetry import RequestServed, StoredUnreadable, Telemetry, Unexpected
+from tasks_server.telemetry import Telemetry
+from tasks_server.telemetry.events import RequestServed, StoredUnreadable, Unexpected
 
 _TEXT: Final = b"text/plain; charset=utf-8"
 _STATUS_PATH: Final = "/status"

@@ -24,7 +24,7 @@ from tasks_server.domain.errors import SettingsError
 from tasks_server.settings import Resolved, Settings, resolve
 from tasks_server.settings.places import Places, cipher_keys, make_database, places, prepare, refuse_missing
 from tasks_server.settings.table import CONFIG_ENV
-from tasks_server.telemetry import SettingIgnored
+from tasks_server.telemetry.events import SettingIgnored
 
 _FINDING: Final = ("database_url", "path_sqlite", "cipher_key", "cipher_key_file")
 """Settings by which a command finds the database of the server, beside those that it is given as options."""

@@ -9,7 +9,8 @@ import msgspec
 from tasks_server.clock import Clock
 from tasks_server.connections.kernel import Connection, Sockets
 from tasks_server.connections.rules import Places, Stalled, idle_too_long, too_many
-from tasks_server.telemetry import ConnectionsDropped, Telemetry, Unexpected
+from tasks_server.telemetry import Telemetry
+from tasks_server.telemetry.events import ConnectionsDropped, Unexpected
 
 _GLANCE_SECONDS: Final = 0.5
 _LOOK_SECONDS_MAX: Final = 5.0

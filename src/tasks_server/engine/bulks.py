@@ -13,7 +13,8 @@ from tasks_server.domain.bulk import Bulk, Deleted, Steered, act
 from tasks_server.domain.errors import StoreError
 from tasks_server.domain.task import Task
 from tasks_server.store.bulking import Bulking, Stride
-from tasks_server.telemetry import BulkEnded, BulkStepFailed, StoreTrouble, Telemetry
+from tasks_server.telemetry import Telemetry
+from tasks_server.telemetry.events import BulkEnded, BulkStepFailed, StoreTrouble
 
 _LOOK_AGAIN_SECONDS: Final = 2.0
 """How long to go without a look when there is no work and no hint comes; it costs one seek in an empty index."""

@@ -24,7 +24,8 @@ from tasks_server.engine.runs import UNREGISTERED, Handlers, Run
 from tasks_server.engine.settler import Settler
 from tasks_server.engine.signatures import Signatures
 from tasks_server.store.ports import Claim
-from tasks_server.telemetry import AttemptEnded, PayloadLogged, StoredUnreadable, Telemetry
+from tasks_server.telemetry import Telemetry
+from tasks_server.telemetry.events import AttemptEnded, PayloadLogged, StoredUnreadable
 
 _INTERRUPTED: Final = Outcome(OutcomeKind.INTERRUPTED, error="cut short by a shutdown of the server")
 _UNSIGNED: Final = Outcome(OutcomeKind.INTERRUPTED, error="given back: the store did not tell how to sign it")

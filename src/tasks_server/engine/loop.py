@@ -26,7 +26,8 @@ from tasks_server.engine.settler import Settler
 from tasks_server.engine.signatures import Signatures
 from tasks_server.store.ports import Store
 from tasks_server.store.settling import Report
-from tasks_server.telemetry import Level, StoreTrouble, Telemetry
+from tasks_server.telemetry import Telemetry
+from tasks_server.telemetry.events import Level, StoreTrouble
 
 _HINT_WAIT_SECONDS: Final = 30.0
 _DRAIN_SECONDS: Final = 5.0

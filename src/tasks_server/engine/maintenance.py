@@ -13,7 +13,8 @@ from tasks_server.engine.inflight import InFlight
 from tasks_server.engine.reports import report_lost
 from tasks_server.store.ports import Maintaining
 from tasks_server.store.settling import Settling
-from tasks_server.telemetry import DutyDone, StoreTrouble, Telemetry
+from tasks_server.telemetry import Telemetry
+from tasks_server.telemetry.events import DutyDone, StoreTrouble
 
 _BATCH_MAX: Final = 500
 _JITTER_SHARE: Final = 0.1

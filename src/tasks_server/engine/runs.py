@@ -11,7 +11,7 @@ from tasks_server.domain.defaults import Backoff
 from tasks_server.domain.engines import HandlersTrouble
 from tasks_server.domain.request import Fallback, HandlerCall, TaskConfig
 from tasks_server.engine.calls import Done
-from tasks_server.telemetry import Level
+from tasks_server.telemetry.events import Level
 
 _T = TypeVar("_T")
 

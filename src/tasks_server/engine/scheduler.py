@@ -14,7 +14,8 @@ from tasks_server.domain.firing import Firing, fire
 from tasks_server.domain.schedule import Schedule
 from tasks_server.domain.task import Task
 from tasks_server.store.scheduling import Scheduling
-from tasks_server.telemetry import RunsMissed, Telemetry
+from tasks_server.telemetry import Telemetry
+from tasks_server.telemetry.events import RunsMissed
 
 _LOOK_AGAIN_SECONDS: Final = 2.0
 """How long to go without a look when nothing is due and no hint comes; it costs one seek in an index."""

@@ -7,7 +7,8 @@ from typing import Final
 from tasks_server.domain.engines import Trouble
 from tasks_server.domain.errors import Busy, Corrupt, StoreError, Unavailable
 from tasks_server.store.settling import Report, Settling
-from tasks_server.telemetry import Telemetry, Unexpected
+from tasks_server.telemetry import Telemetry
+from tasks_server.telemetry.events import Unexpected
 
 _BATCH_MAX: Final = 1_000
 _WAIT_FIRST_SECONDS: Final = 0.05

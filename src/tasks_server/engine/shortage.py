@@ -8,7 +8,8 @@ import msgspec
 
 from tasks_server.clock import Clock
 from tasks_server.domain.slots import Slots
-from tasks_server.telemetry import ResourcesShort, Telemetry
+from tasks_server.telemetry import Telemetry
+from tasks_server.telemetry.events import ResourcesShort
 
 _PAUSE_SECONDS: Final = 1.0
 """Nothing is taken for so long: what was lacking may come back, and who lacks it is not asked again and again."""

@@ -11,7 +11,8 @@ from tasks_server.clock import Clock
 from tasks_server.domain.errors import StoreError
 from tasks_server.domain.signing import Signing
 from tasks_server.store.ports import SigningKeys
-from tasks_server.telemetry import StoreTrouble, Telemetry
+from tasks_server.telemetry import Telemetry
+from tasks_server.telemetry.events import StoreTrouble
 
 REMEMBERED_SECONDS: Final = 5.0
 _REMEMBERED_MAX: Final = 20_000

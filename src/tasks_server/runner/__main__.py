@@ -24,7 +24,8 @@ from tasks_server.runner.link import Link
 from tasks_server.runner.loading import announced, load, why_it_failed
 from tasks_server.runner.logs import listen
 from tasks_server.runner.work import Work
-from tasks_server.telemetry import VALUE_LENGTH_MAX, LoopDisturbed, Telemetry, write_to
+from tasks_server.telemetry import Telemetry, write_to
+from tasks_server.telemetry.events import VALUE_LENGTH_MAX, LoopDisturbed
 
 _SWITCH_SECONDS: Final = 0.001
 """The reading thread asks for the interpreter lock while handlers are busy; Python's default lets it wait 5 ms."""

@@ -7,14 +7,8 @@ from typing import Final
 from tasks_server import traces
 from tasks_server.domain import texts
 from tasks_server.handlers.context import Stopped
-from tasks_server.telemetry import (
-    VALUE_LENGTH_MAX,
-    HandlerDetail,
-    HandlerLine,
-    HandlerProblem,
-    HandlerWarning,
-    Telemetry,
-)
+from tasks_server.telemetry import Telemetry
+from tasks_server.telemetry.events import VALUE_LENGTH_MAX, HandlerDetail, HandlerLine, HandlerProblem, HandlerWarning
 
 current_task: Final[ContextVar[str | None]] = ContextVar("current_task", default=None)
 """The id of the task that is worked on here."""

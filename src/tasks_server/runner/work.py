@@ -18,7 +18,8 @@ from tasks_server.runner.link import Link
 from tasks_server.runner.loading import Handler
 from tasks_server.runner.logs import current_task, follow
 from tasks_server.runner.threads import Job, Threads
-from tasks_server.telemetry import HandlerFailed, LoopBlocked, ResultNotKept, Telemetry, Unexpected, leave_lost_terminal
+from tasks_server.telemetry import Telemetry, leave_lost_terminal
+from tasks_server.telemetry.events import HandlerFailed, LoopBlocked, ResultNotKept, Unexpected
 
 _BLOCKED_SECONDS: Final = 0.5
 """An event loop that has not taken up a cancellation for so long is blocked. Less than the engine's patience."""

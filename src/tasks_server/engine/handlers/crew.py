@@ -15,13 +15,13 @@ from tasks_server.domain.task import handler_target
 from tasks_server.engine.handlers.process import Runner, Stage
 from tasks_server.engine.runs import Known
 from tasks_server.handlers.frames import Announced, Relog, Start
-from tasks_server.telemetry import (
+from tasks_server.telemetry import Telemetry
+from tasks_server.telemetry.events import (
     HandlersImporting,
     HandlersLoaded,
     HandlersNotLoaded,
     ProcessDied,
     RunnerRetired,
-    Telemetry,
 )
 
 PATIENCE_SECONDS: Final = 1.0

@@ -22,7 +22,8 @@ from tasks_server.engine.handlers.crew import PATIENCE_SECONDS, Crew, CrewPlan
 from tasks_server.engine.handlers.process import Flight, Runner, Stage
 from tasks_server.engine.runs import Handlers, Known, Run
 from tasks_server.handlers.frames import Blocked, Call, Cancel, Ended, Loaded, Relog, ToEngine
-from tasks_server.telemetry import Level, Telemetry
+from tasks_server.telemetry import Telemetry
+from tasks_server.telemetry.events import Level
 
 _LOOK_SECONDS: Final = 1.0
 """While runs wait for their time, the clock is looked at this often at least: it may be set."""
