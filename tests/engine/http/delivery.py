@@ -4,6 +4,8 @@ import asyncio
 from datetime import UTC
 from typing import Any
 
+import msgspec
+
 from tasks_server.clock import ManualClock
 from tasks_server.domain import limits, validation
 from tasks_server.domain.task import FINAL, Task
@@ -41,6 +43,8 @@ class Delivery:
 
     async def submit(self, url: str, config: dict[str, Any] | None = None, method: str = "GET", **request: Any) -> str:
         """Registers a task as its owner does, now; its id."""
+        if "data" in request:
+            request["data"] = msgspec.Raw(msgspec.json.encode(request["data"]))
         raw = {"httpRequest": {"url": url, "method": method, **request}, "config": config or {}}
         return (await self._service.submit(self._owner, validation.read(raw, self.clock.now(), UTC))).id
 
