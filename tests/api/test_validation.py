@@ -182,7 +182,7 @@ async def test_a_rule_broken_in_canonical_json_is_told_as_well(client: httpx.Asy
 async def test_thousands_of_faults_are_cut_short(client: httpx.AsyncClient) -> None:
     problem = await post(client, json.dumps({"tasks": [{} for _ in range(900)]}), "batch")
     assert len(problem["errors"]) == 200
-    assert "700 of them are not listed" in problem["detail"]
+    assert "700 more tasks were not looked at" in problem["detail"]
 
 
 class TestBatchLimit:

@@ -7,6 +7,7 @@ import msgspec
 
 from tasks_server.api.exchange import Answer, Headers
 from tasks_server.api.throttle import rate_limit_headers
+from tasks_server.domain import limits
 from tasks_server.domain.errors import (
     Busy,
     Conflict,
@@ -28,7 +29,6 @@ from tasks_server.domain.errors import (
 )
 
 CONTENT_TYPE: Final = b"application/problem+json"
-_FAULTS_MAX: Final = 200
 _RETRY_STORE_SECONDS: Final = 2
 
 
@@ -161,9 +161,10 @@ def problem(error: Exception, action: str) -> Answer:
     detail = error.message if isinstance(error, RequestError | Unreadable) else known.meaning
     faults: list[Fault] | None = None
     if isinstance(error, InvalidRequest):
-        faults = list(error.faults[:_FAULTS_MAX])
+        faults = list(error.faults[: limits.FAULTS_MAX])
         rest = len(error.faults) - len(faults)
         detail += f" ({rest} of them are not listed)" if rest else ""
+        detail += f" ({error.unread} more tasks were not looked at)" if error.unread else ""
     body = msgspec.json.encode(
         Problem(f"/docs#error-{code}", known.title, status, detail, code, action, detail, faults)
     )

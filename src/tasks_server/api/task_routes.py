@@ -1,7 +1,9 @@
 """`/v1/queues`: register tasks, show and list them, steer them."""
 
+import asyncio
+import contextlib
 import hashlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Final, TypeVar
 
@@ -21,6 +23,8 @@ from tasks_server.service.tasks import Idempotency, TaskService
 from tasks_server.service.timeline import TimelineEntry
 
 _T = TypeVar("_T")
+_ASIDE_BYTES: Final = 131_072
+"""Batches up to this size are read where they come in: that takes some milliseconds at most."""
 _MERGE_PATCH: Final = b"application/merge-patch+json"
 REPLAYED: Final = (b"idempotency-replayed", b"true")
 
@@ -49,6 +53,9 @@ class TaskRoutes:
         self._clock = clock
         self._body_max = body_max_bytes
         self._batch_max = batch_max_bytes
+        self._reading = asyncio.Semaphore(1)
+        self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
+        """Owners whose batches are read aside, or wait for it, and how many of each."""
 
     def table(self) -> list[Route]:
         return [*self._table_of_all(), *self._table_of_one()]
@@ -165,7 +172,8 @@ class TaskRoutes:
             raise InvalidRequest([fault])
         body = await exchange.json_body(self._batch_max)
         known = self._tasks
-        drafts = await self._read(owner, partial(wire.read_batch, body, self._clock.now(), known.zone, known.egress))
+        read = partial(wire.read_batch, body, self._clock.now(), known.zone, known.egress)
+        drafts = await (self._read if len(body) <= _ASIDE_BYTES else self._read_aside)(owner, read)
         tasks = await self._tasks.submit_batch(owner, drafts)
         return Answer(201, encode(wire.BatchView([wire.new_task_view(task) for task in tasks])))
 
@@ -179,6 +187,28 @@ class TaskRoutes:
                 return read(abilities)
 
             return await self._tasks.examining(owner, again)
+
+    async def _read_aside(self, owner: str, read: Callable[[Abilities], _T]) -> _T:
+        """The same on another thread, for what takes long: others are served meanwhile. Owners take turns."""
+
+        async def aside(abilities: Abilities) -> _T:
+            return await asyncio.to_thread(read, abilities)
+
+        async with self._own_turn(owner), self._reading:
+            return await self._tasks.examining(owner, aside)
+
+    @contextlib.asynccontextmanager
+    async def _own_turn(self, owner: str) -> AsyncIterator[None]:
+        """One reading of each owner at a time, so that it waits for itself alone."""
+        turn, count = self._turns.get(owner, (asyncio.Lock(), 0))
+        self._turns[owner] = turn, count + 1
+        try:
+            async with turn:
+                yield
+        finally:
+            turn, count = self._turns.pop(owner)
+            if count > 1:
+                self._turns[owner] = turn, count - 1
 
     async def list(self, exchange: Exchange) -> Answer:
         faults: list[Fault] = []

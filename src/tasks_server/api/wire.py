@@ -192,12 +192,16 @@ def _read_batch(body: bytes, now: int, zone: tzinfo, egress: Egress, abilities: 
     except (*_UNFIT, InvalidRequest):
         raw = read_json(body, _KEPT_OF_BATCH)
     faults = list(_batch_faults(raw))
-    drafts = []
-    for index, task in enumerate(raw["tasks"] if not faults else ()):
+    if faults:
+        raise InvalidRequest(faults)
+    drafts, tasks = [], raw["tasks"]
+    for index, task in enumerate(tasks):
         try:
             drafts.append(validation.read(task, now, zone, f"tasks.{index}", egress, abilities))
         except InvalidRequest as error:
             faults += error.faults
+            if len(faults) >= limits.FAULTS_MAX:
+                raise InvalidRequest(faults, unread=len(tasks) - index - 1) from None
     if faults:
         raise InvalidRequest(faults)
     return drafts
@@ -209,7 +213,7 @@ def _batch_faults(raw: object) -> Iterable[Fault]:
     if not isinstance(raw, dict):
         yield Fault("body", "must be a JSON object", shapes.shown(raw), "an object")
         return
-    yield from (shapes.unknown_field("", name, ["tasks"]) for name in raw if name != "tasks")
+    yield from shapes.unknown_fields("", raw, ["tasks"])
     tasks = raw.get("tasks")
     if not isinstance(tasks, list) or not 1 <= len(tasks) <= limits.BATCH_TASKS_MAX:
         what = "must be" if "tasks" in raw else "is required:"

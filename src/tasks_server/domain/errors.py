@@ -68,8 +68,10 @@ class InvalidRequest(RequestError):
 
     code = "invalid_request"
 
-    def __init__(self, faults: Sequence[Fault], *, code: str | None = None) -> None:
+    def __init__(self, faults: Sequence[Fault], *, code: str | None = None, unread: int = 0) -> None:
         self.faults = tuple(faults)
+        self.unread = unread
+        """How many tasks of a batch were not looked at, since there were faults enough."""
         told = [f"{fault.field}: {fault.message}" for fault in self.faults[:_FAULTS_TOLD_MAX]]
         rest = len(self.faults) - len(told)
         super().__init__("; ".join([*told, f"and {rest} more"] if rest else told), code=code)

@@ -93,7 +93,7 @@ def read(
     broken: list[Fault] = []
     prefix = f"{path}." if path else ""
     known = ("httpRequest", "handler", "config", "metadata")
-    faults += [shapes.unknown_field(path, name, known) for name in raw if name not in known]
+    faults += shapes.unknown_fields(path, raw, known)
     if "httpRequest" in raw:
         text = "cannot be given together with handler: a task makes a request or runs a handler"
         faults.append(Fault(f"{prefix}httpRequest", text, allowed="one of both"))

@@ -211,8 +211,7 @@ def _read_frame(raw: dict[str, Any], zone: tzinfo, faults: list[Fault]) -> Sched
             forms = dates.FORMS if name in DATES else durations.FORMS
             faults.append(Fault(name, str(error), shapes.shown(value), forms))
     known = {field.encode_name: field for field in msgspec.structs.fields(ScheduleBody)}
-    found = [shapes.unknown_field("", name, known) if name not in known else None for name in read]
-    faults += [fault for fault in found if fault is not None]
+    faults += shapes.unknown_fields("", read, known)
     read = words.spelled(ScheduleFrame, {name: value for name, value in read.items() if name in known})
     unfit = list(shapes.struct_faults(ScheduleFrame, read, ""))
     if "name" in {fault.field for fault in faults}:

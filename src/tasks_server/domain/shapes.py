@@ -5,9 +5,11 @@ here are only the walk and the words. Rules between fields are in `domain.valida
 """
 
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, lru_cache
+from itertools import islice
+from math import inf
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
@@ -15,9 +17,11 @@ import msgspec
 from msgspec import inspect
 from msgspec.structs import FieldInfo
 
+from tasks_server.domain import limits
 from tasks_server.domain.errors import Fault
 
 _GIVEN_LENGTH_MAX: Final = 100
+_NAME_LENGTH_MAX: Final = 64
 _FIELDS_NAMED_MAX: Final = 6
 """The fields of a larger object are in the documentation; here they would bury the fault."""
 MASK: Final = "***"
@@ -76,13 +80,24 @@ def shown(value: object, path: str = "") -> Any:
 
 def unknown_field(path: str, name: str, known: Iterable[str]) -> Fault:
     """The fault of a field that does not exist, with the name that was probably meant."""
-    names = sorted(known)
-    lowered = {known_name.lower(): known_name for known_name in names}
-    near = [lowered[match] for match in get_close_matches(name.lower(), lowered, n=1)]
-    field = f"{path}.{name[:64]}" if path else name[:64]
-    if near:
-        return Fault(field, f"is not a known field; did you mean {near[0]}?", allowed=near)
-    return Fault(field, "is not a known field", allowed=names)
+    names = tuple(sorted(known))
+    near = _near(name.lower(), names) if len(name) <= _NAME_LENGTH_MAX else None
+    field = f"{path}.{name[:_NAME_LENGTH_MAX]}" if path else name[:_NAME_LENGTH_MAX]
+    if near is not None:
+        return Fault(field, f"is not a known field; did you mean {near}?", allowed=[near])
+    return Fault(field, "is not a known field", allowed=list(names))
+
+
+def unknown_fields(path: str, given: Iterable[str], known: Collection[str]) -> Iterator[Fault]:
+    """The faults of those names that are not known, no more than an answer shows."""
+    return islice((unknown_field(path, name, known) for name in given if name not in known), limits.FAULTS_MAX)
+
+
+@lru_cache(4_096)
+def _near(lowered: str, names: tuple[str, ...]) -> str | None:
+    """The name that was probably meant. Remembered: in a batch, the same mistake comes a thousand times."""
+    known = {name.lower(): name for name in names}
+    return next((known[match] for match in get_close_matches(lowered, known, n=1)), None)
 
 
 def faults_of(wanted: Any, value: object, path: str) -> Iterator[Fault]:
@@ -90,8 +105,22 @@ def faults_of(wanted: Any, value: object, path: str) -> Iterator[Fault]:
     try:
         msgspec.convert(value, wanted)
     except msgspec.ValidationError:
-        found = list(_inner_faults(_variant(wanted, value), value, path))
+        found: list[Fault] = []
+        if not _is_too_long(wanted, value):  # else what is in it does not matter
+            found = list(islice(_inner_faults(_variant(wanted, value), value, path), limits.FAULTS_MAX))
         yield from found or [Fault(path, *_words(wanted, value, path))]
+
+
+def _is_too_long(wanted: Any, value: object) -> bool:
+    return isinstance(value, list | dict) and len(value) > _length_max(wanted, type(value))
+
+
+@cache
+def _length_max(wanted: Any, kind: type) -> float:
+    """How many entries an array or object may have as a `wanted`."""
+    sought = inspect.ListType if kind is list else inspect.DictType
+    lengths = [member.max_length for member in _members(wanted) if isinstance(member, sought)]
+    return max((inf if length is None else length for length in lengths), default=inf)
 
 
 def _inner_faults(wanted: Any, value: object, path: str) -> Iterator[Fault]:
@@ -120,6 +149,7 @@ def struct_faults(
     """All that is wrong with the fields of an object, unknown and missing ones included."""
     known = fields_of(wanted)
     prefix = f"{path}." if path else ""
+    unknown = 0
     for name, item in value.items():
         field = known.get(name)
         if field is not None and is_marked_secret(field.type):
@@ -132,7 +162,8 @@ def struct_faults(
                 yield msgspec.structs.replace(fault, given=shown(item)) if is_shown else fault
         elif name in not_offered:
             yield Fault(prefix + name, "is not offered by this version yet; leave it out")
-        else:
+        elif unknown < limits.FAULTS_MAX:
+            unknown += 1
             yield unknown_field(path, name, known)
     for name, field in known.items():
         if field.required and name not in value:

@@ -219,7 +219,7 @@ def _read_registration(
     faults: list[Fault] = []
     prefix = f"{path}." if path else ""
     known = ("httpRequest", "handler", "config", "metadata")
-    faults += [shapes.unknown_field(path, name, known) for name in raw if name not in known]
+    faults += shapes.unknown_fields(path, raw, known)
     request = _read_request(raw, prefix, faults)
     config = read_config(raw.get("config"), zone, f"{prefix}config", faults)
     metadata = read_metadata(raw.get("metadata"), f"{prefix}metadata", faults)

@@ -1,0 +1,112 @@
+"""What is wrong with a large body is looked for no longer than an answer can tell, and away from who is served."""
+
+import asyncio
+import json
+import threading
+from typing import Any
+
+import httpx
+import pytest
+
+from tasks_server.api import task_routes, wire
+from tasks_server.domain import limits, shapes
+
+from .conftest import Api, task
+
+BATCH = "/v1/queues/batch"
+
+
+@pytest.fixture
+def suggested(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names for which a better one was sought."""
+    names: list[str] = []
+    real = shapes.get_close_matches
+
+    def count(word: str, *arguments: Any, **more: Any) -> list[str]:
+        names.append(word)
+        return real(word, *arguments, **more)
+
+    monkeypatch.setattr(shapes, "get_close_matches", count)
+    shapes._near.cache_clear()
+    return names
+
+
+def unknown(count: int, mark: str) -> dict[str, int]:
+    return {f"retri{mark}x{number}": 1 for number in range(count)}
+
+
+@pytest.mark.parametrize(
+    ("bodies", "unread"),
+    [
+        ([task(**unknown(5_000, "one"))], 0),
+        ([task() | unknown(5_000, "frame")], 0),
+        ([task(**unknown(50, str(place))) for place in range(100)], 96),
+        ([{"httpRequest": {"url": "http://a/", "method": "GET"} | unknown(5_000, "request")}], 0),
+        ([{"handler": {"name": "a"}} | unknown(5_000, "handler")], 0),
+    ],
+    ids=["config", "task", "each of a batch", "request", "handler"],
+)
+async def test_no_more_is_sought_than_is_told(
+    client: httpx.AsyncClient, suggested: list[str], bodies: list[dict[str, Any]], unread: int
+) -> None:
+    answer = await client.post(BATCH, json={"tasks": bodies})
+    assert answer.status_code == 400
+    assert len(answer.json()["errors"]) == limits.FAULTS_MAX
+    assert len(suggested) <= limits.FAULTS_MAX
+    assert (f"({unread} more tasks were not looked at)" in answer.json()["detail"]) is bool(unread)
+
+
+async def test_the_same_mistake_in_every_task_is_thought_about_once(
+    client: httpx.AsyncClient, suggested: list[str]
+) -> None:
+    await client.post(BATCH, json={"tasks": [task(retries=3)] * 100})
+    assert suggested == ["retries"]
+
+
+async def test_no_better_name_is_sought_for_a_long_one(client: httpx.AsyncClient, suggested: list[str]) -> None:
+    answer = await client.post(BATCH, json={"tasks": [{"x" * 100_000: 1}]})
+    assert suggested == []
+    assert answer.json()["errors"][0]["field"] == f"tasks.0.{'x' * 64}"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"headers": {f"h{number}": "v" for number in range(5_000)}},
+        {"query": {f"q {number}": 1 for number in range(5_000)}},
+        {"data": [{"name": 1}] * 5_000},
+    ],
+    ids=["headers", "query", "form"],
+)
+async def test_what_is_too_many_is_not_looked_into(client: httpx.AsyncClient, part: dict[str, Any]) -> None:
+    asked = task()
+    asked["httpRequest"] = {"url": "http://a/", "method": "POST"} | part
+    answer = await client.post(BATCH, json={"tasks": [asked]})
+    (name,) = part
+    assert [fault["field"] for fault in answer.json()["errors"]] == [f"tasks.0.httpRequest.{name}"]
+
+
+async def test_large_batches_are_read_on_another_thread_one_of_an_owner_at_a_time(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = await api.owner("first-shop")
+    second, _ = await api.owner("second-shop")
+    seen: list[tuple[int, bool]] = []
+    real = wire.read_batch
+
+    def note(body: bytes, *more: Any) -> Any:
+        seen.append((len(json.loads(body)["tasks"]), threading.current_thread() is threading.main_thread()))
+        return real(body, *more)
+
+    monkeypatch.setattr(wire, "read_batch", note)
+    monkeypatch.setattr(task_routes, "_ASIDE_BYTES", 200)
+    answers = await asyncio.gather(
+        *(first.post(BATCH, json={"tasks": [task()] * 5}) for _ in range(3)),
+        second.post(BATCH, json={"tasks": [task()] * 7}),
+        first.post(BATCH, json={"tasks": [task()]}),
+    )
+    assert {answer.status_code for answer in answers} == {201}
+    aside = [count for count, here in seen if not here]
+    assert sorted(aside) == [5, 5, 5, 7]
+    assert aside.index(7) <= 1, "the second owner waits for one of the first, not for all"
+    assert [count for count, here in seen if here] == [1]
