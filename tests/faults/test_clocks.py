@@ -37,6 +37,9 @@ class Skewed(SystemClock):
     def monotonic(self) -> float:
         return super().monotonic() * self._rate + self._wrong_ms / 1_000
 
+    def elapsed(self) -> float:
+        return super().elapsed() * self._rate + self._wrong_ms / 1_000
+
 
 class Drifting:
     """A machine under a test: its clocks go by what the test says has gone by, of which they miss a share."""
@@ -50,6 +53,8 @@ class Drifting:
 
     def monotonic(self) -> float:
         return 77_000 + self.true_seconds * self._rate
+
+    elapsed = monotonic
 
 
 def at_database(behind: psycopg.Connection) -> float:

@@ -30,11 +30,12 @@ async def test_a_result_whose_lease_ended_meanwhile_is_refused_and_the_task_runs
         wire.cut()
         shop.caller.end_all()
         await shop.until(lambda: in_trouble(shop, "settle") > 0)
-        shop.clock.advance(31_000)
+        shop.clock.advance(5_000)
         await shop.world.adapter.query(shop.store, "UPDATE task SET lease = lease + 1")  # as another one takes it
         wire.refuses = False
         await shop.engine.settler.drained()
         assert shop.engine.settler.lost == 1
+        assert await shop.world.leases_end() == 1
         await shop.until(lambda: bool(shop.caller.sent))
         shop.caller.end_all()
     task = await shop.task(task_id)

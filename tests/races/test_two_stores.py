@@ -7,10 +7,12 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tasks_server.domain import lifecycle
+from tasks_server.domain.limits import DAY_MS, HOUR_MS
 from tasks_server.domain.owner import Owner
 from tasks_server.domain.request import TaskConfig
 from tasks_server.domain.task import State
 from tasks_server.store.ports import Claim, Duplicate, Hints, Inserted, QueueFull, TaskQuery
+from tasks_server.store.postgres.store import PostgresStore
 from tests.store.lanes import set_lane
 from tests.store.test_random_walks import LIMIT, Walk
 from tests.store.world import FAILURE, LEASE_MS, World, up_to
@@ -85,8 +87,7 @@ async def test_a_task_is_promoted_once(pair: Pair, owner: Owner) -> None:
 
 
 async def rescued_and_claimed(other: World, claim: Claim) -> None:
-    other.clock.advance(LEASE_MS + 1)
-    assert await other.rescue(10) == 1
+    assert await other.leases_end() == 1
     assert (await other.claim_one()).id == claim.id
 
 
@@ -144,6 +145,30 @@ async def test_the_tasks_of_one_that_is_gone_are_rescued_before_their_lease_is_o
     again = await two.claim()
     assert sorted(claim.id for claim in again) == sorted(claim.id for claim in claims)
     assert {claim.attempt for claim in again} == {2}
+
+
+async def heartbeat(world: World) -> None:
+    """What processes on PostgreSQL do every few seconds."""
+    store = world.store
+    if isinstance(store, PostgresStore):
+        await store._do("duty", store._nodes.beat, None)
+
+
+@pytest.mark.parametrize("by", [DAY_MS, -DAY_MS, HOUR_MS, -HOUR_MS])
+async def test_a_clock_that_is_set_takes_nothing_from_one_that_lives(pair: Pair, owner: Owner, by: int) -> None:
+    one, two = pair
+    await one.submit(owner)
+    claim = await one.claim_one()
+    assert await two.rescue(10) == 0
+    one.clock.set(by)
+    assert await two.claim() == []
+    await heartbeat(two)
+    for second in range(60):
+        one.clock.advance(1_000)
+        if (second + 1) % 10 == 0:
+            assert await one.store.extend([(claim.ref, claim.lease)], one.now + LEASE_MS) == set()
+        assert await two.rescue(10) == 0
+    await one.settle(claim)
 
 
 async def test_one_that_comes_back_is_alive_again(pair: Pair, owner: Owner) -> None:
@@ -287,7 +312,7 @@ async def test_a_random_walk_over_both(pair: Pair, seed: int) -> None:
     one, two = pair
     walk = Walk(one, [await one.owner(limit=LIMIT) for _ in range(2)], seed)
     steps = [walk.submit, walk.claim, walk.claim, walk.settle, walk.steer, walk.advance, walk.extend, walk.rescue]
-    steps.append(walk.limit_lane)
+    steps += [walk.limit_lane, walk.leases_end]
     stores, draw = [one.store, two.store], random.Random(seed)
     for _ in range(150):
         one.store = draw.choice(stores)

@@ -80,6 +80,8 @@ class WorkClock:
     def monotonic(self) -> float:
         return self.pages * self.SECONDS_A_PAGE + self.passed_seconds
 
+    elapsed = monotonic
+
 
 class Counted:
     """A connection that tries the counted statements first, undoes them, and adds up what they touched."""
@@ -122,7 +124,7 @@ class Engine:
         self.real = link.connect()
         self.connection: Any = Counted(self.real, self.clock)
         self._nodes = Nodes(link, self.clock, "engine")
-        self._settlements = Settlements(self._nodes, Days(), SEALER)
+        self._settlements = Settlements(self._nodes, Days(), SEALER, self.clock)
         self.folded = Folded(self.clock)
         self._claims = Claims(lambda _: 1, self.folded, SEALER, self.clock)
 

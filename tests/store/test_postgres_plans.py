@@ -28,6 +28,7 @@ HOT: Final = {
     *("owners_lock", "owner_rooms", "idempotency_find", "task_insert", "lane_find", "owner_handles"),
     *("promote", "promote_share", "groups_find", "heads_find", "groups_new", "claim", "leases_find", "leases_extend"),
     *("settle", "owner_by_key", "owner_by_id", "task_load", "task_lock", "task_change", "lost_find", "attempt_insert"),
+    "leases_late",
 }
 """On the way of every task, or of every request."""
 ROWS: Final = 100_000

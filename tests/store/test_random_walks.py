@@ -18,7 +18,7 @@ from tasks_server.domain.task import FINAL, State, Task
 from tasks_server.store.ports import Claim, Inserted, QueueFull, TaskQuery
 
 from .lanes import set_lane
-from .world import LEASE_MS, World, up_to
+from .world import LEASE_MS, LEASES_END_MS, World, up_to
 
 CONFIG = TaskConfig(retry=2, retry_interval=5_000, repeat=1, repeat_interval=4_000)
 LIMIT = 25
@@ -157,10 +157,21 @@ class Walk:
         del self.tasks[task_id]
 
     async def rescue(self) -> None:
-        over = {task_id for task_id in self.live if self.until[task_id] < self.world.now}
-        assert await self.world.rescue(1_000) == len(over)
-        for task_id in over:
+        """A rescuer looks. It takes no lease before its end."""
+        count = await self.world.rescue(1_000)
+        held = await self.world.store.held([(claim.ref, claim.lease) for claim in self.live.values()])
+        gone = [task_id for task_id, claim in self.live.items() if claim.ref not in held]
+        assert count == len(gone)
+        assert all(self.until[task_id] <= self.world.now for task_id in gone)
+        for task_id in gone:
             self.let_go(task_id)
+
+    async def leases_end(self) -> None:
+        """Nobody extends anything, and a rescuer looks all the while."""
+        for _ in range(LEASES_END_MS // 5_000):
+            self.world.clock.advance(5_000)
+            await self.rescue()
+        assert not self.live
 
     async def expire(self) -> None:
         self.touched |= set(self.tasks)
@@ -208,7 +219,7 @@ class Walk:
 async def test_a_random_walk(world: World, seed: int) -> None:
     walk = Walk(world, [await world.owner(limit=LIMIT) for _ in range(2)], seed)
     steps = [walk.submit] * 4 + [walk.claim] * 4 + [walk.settle] * 3 + [walk.steer] * 3 + [walk.advance] * 3
-    steps += [walk.extend, walk.delete, walk.rescue, walk.expire, walk.prune, walk.limit_lane]
+    steps += [walk.extend, walk.delete, walk.rescue, walk.expire, walk.prune, walk.limit_lane, walk.leases_end]
     for _ in range(250 if world.adapter.near else 80):
         await walk.draw.choice(steps)()
         await walk.check()
@@ -221,8 +232,7 @@ async def test_once_faults_stop_every_task_becomes_final(world: World) -> None:
         await walk.draw.choice([walk.submit, walk.claim, walk.settle, walk.advance, walk.steer])()
         await walk.check()
     for _ in range(60):
-        world.clock.advance(LEASE_MS + 1)
-        await walk.rescue()
+        await walk.leases_end()
         for task_id in walk.tasks:
             if await world.state(task_id) is State.PAUSED:
                 await world.steer(task_id, lifecycle.resume)

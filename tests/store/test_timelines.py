@@ -13,7 +13,7 @@ from tasks_server.service.ground import Ground
 from tasks_server.service.tasks import TaskService
 from tasks_server.service.timeline import Happening, TimelineEntry
 
-from .world import FAILURE, INTERRUPTED, LEASE_MS, SUCCESS, World, nothing, sample_spec
+from .world import FAILURE, INTERRUPTED, LEASES_END_MS, SUCCESS, World, nothing, sample_spec
 
 OWNERS: Final = {"detail": "by its owner"}
 TRY_TWICE: Final = TaskConfig(retry=2, retry_interval=1_000, retry_exponential=False)
@@ -233,11 +233,10 @@ async def test_rescued_and_interrupted(world: World, owner: Owner) -> None:
     it = story(world, owner)
     await it.submit()
     await world.claim_one()
-    it.after(LEASE_MS + 1)
-    await world.rescue(10)
+    await world.leases_end()
     await it.attempt(INTERRUPTED)
     await it.attempt()
-    end = LEASE_MS + 1
+    end = LEASES_END_MS
     assert await it.told() == [
         (0, "registered"),
         (0, "started", 1),

@@ -22,6 +22,8 @@ from tasks_server.store.settling import Report
 from .adapters import Adapter
 
 LEASE_MS: Final = limits.LEASE_MS
+LEASES_END_MS: Final = LEASE_MS + 5_000
+"""How much time `World.leases_end` takes."""
 SUCCESS: Final = Outcome(OutcomeKind.SUCCESS, status_code=200)
 FAILURE: Final = Outcome(OutcomeKind.HTTP_ERROR, status_code=503, error="Service Unavailable")
 INTERRUPTED: Final = Outcome(OutcomeKind.INTERRUPTED)
@@ -162,6 +164,16 @@ class World:
     async def rescue(self, count: int) -> int:
         """Settles tasks that nobody works on any more, so many at most. How many there were."""
         return await self.store.rescue(self.now, count, partial(report_lost, self.now))
+
+    async def leases_end(self, count: int = 10) -> int:
+        """So much time goes by that leases are over which nobody extends; a rescuer looks all the while. How many tasks
+        it settled.
+        """
+        rescued = 0
+        for _ in range(LEASES_END_MS // 5_000):
+            self.clock.advance(5_000)
+            rescued += await self.rescue(count)
+        return rescued
 
     async def steer(
         self, task: NewTask | Claim | str, decide: Callable[[Task, int], Task], owner: str | None = None

@@ -99,8 +99,10 @@ class Engine(msgspec.Struct, frozen=True):
     facts: EngineFacts
 
     def alive(self, now: int) -> bool:
-        """Whether it takes tasks: its process is there, told of itself lately and was not asked to stop."""
-        return self.lives and now - self.seen_at <= SILENT_MS and not self.facts.stopped_at
+        """Whether it takes tasks: its process is there, told of itself lately and was not asked to stop. What it told
+        at an instant far ahead, it told before the clock was set back.
+        """
+        return self.lives and abs(now - self.seen_at) <= SILENT_MS and not self.facts.stopped_at
 
 
 _ENCODE: Final = msgspec.json.Encoder().encode

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from tasks_server.clock import Clock
 from tasks_server.domain import limits
 from tasks_server.domain.errors import StoreError
+from tasks_server.domain.leases import RENEWED_SECONDS
 from tasks_server.engine.executor import Executor
 from tasks_server.engine.inflight import InFlight
 from tasks_server.engine.reports import report_lost
@@ -99,7 +100,7 @@ class KeepLeases:
     """Extends the leases of calls that take long, and drops those whose lease is gone."""
 
     name = "keep leases"
-    every_seconds = limits.LEASE_MS / 3_000
+    every_seconds = RENEWED_SECONDS
 
     def __init__(self, store: Settling, inflight: InFlight, executor: Executor, clock: Clock) -> None:
         self._store, self._inflight, self._executor, self._clock = store, inflight, executor, clock

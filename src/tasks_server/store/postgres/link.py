@@ -183,9 +183,9 @@ class Link:
     def sample(self, connection: Connection) -> None:
         """Learns the time of the database."""
         if isinstance(self._clock, DatabaseClock):
-            before = self._clock.monotonic()
+            before = self._clock.elapsed()
             (at,) = one(connection, "SELECT extract(epoch FROM clock_timestamp()) * 1000")
-            self._clock.sample(before, self._clock.monotonic(), float(at))
+            self._clock.sample(before, self._clock.elapsed(), float(at))
 
 
 def _refuse_encoding(connection: Connection, where: str) -> None:

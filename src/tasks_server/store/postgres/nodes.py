@@ -11,11 +11,13 @@ import msgspec
 
 from tasks_server import __version__
 from tasks_server.clock import Clock
+from tasks_server.domain.leases import Vigil
 from tasks_server.store.postgres.link import Connection, Link, one
 from tasks_server.store.postgres.statements import sql
 
 BEAT_SECONDS: Final = 5.0
-_FORGOTTEN_MS: Final = 3_600_000
+_FORGOTTEN_SECONDS: Final = 3_600.0
+"""A node whose heartbeat was seen to stand still for so long is struck off."""
 
 
 class RollCall(msgspec.Struct, frozen=True):
@@ -40,6 +42,7 @@ class Nodes:
         self._number = 0
         self._joining = threading.Lock()
         self._present: set[int] | None = None
+        self._silent: Vigil[tuple[int, int]] = Vigil()
         self._self: dict[str, Any] = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -61,7 +64,6 @@ class Nodes:
         self._link.sample(connection)
         parameters = self._self | {"number": self.number(connection), "now": self._clock.now()}
         connection.execute(sql("node_seen"), parameters)
-        connection.execute(sql("nodes_prune"), {"before": self._clock.now() - _FORGOTTEN_MS})
         return [None] * len(items)
 
     def leave(self, connection: Connection, items: Sequence[None]) -> Sequence[None]:
@@ -74,23 +76,31 @@ class Nodes:
 
     def roll_call(self, connection: Connection) -> "RollCall":
         """Who is there, and who has gone since the last roll call that `answered` confirmed. Nodes on this machine
-        whose process has ended without leaving are struck off.
+        whose process has ended without leaving are struck off, and those that are silent for an hour.
         """
         self.number(connection)
-        alive, dead = self._sorted(connection)
+        rows = self._rows(connection)
+        alive, dead = self._sorted(rows)
+        silence = self._silent.look(((row[0], row[4]) for row in rows), self._clock.monotonic())
+        forgotten = {number for (number, _), seconds in silence.items() if seconds >= _FORGOTTEN_SECONDS}
+        dead |= forgotten - {self._number}
+        alive -= dead
         if dead:
             self.bury(connection, list(dead))
         return RollCall(alive, None if self._present is None else self._present - alive)
 
     def present(self, connection: Connection) -> set[int]:
         """Who is there, as far as is known: who died on another machine may be among them."""
-        return self._sorted(connection)[0]
+        return self._sorted(self._rows(connection))[0]
 
-    def _sorted(self, connection: Connection) -> tuple[set[int], set[int]]:
+    @staticmethod
+    def _rows(connection: Connection) -> list[Any]:
+        return connection.execute(sql("nodes_list")).fetchall()
+
+    def _sorted(self, rows: Sequence[Any]) -> tuple[set[int], set[int]]:
         """The nodes that are there, and those on this machine whose process has ended without leaving."""
-        rows = connection.execute(sql("nodes_list")).fetchall()
         realm = self._self["realm"]
-        dead = {number for number, pid, born, where in rows if realm and where == realm and _born(pid) != born}
+        dead = {number for number, pid, born, where, _ in rows if realm and where == realm and _born(pid) != born}
         return {number for number, *_ in rows} - dead, dead
 
     def answered(self, call: "RollCall") -> None:

@@ -5,9 +5,11 @@ batch of reports is one statement.
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from tasks_server.clock import Clock
+from tasks_server.domain.leases import EVER, LeaseWatch, Seen
 from tasks_server.store.postgres.days import Days
 from tasks_server.store.postgres.link import Connection
-from tasks_server.store.postgres.nodes import Nodes
+from tasks_server.store.postgres.nodes import Nodes, RollCall
 from tasks_server.store.postgres.rows import attempt_row, day_of, pack
 from tasks_server.store.postgres.statements import sql
 from tasks_server.store.sealing import Sealer
@@ -15,19 +17,19 @@ from tasks_server.store.settling import DecideLost, Lost, Report
 
 Lease = tuple[int, int]
 
-_EVER: Final = 2**62
-_FLOOR_MS: Final = 120_000
-"""No lease is as old as this when the last rescue found none that was over: dead entries before are not walked."""
+_LATE_MAX: Final = 20_000
+"""Leases that are looked at in one go."""
 
 
 class Settlements:
     """The batch functions that settle, extend and rescue."""
 
-    def __init__(self, nodes: Nodes, days: Days, sealer: Sealer) -> None:
+    def __init__(self, nodes: Nodes, days: Days, sealer: Sealer, clock: Clock) -> None:
         self._nodes = nodes
         self._days = days
         self._sealer = sealer
-        self._rescued_until = 0
+        self._clock = clock
+        self._watch = LeaseWatch()
 
     def settle(self, connection: Connection, items: Sequence[Sequence[Report]]) -> Sequence[set[int]]:
         """Each item is a batch of reports. For each, the handles of those whose lease was lost."""
@@ -62,24 +64,36 @@ class Settlements:
     def _rescue(self, connection: Connection, now: int, limit: int, decide: DecideLost) -> int:
         self._days.ensure(connection, [day_of(now)])
         call = self._nodes.roll_call(connection)
+        orphaned, late = self._late(connection, now, call)
+        given_up = [*orphaned, *self._watch.over(late)][:limit]
+        if given_up:
+            with connection.transaction():  # what was found stays locked until it is settled
+                rows = connection.execute(sql("lost_find"), {"rows": pack(given_up)})
+                lost = [Lost(*row) for row in rows]
+                self.settle(connection, [[decide(task) for task in lost]])
+        if len(given_up) < limit:
+            self._nodes.answered(call)
+        return len(given_up)
+
+    def _late(self, connection: Connection, now: int, call: RollCall) -> tuple[list[Seen], list[Seen]]:
+        """The leases of nodes that have gone, and those of others that should have been extended."""
+        sight = self._watch.sight(now, self._clock.monotonic())
         some_gone = call.gone is None or bool(call.gone)
         parameters = {
-            "now": now,
-            "floor": 0 if some_gone else min(self._rescued_until, now) - _FLOOR_MS,
-            "until": _EVER if some_gone else now,
+            "floor": 0 if some_gone else sight.floor,
+            "until": EVER if some_gone else sight.until,
+            "low": sight.low,
+            "high": sight.high,
             "gone": list(call.gone or ()),
             "all": call.gone is None,
             "alive": list(call.alive),
-            "count_max": limit,
+            "count_max": _LATE_MAX,
         }
-        with connection.transaction():  # what was found stays locked until it is settled
-            lost = [Lost(*row) for row in connection.execute(sql("lost_find"), parameters)]
-            if lost:
-                self.settle(connection, [[decide(task) for task in lost]])
-        if len(lost) < limit:
-            self._rescued_until = now
-            self._nodes.answered(call)
-        return len(lost)
+        rows = connection.execute(sql("leases_late"), parameters).fetchall()
+        seen: tuple[list[Seen], list[Seen]] = ([], [])
+        for *one, stays in rows:
+            seen[stays].append(Seen(*one))
+        return seen
 
     def _ensure_days(self, connection: Connection, reports: Iterable[Report]) -> None:
         self._days.ensure(connection, {day_of(report.attempt.ended_at) for report in reports if report.attempt})

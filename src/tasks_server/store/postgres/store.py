@@ -68,7 +68,7 @@ class PostgresStore(Door):
         self._schedules = Schedules(self._submissions, self._steerings, self._folded, sealer)
         self._bulks = Bulks(self._days, self._folded, sealer)
         self._claims = Claims(self._nodes.number, self._folded, sealer, clock)
-        self._settlements = Settlements(self._nodes, self._days, sealer)
+        self._settlements = Settlements(self._nodes, self._days, sealer, clock)
         self._maintenance = Maintenance(self._steerings, self._days, sealer)
         self._listings = Listings(sealer)
         self._journals = Journals(sealer)

@@ -6,6 +6,8 @@ from typing import Any, Final
 import apsw
 import msgspec
 
+from tasks_server.clock import Clock
+from tasks_server.domain.leases import LeaseWatch, Seen
 from tasks_server.store.sealing import Sealer
 from tasks_server.store.settling import DecideLost, Lost, Report
 from tasks_server.store.sqlite.nodes import Nodes
@@ -19,14 +21,17 @@ Place = tuple[int, int]
 
 
 _LOST: Final = msgspec.json.Decoder(list[Lost])
+_LATE: Final = msgspec.json.Decoder(list[Seen])
 
 
 class Settlements:
     """The batch functions that settle, extend and rescue."""
 
-    def __init__(self, nodes: Nodes, sealer: Sealer) -> None:
+    def __init__(self, nodes: Nodes, sealer: Sealer, clock: Clock) -> None:
         self._nodes = nodes
         self._sealer = sealer
+        self._clock = clock
+        self._watch = LeaseWatch()
 
     def settle(self, connection: apsw.Connection, items: Sequence[Sequence[Report]]) -> Sequence[set[int]]:
         """Each item is a batch of reports. For each, the handles of those whose lease was lost."""
@@ -64,12 +69,14 @@ class Settlements:
         return [self._rescue(connection, *item) for item in items]
 
     def _rescue(self, connection: apsw.Connection, now: int, limit: int, decide: DecideLost) -> int:
-        parameters = {"now": now, "alive": pack(list(self._nodes.alive())), "count_max": limit}
-        (text,) = single(connection, "lost_find", parameters)
-        lost = _LOST.decode(text)
-        if lost:
-            self.settle(connection, [[decide(task) for task in lost]])
-        return len(lost)
+        sight = self._watch.sight(now, self._clock.monotonic())
+        parameters = {"low": sight.low, "high": sight.high, "alive": pack(list(self._nodes.alive()))}
+        orphaned, late = single(connection, "leases_late", parameters)
+        given_up = [*unpack(orphaned), *(one.ref for one in self._watch.over(_LATE.decode(late)))][:limit]
+        if given_up:
+            (text,) = single(connection, "lost_find", {"seqs": pack(given_up)})
+            self.settle(connection, [[decide(task) for task in _LOST.decode(text)]])
+        return len(given_up)
 
 
 def _held(connection: apsw.Connection, leases: Sequence[Lease]) -> dict[Lease, Place]:

@@ -63,7 +63,7 @@ class SqliteStore(Door):
         self._schedules = Schedules(self._submissions, self._steerings, sealer)
         self._bulks = Bulks(sealer)
         self._claims = Claims(self._nodes, sealer)
-        self._settlements = Settlements(self._nodes, sealer)
+        self._settlements = Settlements(self._nodes, sealer, clock)
         self._maintenance = maintaining.Maintenance(self._steerings, sealer)
         self._listings = Listings(sealer)
         self._journals = Journals(sealer)

@@ -1,15 +1,10 @@
--- Running tasks whose lease is over, or whose node (in the lease's upper bits) is gone: one of `gone`, or, when nothing
--- is known of before, none of `alive`. They stay locked; those that another has in hand are passed over.
+-- Running tasks by their leases (task, lease, until), those whose lease is as it was seen, with all that their settlement
+-- needs. They stay locked; those that another has in hand are passed over.
 SELECT
     t.seq, t.lease, r.id, t.lane, t.attempt, t.due_at, t.execution_at, t.failures, t.repeats, t.status_code, t.error,
     t.expire_at
 FROM (
-    SELECT * FROM task
-    WHERE state = 'running' AND lease_until >= %(floor)s AND lease_until < %(until)s
-        AND (
-            lease_until < %(now)s OR (lease >> 32) = ANY(%(gone)s::bigint[])
-            OR (%(all)s AND (lease >> 32) <> ALL(%(alive)s::bigint[]))
-        )
-    ORDER BY lease_until LIMIT %(count_max)s
-    FOR NO KEY UPDATE SKIP LOCKED
+    SELECT t.* FROM jsonb_array_elements(%(rows)s::jsonb) AS l JOIN task AS t ON t.seq = (l ->> 0)::bigint
+    WHERE t.lease = (l ->> 1)::bigint AND t.lease_until = (l ->> 2)::bigint
+    FOR NO KEY UPDATE OF t SKIP LOCKED
 ) AS t JOIN request AS r ON r.task = t.seq

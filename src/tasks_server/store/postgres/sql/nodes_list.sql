@@ -1,1 +1,1 @@
-SELECT number, pid, born, realm FROM node
+SELECT number, pid, born, realm, seen_at FROM node

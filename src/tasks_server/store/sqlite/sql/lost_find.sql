@@ -1,9 +1,7 @@
--- Running tasks whose lease is over, or whose node is not among :alive. The node is in the lease's upper bits.
+-- The running tasks :seqs, with all that their settlement needs.
 SELECT json_group_array(json_array(
-    seq, lease, id, lane, attempt, due_at, execution_at, failures, repeats, status_code, error, expire_at
+    t.seq, t.lease, t.id, t.lane, t.attempt, t.due_at, t.execution_at, t.failures, t.repeats, t.status_code, t.error,
+    t.expire_at
 ))
-FROM (
-    SELECT * FROM task INDEXED BY task_running
-    WHERE state = 'running' AND (lease_until < :now OR (lease >> 32) NOT IN (SELECT value FROM json_each(:alive)))
-    ORDER BY lease_until LIMIT :count_max
-)
+FROM json_each(:seqs) AS s
+CROSS JOIN task AS t ON t.seq = s.value

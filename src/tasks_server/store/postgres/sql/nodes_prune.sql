@@ -1,1 +1,0 @@
-DELETE FROM node WHERE seen_at < %(before)s
