@@ -224,8 +224,7 @@ async def test_duties_come_by_damaged_tasks(world: World, owner: Owner, bad: str
         await damage(world, task_id, f"request: spec = {world.adapter.blob(OTHER_KEY)}")
         await damage(world, task_id, f"{world.adapter.metadata_of}: metadata = '{{broken'")
     await world.claim()
-    world.clock.advance(120_000)
-    assert await world.rescue(10) == 4
+    assert await world.leases_end() == 4
     await world.query(f"UPDATE task SET expire_at = {world.now} WHERE state IN ('available', 'retryable')")
     assert await world.store.expire(world.now, 10) == 5
     world.clock.advance(10)
