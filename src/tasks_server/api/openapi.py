@@ -93,6 +93,7 @@ def codes_of(route: Route) -> list[str]:
         codes += ("host_unknown", "cross_site")
     if route.access != "none":
         codes += _STORE
+        codes += ("search_too_long",) if route.method == "GET" else ()
     elif route.path != "/status":
         codes.append("throttled")
     return sorted(set(codes), key=lambda code: (CODES[code].status, code))

@@ -78,6 +78,7 @@ CODES: Final[Mapping[str, Code]] = {
         "Not readable",
         "What is stored of it is damaged, or of another version or key: `detail` says what, and how to mend it.",
     ),
+    "search_too_long": Code(422, "Search too long", "The filters fit few among very many; narrow them."),
     "queue_full": Code(422, "Queue full", "The owner has as many tasks in queue as it may have."),
     "schedules_full": Code(422, "Schedules full", "The owner has as many schedules as it may have."),
     "bulks_full": Code(422, "Bulk work full", "The owner has as much bulk work open as it may have."),

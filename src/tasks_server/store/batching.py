@@ -22,18 +22,66 @@ ROWS_MAX: Final = 1_000
 class Job:
     """One thing that was asked of a batch function, and whose answer is awaited."""
 
-    __slots__ = ("batch", "future", "item", "rows")
+    __slots__ = ("asker", "batch", "future", "item", "rows")
 
-    def __init__(self, batch: Batch, item: Any, future: "asyncio.Future[Any]", rows: int) -> None:
-        self.batch, self.item, self.future, self.rows = batch, item, future, rows
+    def __init__(self, batch: Batch, item: Any, future: "asyncio.Future[Any]", rows: int, asker: str) -> None:
+        self.batch, self.item, self.future, self.rows, self.asker = batch, item, future, rows, asker
+
+
+class Arrivals:
+    """Jobs in the order of their arrival; as many as have at most `rows_max` rows share a transaction."""
+
+    def __init__(self, rows_max: int = ROWS_MAX) -> None:
+        self._rows_max = rows_max
+        self._jobs: deque[Job] = deque()
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def extend(self, jobs: Sequence[Job]) -> None:
+        self._jobs.extend(jobs)
+
+    def take(self) -> list[Job]:
+        """Those that are to be done next, one at least."""
+        shared = [self._jobs.popleft()]
+        rows = shared[0].rows
+        while self._jobs and rows + self._jobs[0].rows <= self._rows_max:
+            rows += self._jobs[0].rows
+            shared.append(self._jobs.popleft())
+        return shared
+
+
+class Turns:
+    """Jobs of which each asker has one done in turn, so that who asks for much waits for itself."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, deque[Job]] = {}
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def extend(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            self._lines.setdefault(job.asker, deque()).append(job)
+
+    def take(self) -> list[Job]:
+        """The one that is to be done next."""
+        asker = next(iter(self._lines))
+        line = self._lines.pop(asker)
+        job = line.popleft()
+        if line:
+            self._lines[asker] = line
+        return [job]
 
 
 class Worker(threading.Thread, ABC):
-    """A thread with a queue of jobs that come from one event loop, answered in that loop."""
+    """A thread with a queue of jobs that come from one event loop, answered in that loop. `jobs` holds those that wait,
+    and says which are next.
+    """
 
-    def __init__(self, name: str, rows_max: int = ROWS_MAX) -> None:
+    def __init__(self, name: str, jobs: "Arrivals | Turns | None" = None) -> None:
         super().__init__(name=name, daemon=True)
-        self._rows_max = rows_max
+        self._jobs = jobs or Arrivals()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._arrived: list[Job] = []
         self._queue: SimpleQueue[list[Job] | None] = SimpleQueue()
@@ -43,9 +91,9 @@ class Worker(threading.Thread, ABC):
         self._loop = asyncio.get_running_loop()
         self.start()
 
-    def do(self, batch: Batch, item: Any, rows: int = 1) -> "asyncio.Future[Any]":
-        """Asks for `item`, of about so many rows, to be done by `batch`; what is asked in one turn of the loop is
-        handed over together.
+    def do(self, batch: Batch, item: Any, rows: int = 1, asker: str = "") -> "asyncio.Future[Any]":
+        """Asks for `item`, of about so many rows, to be done by `batch`, for `asker`; what is asked in one turn of the
+        loop is handed over together.
         """
         loop = self._loop
         if loop is None:
@@ -53,7 +101,7 @@ class Worker(threading.Thread, ABC):
         future: asyncio.Future[Any] = loop.create_future()
         if not self._arrived:
             loop.call_soon(self._hand_over)
-        self._arrived.append(Job(batch, item, future, rows))
+        self._arrived.append(Job(batch, item, future, rows, asker))
         return future
 
     def _hand_over(self) -> None:
@@ -71,23 +119,23 @@ class Worker(threading.Thread, ABC):
         self._loop = None
 
     def run(self) -> None:
-        jobs: deque[Job] = deque()
+        jobs = self._jobs
         going = True
         while going or jobs:
             if going:
-                going = self._collect(jobs)
+                going = self._collect()
             if jobs:
-                shared = _first(jobs, self._rows_max)
+                shared = jobs.take()
                 self._answer(shared, self.perform(shared))
         self.finish()
 
-    def _collect(self, jobs: deque[Job]) -> bool:
+    def _collect(self) -> bool:
         """Waits for work when there is none, then takes all there is. False once the end was asked for."""
-        while not jobs or not self._queue.empty():
+        while not self._jobs or not self._queue.empty():
             arrived = self._queue.get()
             if arrived is None:
                 return False
-            jobs.extend(arrived)
+            self._jobs.extend(arrived)
         return True
 
     def _answer(self, jobs: list[Job], answers: list[Any]) -> None:
@@ -103,16 +151,6 @@ class Worker(threading.Thread, ABC):
     @abstractmethod
     def finish(self) -> None:
         """Lets go of what the thread holds."""
-
-
-def _first(jobs: deque[Job], rows_max: int) -> list[Job]:
-    """Takes the jobs that share one transaction: as many as the rows allow, one at least."""
-    shared = [jobs.popleft()]
-    rows = shared[0].rows
-    while jobs and rows + jobs[0].rows <= rows_max:
-        rows += jobs[0].rows
-        shared.append(jobs.popleft())
-    return shared
 
 
 def _resolve(jobs: list[Job], answers: list[Any]) -> None:

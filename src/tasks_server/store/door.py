@@ -42,7 +42,7 @@ from tasks_server.store.scheduling import DecideFiring, DecideSchedule, Fired, S
 from tasks_server.store.sealing import Sealer, spec_context
 from tasks_server.store.settling import DecideLost, Report
 
-Kind = Literal["submit", "steer", "read", "claim", "settle", "duty"]
+Kind = Literal["submit", "steer", "read", "search", "claim", "settle", "duty"]
 """Work that may share a connection and a transaction: tasks taken in; changes by hand; reading; claims; outcomes;
 background duties."""
 _HINT_AHEAD_MS: Final = 60_000
@@ -76,7 +76,7 @@ class Door(ABC):
     _bulks: Any
 
     @abstractmethod
-    def _do(self, kind: Kind, batch: Batch, item: Any, rows: int = 1) -> "asyncio.Future[Any]":
+    def _do(self, kind: Kind, batch: Batch, item: Any, rows: int = 1, asker: str = "") -> "asyncio.Future[Any]":
         """Asks a batch function to do an item of about so many rows. Raises `Unavailable` when it is not open."""
 
     @abstractmethod
@@ -137,19 +137,19 @@ class Door(ABC):
         return found
 
     async def tasks(self, query: TaskQuery) -> TaskPage:
-        page: TaskPage = await self._do("read", self._listings.tasks, query)
+        page: TaskPage = await self._do("search", self._listings.tasks, query, asker=query.owner or "")
         return page
 
     async def attempts(self, owner: str | None, task_id: str) -> list[Attempt]:
-        found: list[Attempt] = await self._do("read", self._listings.attempts, (owner, task_id))
+        found: list[Attempt] = await self._do("search", self._listings.attempts, (owner, task_id), asker=owner or "")
         return found
 
     async def events(self, owner: str | None, task_id: str) -> list[Event]:
-        found: list[Event] = await self._do("read", self._listings.events, (owner, task_id))
+        found: list[Event] = await self._do("search", self._listings.events, (owner, task_id), asker=owner or "")
         return found
 
     async def log(self, query: LogQuery) -> LogPage:
-        page: LogPage = await self._do("read", self._journals.page, query)
+        page: LogPage = await self._do("search", self._journals.page, query, asker=query.owner or "")
         return page
 
     async def counts(self, owner: str | None) -> dict[State, int]:
@@ -273,7 +273,7 @@ class Door(ABC):
         return found
 
     async def schedules(self, owner: str | None, after: str, limit: int) -> list[Schedule]:
-        found: list[Schedule] = await self._do("read", self._schedules.page, (owner, after, limit))
+        found: list[Schedule] = await self._do("search", self._schedules.page, (owner, after, limit), asker=owner or "")
         return found
 
     async def delete_schedule(self, owner: str | None, key: str) -> bool:
@@ -305,7 +305,7 @@ class Door(ABC):
         return found
 
     async def bulks(self, owner: str | None, before: str, limit: int) -> list[Bulk]:
-        found: list[Bulk] = await self._do("read", self._bulks.page, (owner, before, limit))
+        found: list[Bulk] = await self._do("search", self._bulks.page, (owner, before, limit), asker=owner or "")
         return found
 
     async def cancel_bulk(self, owner: str | None, bulk_id: str, now: int) -> Bulk | None:
@@ -313,7 +313,7 @@ class Door(ABC):
         return found
 
     async def sight_bulk(self, owner: str, asked: BulkFilter, after: int, seen_max: int) -> Sighted:
-        sighted: Sighted = await self._do("read", self._bulks.sight, (owner, asked, after, seen_max))
+        sighted: Sighted = await self._do("search", self._bulks.sight, (owner, asked, after, seen_max), asker=owner)
         return sighted
 
     async def next_bulk(self) -> int | None:
@@ -331,7 +331,7 @@ class Door(ABC):
     # Lanes
 
     async def lanes(self, owner: str, after: str, limit: int) -> LanePage:
-        page: LanePage = await self._do("read", self._lanings.page, (owner, after, limit))
+        page: LanePage = await self._do("search", self._lanings.page, (owner, after, limit), asker=owner)
         return page
 
     async def lane(self, owner: str, name: str) -> Lane | None:
@@ -375,7 +375,9 @@ class Door(ABC):
     # Explaining
 
     async def standing(self, owner: str | None, task_id: str) -> Standing | None:
-        found: Standing | None = await self._do("read", self._explanations.standing, (owner, task_id))
+        found: Standing | None = await self._do(
+            "search", self._explanations.standing, (owner, task_id), asker=owner or ""
+        )
         return found
 
     # Waking

@@ -7,8 +7,9 @@ from typing import Any, Final
 import psycopg
 
 from tasks_server.domain.errors import Busy, StoreError, Unavailable
-from tasks_server.store.batching import Batch, Job, Worker
+from tasks_server.store.batching import Arrivals, Batch, Job, Turns, Worker
 from tasks_server.store.postgres.link import Conflicted, Connection, Link, Lost, ended, translate
+from tasks_server.store.searching import SEARCH_SECONDS, too_long
 
 _TRIES: Final = 3
 """How often a batch is tried when the database says that its transactions got into each other's way."""
@@ -29,8 +30,10 @@ class Session(Worker):
         *,
         on_failure: Callable[[], None] = lambda: None,
         again: Mapping[Batch, Batch] | None = None,
+        jobs: Arrivals | Turns | None = None,
     ) -> None:
-        super().__init__(f"postgres-{name}")
+        super().__init__(f"postgres-{name}", jobs)
+        self._searches = isinstance(jobs, Turns)
         self._link = link
         self._on_failure = on_failure
         self._again = again or {}
@@ -78,6 +81,8 @@ class Session(Worker):
                 self._drop()
                 if not isinstance(error, StoreError):
                     raise Lost.of(self._link.where) from error
+            if self._searches and isinstance(error, psycopg.errors.QueryCanceled):
+                raise too_long() from error
             raise translate(error, self._link.where) from error
 
     def _after_loss(self, batch: Batch, items: list[Any], error: Lost) -> Sequence[Any]:
@@ -96,6 +101,8 @@ class Session(Worker):
             self._drop()
         if self._connection is None:
             self._connection = self._link.connect()
+            if self._searches and not self._link.pooled:  # a pooler would give the setting to others
+                self._connection.execute(f"SET statement_timeout = {round(SEARCH_SECONDS * 1_000)}".encode())
         return self._connection
 
     def _drop(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from tasks_server.clock import Clock
 from tasks_server.domain.errors import StoreError, Unavailable
-from tasks_server.store.batching import Batch
+from tasks_server.store.batching import Batch, Turns
 from tasks_server.store.door import Door, Kind
 from tasks_server.store.ports import (
     Hints,
@@ -177,14 +177,15 @@ class PostgresStore(Door):
     def _roster(connection: Connection, items: Sequence[None]) -> Sequence[list[Node]]:
         return [roster.read(connection)] * len(items)
 
-    def _do(self, kind: Kind, batch: Batch, item: Any, rows: int = 1) -> "asyncio.Future[Any]":
+    def _do(self, kind: Kind, batch: Batch, item: Any, rows: int = 1, asker: str = "") -> "asyncio.Future[Any]":
         """Asks a batch function to do something, on the connection for that kind of work."""
         session = self._sessions.get(kind)
         if session is None:
             if not self._open:
                 raise Unavailable("the store is not open")
             again: dict[Batch, Batch] = {self._submissions.insert: self._submissions.insert_again}
-            session = Session(kind, self._link, on_failure=self._days.forget, again=again)
+            jobs = Turns() if kind == "search" else None
+            session = Session(kind, self._link, on_failure=self._days.forget, again=again, jobs=jobs)
             session.begin()
             self._sessions[kind] = session
-        return session.do(batch, item, rows)
+        return session.do(batch, item, rows, asker)

@@ -17,13 +17,16 @@ from typing import Any, Final
 import apsw
 
 from tasks_server.domain.errors import Busy, Corrupt, Gone, ReadOnly, StoreError, Unavailable, Uncertain
-from tasks_server.store.batching import Batch, Job, Worker
+from tasks_server.store.batching import Batch, Job, Turns, Worker
+from tasks_server.store.searching import SEARCH_SECONDS, too_long
 from tasks_server.store.sqlite.files import Files, refuse_mixed
 
 APPLICATION_ID: Final = 0x7461736B
 """Marks a file as ours, in its header: "task"."""
 _BUSY_TIMEOUT_MS: Final = 5_000
 _CACHE_KIB: Final = 32_768
+_STEPS_BETWEEN: Final = 20_000
+"""About a millisecond."""
 _WAL_SAFETY_PAGES: Final = 32_768
 """Checkpoints are a background duty; should nobody do it, a commit does from here on (128 MiB)."""
 _NOT_SYNCED: Final = frozenset({apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC})
@@ -239,8 +242,10 @@ def concerns_all(error: Exception) -> bool:
 class Reader(Worker):
     """A thread that reads, with a connection of its own."""
 
-    def __init__(self, name: str, connection: apsw.Connection, path: Path | None, files: Files) -> None:
-        super().__init__(name)
+    def __init__(
+        self, name: str, connection: apsw.Connection, path: Path | None, files: Files, jobs: Turns | None = None
+    ) -> None:
+        super().__init__(name, jobs)
         self._connection = connection
         self._path = path
         self._files = files
@@ -252,6 +257,8 @@ class Reader(Worker):
         for job in jobs:
             try:
                 answers.append(job.batch(self._connection, [job.item])[0])
+            except apsw.InterruptError:
+                answers.append(too_long())
             except Exception as error:
                 answers.append(translate(error, self._path))
         return answers
@@ -259,3 +266,23 @@ class Reader(Worker):
     def finish(self) -> None:
         self._files.leave(self._connection)
         self._connection.close()
+
+
+class Searcher(Reader):
+    """A reader for searches: who asks takes turns, and each is given up after a while."""
+
+    def __init__(
+        self, connection: apsw.Connection, path: Path | None, files: Files, monotonic: Callable[[], float]
+    ) -> None:
+        super().__init__("sqlite-searcher", connection, path, files, Turns())
+        self._monotonic = monotonic
+        self._until = monotonic()
+        connection.set_progress_handler(self._is_over, _STEPS_BETWEEN)
+
+    def perform(self, jobs: list[Job]) -> list[Any]:
+        self._until = self._monotonic() + SEARCH_SECONDS
+        return super().perform(jobs)
+
+    def _is_over(self) -> bool:
+        """For SQLite, every so many steps of its machine: whether to give up."""
+        return self._monotonic() > self._until

@@ -25,6 +25,9 @@ _COLUMNS: Final = (
     "t.attempt, t.failures, t.repeats, t.status_code, t.error, t.remaining_ms, t.expire_at, t.target, t.urgency < 0, "
     "t.metadata"
 )
+_HAS_ENTRY: Final = (
+    "EXISTS (SELECT 1 FROM metadata AS m WHERE m.owner = t.owner AND m.key = ? AND m.value = ? AND m.task = t.seq)"
+)
 _KEYS: Final = {"created": "t.seq", "ended": "t.ended_at", "execution": "t.execution_at"}
 
 
@@ -145,7 +148,14 @@ def _listing_sql(query: TaskQuery, ahead: list[str], values: list[Any]) -> tuple
         conditions.append("l.name = ?")
         parameters.append(query.lane)
     for name, value in query.metadata:
-        conditions.append("t.seq IN (SELECT task FROM metadata WHERE owner = t.owner AND key = ? AND value = ?)")
+        if query.owner is not None:  # found out once; by the owner of each task, it would be for each
+            of_owner = "(SELECT seq FROM owner WHERE id = ?)"
+            conditions.append(
+                f"t.seq IN (SELECT task FROM metadata WHERE owner = {of_owner} AND key = ? AND value = ?)"
+            )
+            parameters.append(query.owner)
+        else:
+            conditions.append(_HAS_ENTRY)
         parameters.extend((name, value))
     _narrow(query, conditions, parameters, by_schedule)
     conditions += ahead

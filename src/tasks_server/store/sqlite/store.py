@@ -18,7 +18,7 @@ from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite import maintaining, schema
 from tasks_server.store.sqlite.bulking import Bulks
 from tasks_server.store.sqlite.claiming import Claims
-from tasks_server.store.sqlite.connection import Reader, Writer, connect, translate, turn
+from tasks_server.store.sqlite.connection import Reader, Searcher, Writer, connect, translate, turn
 from tasks_server.store.sqlite.counting import Counts
 from tasks_server.store.sqlite.engines import Engines
 from tasks_server.store.sqlite.explaining import Explanations
@@ -77,6 +77,7 @@ class SqliteStore(Door):
         self._following: asyncio.Task[None] | None = None
         self._writer: Writer | None = None
         self._reader: Reader | None = None
+        self._searcher: Searcher | None = None
         self._files = Files(path)
         self._probed_at = -_PROBE_SECONDS
 
@@ -110,10 +111,10 @@ class SqliteStore(Door):
         if self._following is not None:
             self._following.cancel()
             self._following = None
-        for worker in (self._writer, self._reader):
+        for worker in (self._writer, self._reader, self._searcher):
             if worker is not None:
                 await worker.end()
-        self._writer = self._reader = None
+        self._writer = self._reader = self._searcher = None
         self._files.close()
         self._nodes.close()
 
@@ -181,18 +182,29 @@ class SqliteStore(Door):
         except Exception as error:
             raise translate(error, self._path) from error
 
+    def _begun_searcher(self) -> Searcher:
+        """Begun with the first search, which an engine never has."""
+        if self._searcher is None:
+            connection = connect(self._path, durable=False)
+            self._searcher = Searcher(connection, self._path, self._files, self._clock.monotonic)
+            self._searcher.begin()
+        return self._searcher
+
     def _join(self) -> None:
         if not self._nodes.number and (lost := self._files.look()):
             raise lost
         self._nodes.join()
 
-    def _do(self, kind: Kind, batch: Batch, item: Any, rows: int = 1) -> "asyncio.Future[Any]":
-        """Reading has a thread of its own; all else shares the one that writes, and its transactions."""
-        if kind == "read" and self._reader is not None:  # in memory, there is one connection for all
-            return self._reader.do(batch, item)
+    def _do(self, kind: Kind, batch: Batch, item: Any, rows: int = 1, asker: str = "") -> "asyncio.Future[Any]":
+        """Reading and searching have a thread each; all else shares the one that writes, and its transactions."""
+        if kind in _READING and self._reader is not None:  # in memory, there is one connection for all
+            return (self._reader if kind == "read" else self._begun_searcher()).do(batch, item, asker=asker)
         if self._writer is None:
             raise Unavailable("the store is not open")
         return self._writer.do(batch, item, rows)
+
+
+_READING: Final = ("read", "search")
 
 
 def _nothing(_: Any, items: Sequence[None]) -> Sequence[None]:
