@@ -10,8 +10,10 @@ import pytest
 
 from tasks_server.api import task_routes, wire
 from tasks_server.domain import limits, shapes
+from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tasks_server.store.door import Door
 
-from .conftest import Api, task
+from .conftest import Api, task, worked
 
 BATCH = "/v1/queues/batch"
 
@@ -110,3 +112,37 @@ async def test_large_batches_are_read_on_another_thread_one_of_an_owner_at_a_tim
     assert sorted(aside) == [5, 5, 5, 7]
     assert aside.index(7) <= 1, "the second owner waits for one of the first, not for all"
     assert [count for count, here in seen if here] == [1]
+
+
+async def repeated(api: Api, client: httpx.AsyncClient, count: int) -> str:
+    """The path of a task that has run so often."""
+    config = {"executionDelay": 0, "repeat": 1_000, "repeatInterval": 1, "repeatExponential": False}
+    path = f"/v1/queues/{(await client.post('/v1/queues/register', json=task(**config))).json()['id']}"
+    for _ in range(count):
+        api.clock.advance(10)
+        assert await worked(api.store, api.clock, Outcome(OutcomeKind.SUCCESS, 200)) == 1
+    return path
+
+
+async def test_attempts_come_in_pages(api: Api, client: httpx.AsyncClient) -> None:
+    path = await repeated(api, client, 7)
+    numbers, link = [], f"{path}/attempts?limit=3"
+    while link:
+        answer = await client.get(link)
+        numbers.append([one["number"] for one in answer.json()])
+        link = answer.headers.get("link", "").partition(">")[0].lstrip("<")
+    assert numbers == [[1, 2, 3], [4, 5, 6], [7]]
+    refused = await client.get(f"{path}/attempts?limit=0&cursor=x&page=2")
+    assert {fault["field"] for fault in refused.json()["errors"]} == {"query.limit", "query.cursor", "query.page"}
+
+
+async def test_a_timeline_tells_of_the_last_attempts_and_what_it_leaves_out(
+    api: Api, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "HISTORY_MAX", 4)
+    monkeypatch.setattr(Door.newest_attempts, "__defaults__", (4,))
+    path = await repeated(api, client, 7)
+    told = (await client.get(f"{path}/timeline")).json()
+    assert [entry["attempt"] for entry in told if entry["event"] == "started"] == [4, 5, 6, 7]
+    (left_out,) = [entry["detail"] for entry in told if entry["event"] == "history_pruned"]
+    assert left_out == "attempts 1 to 3 are left out here; the list of attempts has what is kept of them"

@@ -89,6 +89,10 @@ async def test_attempts_are_listed_oldest_first_without_bodies(world: World, own
         expected.append(Attempt(number, claim.due_at, world.now, world.now, OutcomeKind.TIMEOUT, 408, outcome.error))
         world.clock.advance(5_000)
     assert await world.store.attempts(owner.id, task.id) == expected
+    assert await world.store.attempts(owner.id, task.id, after=1, limit=1) == expected[1:2]
+    assert await world.store.attempts(owner.id, task.id, limit=1) == expected[:1]
+    assert await world.store.newest_attempts(owner.id, task.id, 1) == expected[-1:]
+    assert await world.store.newest_attempts(owner.id, task.id) == expected
 
 
 async def test_events_are_listed_oldest_first(world: World, owner: Owner) -> None:

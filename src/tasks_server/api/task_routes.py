@@ -25,6 +25,11 @@ from tasks_server.service.timeline import TimelineEntry
 _T = TypeVar("_T")
 _ASIDE_BYTES: Final = 131_072
 """Batches up to this size are read where they come in: that takes some milliseconds at most."""
+_PAGE_OF_ATTEMPTS: Final = ("limit", "cursor")
+_ATTEMPTS_QUERY: Final = (
+    QueryParameter("limit", {"type": "integer", "minimum": 1, "maximum": limits.HISTORY_MAX}, "Attempts of a page"),
+    QueryParameter("cursor", {"type": "string"}, "Where the page begins; from the Link header of the page before"),
+)
 _MERGE_PATCH: Final = b"application/merge-patch+json"
 REPLAYED: Final = (b"idempotency-replayed", b"true")
 
@@ -117,7 +122,12 @@ class TaskRoutes:
         detail, done = Success(200, wire.TaskDetailView, "The task"), Success(200, wire.DoneView, "Done")
         here, refused = ["task_not_found"], ["task_not_found", "state_refuses"]
         spec = Success(200, wire.SpecView, "The request and its configuration")
-        attempts = Success(200, list[wire.AttemptView], "The attempts, oldest first")
+        attempts = Success(
+            200,
+            list[wire.AttemptView],
+            "The attempts, oldest first",
+            {"Link": 'The next page, as rel="next"; not there on the last one'},
+        )
         moments = Success(200, list[TimelineEntry], "What happened, oldest first")
         edit_note = "JSON merge patch (RFC 7396). A change of executionDelay or executeAt sets the due time anew."
         return [
@@ -135,7 +145,16 @@ class TaskRoutes:
             ),
             Route("DELETE", path, self.delete, "Delete a task", "owner", [done], here),
             Route("GET", f"{path}/config", self.config, "Show what was registered", "owner", [spec], here),
-            Route("GET", f"{path}/attempts", self.attempts, "List attempts", "owner", [attempts], here),
+            Route(
+                "GET",
+                f"{path}/attempts",
+                self.attempts,
+                "List attempts",
+                "owner",
+                [attempts],
+                here,
+                query=_ATTEMPTS_QUERY,
+            ),
             Route("GET", f"{path}/timeline", self.timeline, "Show the timeline", "owner", [moments], here),
             Route("PATCH", f"{path}/pause", self.pause, "Pause a task", "owner", [done], refused),
             Route("PATCH", f"{path}/resume", self.resume, "Resume a task", "owner", [detail], refused),
@@ -230,8 +249,19 @@ class TaskRoutes:
         return Answer(200, encode(wire.spec_view(spec, task.metadata)))
 
     async def attempts(self, exchange: Exchange) -> Answer:
-        attempts = await self._tasks.attempts(*_named(exchange))
-        return Answer(200, encode([wire.attempt_view(attempt) for attempt in attempts]))
+        faults: list[Fault] = []
+        query = exchange.query(_PAGE_OF_ATTEMPTS, beside=faults)
+        limit = listing.read_number(query, "limit", (1, limits.HISTORY_MAX), limits.HISTORY_MAX, faults)
+        after = listing.read_number(query, "cursor", (0, limits.INT63_MAX), 0, faults)
+        if faults:
+            raise InvalidRequest(faults)
+        owner, task_id = _named(exchange)
+        attempts = await self._tasks.attempts(owner, task_id, after=after, limit=limit + 1)
+        body = encode([wire.attempt_view(attempt) for attempt in attempts[:limit]])
+        if len(attempts) <= limit:
+            return Answer(200, body)
+        link = f'</v1/queues/{task_id}/attempts?limit={limit}&cursor={attempts[limit - 1].number}>; rel="next"'
+        return Answer(200, body, headers=((b"link", link.encode("ascii")),))
 
     async def timeline(self, exchange: Exchange) -> Answer:
         return Answer(200, encode(await self._tasks.timeline(*_named(exchange))))

@@ -9,6 +9,7 @@ HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 TEN_YEARS_MS = 3_650 * DAY_MS
 INT31_MAX = 2**31
+INT63_MAX = 2**63 - 1
 
 # Request
 URL_LENGTH_MAX = 8_192
@@ -81,6 +82,8 @@ SIGNING_OVERLAP_MAX_SECONDS = 604_800
 PAGE_SIZE_DEFAULT = 10
 PAGE_SIZE_MAX = 1_000
 OFFSET_MAX = 1_000_000
+HISTORY_MAX = 1_000
+"""Attempts of a page, and attempts and events that a timeline is told from."""
 
 # Bodies
 BODY_REQUEST_MAX_BYTES = 32_768

@@ -78,7 +78,7 @@ class NamedService:
         task = _handlers(await self._tasks.task(owner, task_id))
         spec = await self._tasks.spec(owner, task_id)
         attempts, events = await asyncio.gather(
-            self._store.attempts(owner, task_id), self._store.events(owner, task_id)
+            self._store.newest_attempts(owner, task_id, 1), self._store.events(owner, task_id)
         )
         engines = await self._store.engines()
         holder = None if task.held_by is None else await self._holder(task.held_by)

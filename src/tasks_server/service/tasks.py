@@ -151,18 +151,20 @@ class TaskService:
         """What was asked for. Raises `NotFound`, `Unreadable`."""
         return opened_spec(_found(await self._store.spec(owner, _known(task_id))))
 
-    async def attempts(self, owner: str | None, task_id: str) -> list[Attempt]:
-        """The recorded attempts, oldest first. Raises `NotFound`."""
-        attempts = await self._store.attempts(owner, _known(task_id))
+    async def attempts(
+        self, owner: str | None, task_id: str, *, after: int = 0, limit: int = limits.HISTORY_MAX
+    ) -> list[Attempt]:
+        """The recorded attempts after this number, oldest first: the first `limit` of them. Raises `NotFound`."""
+        attempts = await self._store.attempts(owner, _known(task_id), after=after, limit=limit)
         if not attempts and not await self._store.exists(owner, task_id):
             _found(None)
         return attempts
 
     async def timeline(self, owner: str | None, task_id: str) -> list[TimelineEntry]:
-        """What happened to the task, oldest first. Raises `NotFound`."""
+        """What happened to the task, oldest first, over its last `HISTORY_MAX` attempts. Raises `NotFound`."""
         for _ in range(_TRIES):
             task, spec = await self.task(owner, task_id, response=False), await self._spec_if_any(owner, task_id)
-            attempts = await self._store.attempts(owner, task_id)
+            attempts = await self._store.newest_attempts(owner, task_id)
             events = await self._store.events(owner, task_id)
             if await self.task(owner, task_id, response=False) == task:  # else something happened while it was read
                 break

@@ -4,8 +4,10 @@ Most of it is stored nowhere by itself: that a task was promoted follows from wh
 attempt after it. Only what somebody did by hand is an event, with where the task stood at that moment.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from itertools import accumulate, islice
 from typing import Any, Final
 
 import msgspec
@@ -47,7 +49,7 @@ class Happening(StrEnum):
 _H = Happening
 MEANINGS: Final[dict[Happening, tuple[str, str]]] = {
     _H.REGISTERED: ("it was stored; by a schedule, for one of its fire times", "dueAt, scheduleId, fireAt"),
-    _H.HISTORY_PRUNED: ("its earlier attempts are no longer kept", "detail: which"),
+    _H.HISTORY_PRUNED: ("its earlier attempts are no longer kept, or too many to tell", "detail: which"),
     _H.PROMOTED: ("its time came, and it joined the line", ""),
     _H.STARTED: ("an attempt began", "attempt, dueAt, late: how many ms after it was due"),
     _H.SUCCEEDED: ("the attempt ended well", "attempt, statusCode, redirected: where redirects led"),
@@ -143,6 +145,11 @@ class _Telling:
             return self._attempts[0].number - 1
         return self._task.attempt - (self._task.state is State.RUNNING)
 
+    @property
+    def _is_cut(self) -> bool:
+        """Whether there may be attempts before these."""
+        return len(self._attempts) >= limits.HISTORY_MAX
+
     def told(self) -> list[TimelineEntry]:
         self._begin()
         for place, act in enumerate(self._acts):
@@ -166,7 +173,8 @@ class _Telling:
         )
         if self._pruned:
             which = "attempt 1 is" if self._pruned == 1 else f"attempts 1 to {self._pruned} are"
-            self._tell(task.created_at, _H.HISTORY_PRUNED, detail=f"{which} no longer kept")
+            what = "left out here; the list of attempts has what is kept of them" if self._is_cut else "no longer kept"
+            self._tell(task.created_at, _H.HISTORY_PRUNED, detail=f"{which} {what}")
         else:
             self._wait(task.created_at, due_at)
 
@@ -249,7 +257,7 @@ class _Telling:
 
     def _due_before(self, place: int) -> int | None:
         """For when the task waits before this act: what the acts that follow say, or else the task itself."""
-        for act in self._acts[place:]:
+        for act in islice(self._acts, place, None):
             if isinstance(act, Attempt):
                 return act.due_at
             if act.facts is not None and act.facts.due_at is not None:
@@ -313,10 +321,15 @@ def _in_order(attempts: list[Attempt], events: list[Event]) -> "list[Attempt | E
     cause and effect apart all the same.
     """
     keyed: list[tuple[int, int, int, Attempt | Event]] = [(attempt.number, 0, 0, attempt) for attempt in attempts]
+    ended, numbers = [attempt.ended_at for attempt in attempts], [attempt.number for attempt in attempts]
+    if ended != sorted(ended):  # of machines whose clocks differ; by the end, then, and the highest number so far
+        by_end = sorted(zip(ended, numbers, strict=True))
+        ended, numbers = [end for end, _ in by_end], list(accumulate((number for _, number in by_end), max))
     for place, event in enumerate(events):
         if event.facts is not None:
             after = event.facts.attempt
         else:
-            after = max((attempt.number for attempt in attempts if attempt.ended_at <= event.at), default=0)
+            before = bisect_right(ended, event.at)
+            after = numbers[before - 1] if before else 0
         keyed.append((after, 1, place, event))
     return [act for *_, act in sorted(keyed, key=lambda each: each[:3])]

@@ -140,8 +140,16 @@ class Door(ABC):
         page: TaskPage = await self._do("search", self._listings.tasks, query, asker=query.owner or "")
         return page
 
-    async def attempts(self, owner: str | None, task_id: str) -> list[Attempt]:
-        found: list[Attempt] = await self._do("search", self._listings.attempts, (owner, task_id), asker=owner or "")
+    async def attempts(
+        self, owner: str | None, task_id: str, *, after: int = 0, limit: int = limits.HISTORY_MAX
+    ) -> list[Attempt]:
+        asked = (owner, task_id, after, limit)
+        found: list[Attempt] = await self._do("search", self._listings.attempts, asked, asker=owner or "")
+        return found
+
+    async def newest_attempts(self, owner: str | None, task_id: str, limit: int = limits.HISTORY_MAX) -> list[Attempt]:
+        asked = (owner, task_id, None, limit)
+        found: list[Attempt] = await self._do("search", self._listings.attempts, asked, asker=owner or "")
         return found
 
     async def events(self, owner: str | None, task_id: str) -> list[Event]:

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from tasks_server.domain import limits
 from tasks_server.domain.attempt import Attempt, Event
 from tasks_server.domain.errors import RequestError, Unreadable
 from tasks_server.domain.lane import Why
@@ -170,12 +171,18 @@ class Reading(Protocol):
         """One page of tasks. It costs the same however deep it lies, when asked for by `after`."""
         ...
 
-    async def attempts(self, owner: str | None, task_id: str) -> list[Attempt]:
-        """The recorded attempts, oldest first, without response bodies."""
-        ...
+    async def attempts(
+        self, owner: str | None, task_id: str, *, after: int = 0, limit: int = limits.HISTORY_MAX
+    ) -> list[Attempt]:
+        """The recorded attempts with a number above `after`, oldest first, without response bodies: the first `limit`
+        of them.
+        """
+
+    async def newest_attempts(self, owner: str | None, task_id: str, limit: int = limits.HISTORY_MAX) -> list[Attempt]:
+        """The last `limit` attempts, oldest first."""
 
     async def events(self, owner: str | None, task_id: str) -> list[Event]:
-        """What happened beside the attempts, oldest first."""
+        """What happened beside the attempts, oldest first: the last `HISTORY_MAX` of it."""
         ...
 
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from tasks_server.domain import limits
 from tasks_server.domain.attempt import Attempt, Event
 from tasks_server.domain.task import PENDING, State, Task
 from tasks_server.store.attempts import attempt_of
@@ -57,27 +58,35 @@ class Listings:
             answers.append(self._sealer.open(loaded.sealed_spec, spec_context(task_id)) if loaded else None)
         return answers
 
-    def attempts(self, connection: Connection, items: Sequence[tuple[str | None, str]]) -> Sequence[list[Attempt]]:
-        """Each item is an owner and a task."""
-        return [
-            [
-                attempt_of(row, task_id, self._sealer)
-                for row in connection.execute(sql("attempts_list"), _names(owner, task_id))
-            ]
-            for owner, task_id in items
-        ]
+    def attempts(
+        self, connection: Connection, items: Sequence[tuple[str | None, str, int | None, int]]
+    ) -> Sequence[list[Attempt]]:
+        """Each item is an owner, a task, the number after which to begin (None: with the last ones), how many."""
+        answers = []
+        for owner, task_id, after, limit in items:
+            names = _names(owner, task_id) | {"limit": limit}
+            if after is None:
+                rows = connection.execute(sql("attempts_newest"), names).fetchall()[::-1]
+            else:
+                rows = connection.execute(sql("attempts_list"), names | {"after": after}).fetchall()
+            answers.append([attempt_of(row, task_id, self._sealer) for row in rows])
+        return answers
 
     @staticmethod
     def events(connection: Connection, items: Sequence[tuple[str | None, str]]) -> Sequence[list[Event]]:
         """Each item is an owner and a task."""
-        return [[event_of(row) for row in connection.execute(sql("events_list"), _names(*item))] for item in items]
+        answers = []
+        for item in items:
+            names = _names(*item) | {"limit": limits.HISTORY_MAX}
+            answers.append([event_of(row) for row in connection.execute(sql("events_list"), names).fetchall()[::-1]])
+        return answers
 
     def tasks(self, connection: Connection, items: Sequence[TaskQuery]) -> Sequence[TaskPage]:
         """Each item is a query."""
         return [_page(connection, self._sealer, query) for query in items]
 
 
-def _names(owner: str | None, task_id: str) -> dict[str, str | None]:
+def _names(owner: str | None, task_id: str) -> dict[str, str | int | None]:
     return {"owner": None if owner is None else storable(owner), "id": storable(task_id)}
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 import apsw
 from msgspec.structs import replace
 
+from tasks_server.domain import limits
 from tasks_server.domain.attempt import Attempt, Event
 from tasks_server.domain.task import PENDING, State, Task
 from tasks_server.store.attempts import attempt_of
@@ -58,21 +59,30 @@ class Listings:
             answers.append(self._sealer.open(loaded.sealed_spec, spec_context(task_id)) if loaded else None)
         return answers
 
-    def attempts(self, connection: apsw.Connection, items: Sequence[tuple[str | None, str]]) -> Sequence[list[Attempt]]:
-        """Each item is an owner and a task."""
-        return [
-            [
-                attempt_of(row, task_id, self._sealer)
-                for row in connection.execute(sql("attempts_list"), {"owner": owner, "id": task_id})
-            ]
-            for owner, task_id in items
-        ]
+    def attempts(
+        self, connection: apsw.Connection, items: Sequence[tuple[str | None, str, int | None, int]]
+    ) -> Sequence[list[Attempt]]:
+        """Each item is an owner, a task, the number after which to begin (None: with the last ones), how many."""
+        answers = []
+        for owner, task_id, after, limit in items:
+            names = {"owner": owner, "id": task_id, "limit": limit}
+            if after is None:
+                rows = connection.execute(sql("attempts_newest"), names).fetchall()[::-1]
+            else:
+                rows = connection.execute(sql("attempts_list"), names | {"after": after}).fetchall()
+            answers.append([attempt_of(row, task_id, self._sealer) for row in rows])
+        return answers
 
     @staticmethod
     def events(connection: apsw.Connection, items: Sequence[tuple[str | None, str]]) -> Sequence[list[Event]]:
         """Each item is an owner and a task."""
         return [
-            [event_of(row) for row in connection.execute(sql("events_list"), {"owner": owner, "id": task_id})]
+            [
+                event_of(row)
+                for row in connection.execute(
+                    sql("events_list"), {"owner": owner, "id": task_id, "limit": limits.HISTORY_MAX}
+                ).fetchall()[::-1]
+            ]
             for owner, task_id in items
         ]
 

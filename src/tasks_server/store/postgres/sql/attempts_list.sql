@@ -2,5 +2,6 @@ SELECT a.number, a.due_at, a.started_at, a.ended_at, a.outcome, a.status_code, a
 FROM request AS r
 JOIN owner AS o ON o.seq = r.owner
 JOIN attempt AS a ON a.task = r.task
-WHERE r.id = %(id)s AND (%(owner)s::text IS NULL OR o.id = %(owner)s)
+WHERE r.id = %(id)s AND (%(owner)s::text IS NULL OR o.id = %(owner)s) AND a.number > %(after)s
 ORDER BY a.number
+LIMIT %(limit)s

@@ -3,4 +3,5 @@ FROM task AS t
 CROSS JOIN owner AS o ON o.seq = t.owner
 CROSS JOIN event AS e ON e.task = t.seq
 WHERE t.id = :id AND (:owner IS NULL OR o.id = :owner)
-ORDER BY e.seq
+ORDER BY e.seq DESC
+LIMIT :limit
