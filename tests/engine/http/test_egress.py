@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 from urllib.parse import urlsplit
 
 import pycurl
@@ -16,8 +17,10 @@ from tasks_server.domain.egress import Egress
 from tasks_server.domain.options import Proxy, Resolve
 from tasks_server.domain.request import TaskConfig
 from tasks_server.engine.http.egress import Gate
+from tasks_server.engine.http.names import LookedUp, Names, Wanted
 from tests.engine.http.driver import Driver
 from tests.engine.http.hostile_urls import HOSTILE_URLS, REBINDING
+from tests.engine.http.proxies import SocksProxy
 from tests.engine.http.target import Target, answer, redirect
 
 PUBLIC = Egress.parse("public", "", "")
@@ -237,6 +240,44 @@ def test_what_a_proxy_is_asked_for_is_judged_too(target: Target, where: str) -> 
         outcome = http.get("http://8.8.8.8/", config=TaskConfig(proxy=Proxy("http", "127.0.0.1", target.port)))
     assert_blocked(outcome)
     assert [request.path for request in target.received] == ["http://8.8.8.8/"]
+
+
+@pytest.fixture
+def system_names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """What the system says of some names."""
+    known = {"inside.test": ["10.0.0.7"], "shop.test": ["10.0.0.7", "127.0.0.1"], "corp.test": ["10.0.0.7"]}
+    ask = socket.getaddrinfo
+
+    def asked(host: Any, port: Any, *arguments: Any, **more: Any) -> Any:
+        if host not in known:
+            return ask(host, port, *arguments, **more)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in known[host]]
+
+    monkeypatch.setattr(socket, "getaddrinfo", asked)
+    return known
+
+
+@pytest.mark.parametrize("protocol", ["socks4", "socks5"])
+@pytest.mark.usefixtures("system_names")
+def test_no_proxy_is_told_an_address_that_is_refused(target: Target, protocol: str) -> None:
+    target.scripts["/away"] = redirect(302, "http://inside.test/")
+    with SocksProxy() as proxy, driver("public", allow="127.0.0.1") as http:
+        config = TaskConfig(proxy=Proxy(protocol, "127.0.0.1", proxy.port))  # type: ignore[arg-type]  # one of the protocols
+        assert_blocked(http.get("http://inside.test/", config=config), "inside.test is a private address")
+        assert proxy.asked == []
+        assert http.get(target.url(host="shop.test"), config=config).response == b"ok"
+        assert_blocked(http.get(target.url("/away", host="shop.test"), config=config))
+        assert {address for _, address, _ in proxy.asked} == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("by_system", [True, False])
+def test_a_proxy_is_told_the_private_address_of_a_name_that_the_operator_trusts(by_system: bool) -> None:
+    names = Names(egress=Egress.parse("public", "corp.test", ""), wake=lambda: None, monotonic=lambda: 0.0)
+    wanted = [Wanted("corp.test", frozenset({80}), is_next=False)]
+    names.tell(LookedUp(1, wanted, {"corp.test": ("10.0.0.7",)}, by_system=by_system))
+    (found,) = names.take_news()
+    assert (found.failure is None) is by_system
+    assert found.addresses == ({"corp.test": ("10.0.0.7",)} if by_system else {})
 
 
 @pytest.mark.parametrize("policy", ["open", "private", "public"])

@@ -6,6 +6,7 @@ Answers are kept as long as they allow, apart for each set of servers.
 
 import asyncio
 import base64
+import socket
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -34,6 +35,8 @@ _CACHED_SECONDS_MAX: Final = 300
 _LOOKUP_SECONDS_MAX: Final = 15.0
 """After this long without an answer, trying the whole task again later is better."""
 _TRY_SECONDS: Final = 2.0
+_SYSTEM_SECONDS: Final = 60.0
+"""For how long libcurl, too, keeps what the system says."""
 _ALIASES_MAX: Final = 8
 _ADDRESSES_MAX: Final = 16
 _MESSAGE_TYPE: Final = "application/dns-message"
@@ -127,7 +130,7 @@ class Lookups:
             failure = error.outcome
         except Exception as error:  # whatever goes wrong ends that call alone
             failure = unsendable(f"looking up its names failed with {type(error).__name__}")
-        self._names.tell(LookedUp(token, wanted, addresses, failure))
+        self._names.tell(LookedUp(token, wanted, addresses, failure, servers.is_system))
 
     async def _addresses(self, servers: Servers, name: str, seconds: float) -> tuple[str, ...]:
         key = (servers, name)
@@ -146,6 +149,8 @@ class Lookups:
 
     async def _ask_both(self, servers: Servers, name: str, seconds: float) -> _Found:
         """The addresses of the versions of IP that are wanted; an answer for one of them is enough."""
+        if servers.is_system:
+            return await self._ask_system(servers, name, seconds)
         kinds = {4: ("A",), 6: ("AAAA",), None: ("AAAA", "A")}[servers.ip_version]
         asked = [self._ask(servers, name, kind, seconds) for kind in kinds]
         answers = await asyncio.gather(*asked, return_exceptions=True)
@@ -158,6 +163,19 @@ class Lookups:
             raise failed
         which = "" if servers.ip_version is None else f"IPv{servers.ip_version} "
         raise _NotFound(f"unknown host {name}: it has no {which}address")
+
+    async def _ask_system(self, servers: Servers, name: str, seconds: float) -> _Found:
+        """The same from the system, which does not say for how long it holds."""
+        family = {4: socket.AF_INET, 6: socket.AF_INET6, None: socket.AF_UNSPEC}[servers.ip_version]
+        try:
+            async with asyncio.timeout(seconds):
+                found = await self._loop.getaddrinfo(name, None, family=family, type=socket.SOCK_STREAM)
+        except TimeoutError:
+            raise _NotFound(f"{name} could not be looked up: no answer from the system") from None
+        except (OSError, UnicodeError):
+            raise _NotFound(f"unknown host {name}") from None
+        addresses = dict.fromkeys(str(address[0]).partition("%")[0] for *_, address in found)
+        return tuple(addresses)[:_ADDRESSES_MAX], _SYSTEM_SECONDS
 
     async def _ask(self, servers: Servers, name: str, kind: str, seconds: float) -> _Found:
         resolver = self._resolver(servers, seconds)

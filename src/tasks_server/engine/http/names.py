@@ -45,6 +45,11 @@ class Servers(msgspec.Struct, frozen=True):
     ca: str | None
     ip_version: Literal[4, 6] | None
 
+    @property
+    def is_system(self) -> bool:
+        """Whether the system is asked."""
+        return not self.dns and self.doh_url is None
+
 
 class Wanted(msgspec.Struct, frozen=True):
     """A name that a request needs, and the ports it is called at. `is_next`: connections go to it, not through it."""
@@ -55,8 +60,11 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 def servers_of(config: TaskConfig) -> Servers | None:
-    """The task's own servers; None: its names are looked up by the system."""
-    if config.dns_server is None and config.doh_url is None:
+    """The task's own servers, or the system where it is asked by us: for a proxy that is told the target's address,
+    which the egress policy has to judge. None: libcurl asks the system, and the gate judges what it connects to.
+    """
+    is_told = config.proxy is not None and config.proxy.protocol in _LOCAL
+    if config.dns_server is None and config.doh_url is None and not is_told:
         return None
     ca = config.ca if config.doh_url is not None else None
     return Servers(tuple(config.dns_server or ()), config.doh_url, config.doh_insecure, ca, config.ip_version)
@@ -117,6 +125,8 @@ class LookedUp(msgspec.Struct, frozen=True):
     wanted: list[Wanted]
     addresses: Addresses
     failure: Outcome | None = None
+    by_system: bool = False
+    """Whether the system said so, which the operator trusts."""
 
 
 def unknown(reason: str) -> Outcome:
@@ -174,7 +184,21 @@ class Names:
     def take_news(self) -> list[LookedUp]:
         if self._held and self._is_loaded:
             self._begin_held()
-        return _drained(self._news)
+        return [self._judged(one) for one in _drained(self._news)]
+
+    def _judged(self, found: LookedUp) -> LookedUp:
+        """Without the addresses that no proxy may be told of; those that we connect to, the gate judges."""
+        for one in found.wanted:
+            if one.is_next or found.failure is not None:
+                continue
+            trusted = one.name if found.by_system else None
+            reasons = {address: self._egress.refusal(address, trusted) for address in found.addresses[one.name]}
+            fit = tuple(address for address, reason in reasons.items() if reason is None)
+            if not fit:
+                reason = next(filter(None, reasons.values()), "without an address")
+                return LookedUp(found.token, found.wanted, {}, blocked(f"{one.name} is {reason}"))
+            found.addresses[one.name] = fit
+        return found
 
     def _begin_held(self) -> None:
         held, self._held = self._held, []

@@ -140,7 +140,8 @@ class SpecialCalls:
         """Tells the gate what this call brings along that leads elsewhere than its URL says."""
         config = call.config
         proxy = config.proxy.host if config.proxy is not None else None
-        trusts_names = config.resolve is None and servers_of(config) is None
+        servers = servers_of(config)
+        trusts_names = config.resolve is None and (servers is None or servers.is_system)
         handle.gate.begin(call.request.url, proxy, trusts_names=trusts_names)
         if proxy is not None:
             handle.curl.setopt(pycurl.PREREQFUNCTION, handle.gate.before_request)
