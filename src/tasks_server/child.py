@@ -29,6 +29,7 @@ from tasks_server.plans import Plan
 from tasks_server.store.ports import Store
 from tasks_server.telemetry import Telemetry, leave_lost_terminal
 from tasks_server.telemetry.events import VALUE_LENGTH_MAX, Unexpected
+from tasks_server.watchdog import Watchdog
 
 _SWITCH_SECONDS: Final = 0.0005
 """The store's thread asks for the interpreter lock while the event loop is busy; with Python's default of 5 ms it gets
@@ -164,6 +165,8 @@ async def serve_api(plan: Plan, channel: Channel, told: Telemetry) -> None:
         channel.follow(take_over)
         asked = asyncio.Event()
         _on_stop(asked.set)
+        watchdog = Watchdog(told, clock, app.inflow.is_at_work)
+        watchdog.start()
         server.start()
         channel.tell(Ready())
         stop, ended = asyncio.create_task(asked.wait()), asyncio.create_task(server.ended())
@@ -172,6 +175,7 @@ async def serve_api(plan: Plan, channel: Channel, told: Telemetry) -> None:
             if not asked.is_set():
                 raise RuntimeError("the HTTP server ended by itself")
             await server.stop(plan.grace_seconds)
+        watchdog.stop()
     finally:
         await store.close()
 

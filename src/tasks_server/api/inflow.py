@@ -90,6 +90,10 @@ class Inflow:
         """Bytes that all bodies hold."""
         self.enter = self._at_work.add
 
+    def is_at_work(self) -> bool:
+        """Whether any request is in work."""
+        return bool(self._at_work)
+
     def leave(self, arrival: Arrival) -> None:
         """The answer is sent, and nothing of the request is held any more."""
         self._at_work.discard(arrival)

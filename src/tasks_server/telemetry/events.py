@@ -112,6 +112,15 @@ class FilesShort(TelemetryEvent, frozen=True):
     advice: str = "raise LimitNOFILE= of the service, or `ulimit -n` before the start"
 
 
+class LoopHeld(TelemetryEvent, frozen=True):
+    """Something kept the API from serving others for so long. `where`: the places in the code, the innermost first."""
+
+    level: ClassVar[Level] = "warning"
+    quiet_ms: ClassVar[int] = 1_000
+    ms: int
+    where: str
+
+
 class RequestServed(TelemetryEvent, frozen=True):
     """The API answered."""
 
