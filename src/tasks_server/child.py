@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -126,23 +126,25 @@ def _take_over(plan: Plan, store: Store, told: Telemetry) -> None:
     store.look_for_keys()
 
 
-@contextlib.asynccontextmanager
-async def _watched(store: Store, told: Telemetry) -> AsyncIterator[None]:
+async def _watch(store: Store, told: Telemetry) -> None:
     """Tells while the database is lost, and when it is back, whether anybody asks for it or not."""
+    while True:
+        if lost := store.lost():
+            told.store_failed(_WATCHING, lost)
+        else:
+            told.store_worked(_WATCHING)
+        await asyncio.sleep(_WATCH_SECONDS)
 
-    async def watch() -> None:
-        while True:
-            if lost := store.lost():
-                told.store_failed(_WATCHING, lost)
-            else:
-                told.store_worked(_WATCHING)
-            await asyncio.sleep(_WATCH_SECONDS)
 
-    watching = asyncio.create_task(watch(), name="watch the database")
+@contextlib.asynccontextmanager
+async def _beside(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Does these meanwhile, and then no more."""
+    tasks = [asyncio.create_task(work) for work in works]
     try:
         yield
     finally:
-        watching.cancel()
+        for task in tasks:
+            task.cancel()
 
 
 async def serve_api(plan: Plan, channel: Channel, told: Telemetry) -> None:
@@ -170,7 +172,7 @@ async def serve_api(plan: Plan, channel: Channel, told: Telemetry) -> None:
         server.start()
         channel.tell(Ready())
         stop, ended = asyncio.create_task(asked.wait()), asyncio.create_task(server.ended())
-        async with _watched(store, told):
+        async with _beside(_watch(store, told), wiring.follow_clock(store, clock, told)):
             await asyncio.wait([stop, ended], return_when=asyncio.FIRST_COMPLETED)
             if not asked.is_set():
                 raise RuntimeError("the HTTP server ended by itself")
@@ -201,7 +203,7 @@ async def serve_engine(plan: Plan, channel: Channel, told: Telemetry) -> None:
         _on_stop(engine.stop)
         running = asyncio.create_task(engine.run())
         channel.tell(Ready())
-        async with _watched(store, told):
+        async with _beside(_watch(store, told)):
             await running
     finally:
         await store.close()

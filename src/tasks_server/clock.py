@@ -4,6 +4,8 @@ import math
 import time
 from typing import Final, Literal, Protocol
 
+from tasks_server.domain import limits
+
 
 class Clock(Protocol):
     """Tells the time. `now()` is ms since the epoch, UTC; it may be set, ahead or back. The others are seconds and only
@@ -67,10 +69,6 @@ class ManualClock:
         return self._now
 
 
-SET_MS: Final = 2_000
-"""From so far on a clock was set. Less is a leap second, or a clock that is steered: nothing that waits minds it."""
-
-
 class Watch:
     """Notices that a clock is set, by comparing it with how much time has gone by."""
 
@@ -83,7 +81,7 @@ class Watch:
         least_ms, most_ms = self._ahead()
         by_ms = least_ms - self._most_ms if least_ms > self._most_ms else min(0.0, most_ms - self._least_ms)
         self._least_ms, self._most_ms = least_ms, most_ms
-        return round(by_ms) if abs(by_ms) >= SET_MS else 0
+        return round(by_ms) if abs(by_ms) >= limits.CLOCK_SET_MS else 0
 
     def _ahead(self) -> tuple[float, float]:
         """How far the clock is ahead of the time that has gone by, at least and at most: this process may have been

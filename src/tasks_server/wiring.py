@@ -35,11 +35,12 @@ if TYPE_CHECKING:
     from tasks_server.service.tasks import TaskService
     from tasks_server.settings import Settings
     from tasks_server.settings.places import Places
+    from tasks_server.store.clustering import Clustering
     from tasks_server.store.copying.ends import Source, Target
     from tasks_server.store.copying.transfer import Copied, Step
     from tasks_server.store.engines import Engines
     from tasks_server.store.migrate import Migration
-    from tasks_server.store.ports import Clustering, Resealing, Store
+    from tasks_server.store.ports import Resealing, Store
     from tasks_server.store.postgres.link import Connection
     from tasks_server.store.sealing import Sealer
 
@@ -214,6 +215,13 @@ async def prepare_api(plan: Plan, store: "Store", clock: Clock) -> None:
 
     if plan.api.default_owner is not None:
         await OwnerService(store, clock).ensured(plan.api.default_owner)
+
+
+async def follow_clock(store: "Store", clock: Clock, told: Telemetry) -> None:
+    """Has the API notice when the clock is set, until it is cancelled."""
+    from tasks_server.service.clock import ClockFollower
+
+    await ClockFollower(store, clock, told).follow()
 
 
 def build_engine(plan: Plan, store: "Store", clock: Clock, told: Telemetry) -> "Engine":

@@ -167,3 +167,27 @@ async def test_without_a_default_owner_every_request_needs_a_key(api: Api) -> No
     ):
         assert (answer.status_code, answer.json()["code"]) == (403, "credentials_missing")
     assert await api.store.owners() == []
+
+
+@pytest.mark.parametrize("by", [3_600_000, -3_600_000, 86_400_000, -86_400_000])
+async def test_a_clock_that_was_set_is_told_and_no_fault(api: Api, clock: ManualClock, by: int) -> None:
+    """Engines tell of themselves by the clock as it was; they have time to do so by the new one."""
+    api.store._join()
+    await api.store.report(told(api))
+    await api.store.keep_time()
+    assert (await health(api))[0] == 200
+    clock.set(by)
+    await api.store.keep_time(by)
+    expected = {"store": "ok", "engine": "starting", "handlers": "unknown", "clock": "set"}
+    assert await health(api) == (200, expected)
+    told_of = (await api.client().get("/monitor/health")).json()["checks"]["clock"]
+    way, hours = ("ahead" if by > 0 else "back"), abs(by) // 3_600_000
+    assert f"the clock was set {way} by {'1 h' if hours == 1 else '1 d'}" in told_of["detail"]
+    assert (told_of["set_ms"], told_of["set_at"], told_of["putting_right"]) == (by, clock.now(), by < 0)
+    await api.store.report(told(api))
+    while (await api.store.put_right(100)).more:
+        pass
+    assert await health(api) == (200, expected | {"engine": "ok", "handlers": "ok"})
+    clock.advance(3_600_001)
+    await api.store.report(told(api))
+    assert (await health(api))[1]["clock"] == "ok"

@@ -10,6 +10,7 @@ from tasks_server.clock import ManualClock
 from tasks_server.domain import limits
 from tasks_server.domain.ids import is_task_id
 from tasks_server.engine.scheduler import Scheduler
+from tasks_server.engine.timekeeper import Timekeeper
 from tasks_server.store.sqlite.store import SqliteStore
 from tasks_server.telemetry import Telemetry
 
@@ -425,3 +426,66 @@ async def test_an_owner_goes_with_its_schedules(api: Api, client: httpx.AsyncCli
     await made(client)
     assert (await client.delete("/v1/owners/small-shop")).status_code == 200
     assert await store.next_look() is None
+
+
+# A clock that ran ahead and is set right
+
+
+async def ran_ahead(api: Api, client: httpx.AsyncClient, by: int) -> None:
+    """One that fires each minute, made before the clock ran ahead; it has been set right."""
+    await made(client)
+    api.clock.set(by)
+    await fire(api)
+    api.clock.set(-by)
+
+
+@pytest.mark.parametrize("by", [3_600_000, DAY])
+@pytest.mark.parametrize("how", ["pause", "patch", "patch every", "put", "engine"])
+async def test_a_schedule_goes_on_from_now_whatever_mends_it(
+    api: Api, client: httpx.AsyncClient, clock: ManualClock, by: int, how: str
+) -> None:
+    await ran_ahead(api, client, by)
+    if how == "pause":
+        await client.post(f"{PATH}/nightly/pause")
+        answer = await client.post(f"{PATH}/nightly/resume")
+    elif how == "patch":
+        answer = await client.patch(f"{PATH}/nightly", json={"jitter": 0})
+    elif how == "patch every":
+        answer = await client.patch(f"{PATH}/nightly", json={"every": "1m"})
+    elif how == "put":
+        answer = await client.put(f"{PATH}/nightly", json=body())
+    else:
+        keeper = Timekeeper(api.store, clock, Telemetry(clock, write=lambda _: None), _nothing)
+        while await keeper.tick():
+            pass
+        await api.store.keep_time(-by)
+        answer = await client.get(f"{PATH}/nightly")
+        assert answer.json()["held"] is not None
+        clock.advance(6_000)
+        while await keeper.tick():
+            pass
+        answer = await client.get(f"{PATH}/nightly")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["held"] is None
+    assert clock.now() < answer.json()["nextFireAt"] <= clock.now() + 60_000
+    before = (await _shown(client, "nightly"))["runs"]
+    clock.advance(60_000)
+    await fire(api)
+    assert (await _shown(client, "nightly"))["runs"] == before + 1
+
+
+async def test_one_that_is_stuck_is_shown_with_what_holds_it(
+    api: Api, client: httpx.AsyncClient, clock: ManualClock
+) -> None:
+    await ran_ahead(api, client, DAY)
+    shown = await _shown(client, "nightly")
+    assert shown["nextFireAt"] > clock.now() + DAY - 60_000
+    assert shown["held"] == "the clock was set back; it goes on from now as soon as an engine has seen that"
+    preview = (await client.get(f"{PATH}/nightly/preview", params={"n": 1})).json()
+    assert "held" not in preview
+    clock.set(DAY)
+    assert (await _shown(client, "nightly"))["held"] is None
+
+
+async def _nothing() -> None:
+    pass

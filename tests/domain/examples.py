@@ -90,4 +90,5 @@ runs = st.builds(
     expire_at=st.none() | instants,
     status_code=st.sampled_from([0, 200, 503]),
     error=st.none() | st.just("before"),
+    remaining_ms=st.none() | spans,
 )

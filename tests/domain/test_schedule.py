@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks_server.domain import ids, limits, schedule
-from tasks_server.domain.schedule import Decision, MissedRuns, Rule, Schedule
+from tasks_server.domain import ids, limits, schedule, turns
+from tasks_server.domain.schedule import MissedRuns, Rule, Schedule
+from tasks_server.domain.turns import Decision
 
 NOW = 1_700_000_000_000
 ID = ids.task_id(NOW, bytes(range(9)))
@@ -23,7 +24,7 @@ def made(at: int = NOW, **rule: Any) -> Schedule:
 
 
 def look(found: Schedule, now: int, unfinished: bool = False, room: int = 1_000) -> Decision:
-    return schedule.decide(found, now, now, unfinished, room)
+    return turns.decide(found, now, now, unfinished, room)
 
 
 def minutes(*numbers: int) -> tuple[int, ...]:
@@ -237,17 +238,34 @@ def test_a_paused_one_goes_on_from_where_it_is_resumed() -> None:
     assert schedule.resume(resumed, NOW) is resumed
 
 
-def test_no_fire_time_is_decided_on_twice_whatever_the_clock_does() -> None:
+def test_one_that_fired_by_a_clock_that_was_ahead_goes_on_from_now() -> None:
+    """By pause and resume, and when it is put right. What has its task gets no other."""
     after = look(made(), NOW + MINUTE).schedule
-    again = schedule.resume(schedule.pause(after, NOW + 30_000), NOW + 30_000)  # the clock was put back
-    assert again.next_fire_at == NOW + 2 * MINUTE
+    for again in (
+        schedule.resume(schedule.pause(after, NOW + 30_000), NOW + 30_000),
+        schedule.put_right(after, NOW + 30_000),
+    ):
+        assert again.next_fire_at == NOW + MINUTE
+        for has, fires in ((True, ()), (False, (NOW + MINUTE,))):
+            decision = turns.decide(again, NOW + MINUTE, NOW + MINUTE, False, 9, {NOW + MINUTE: has}.__getitem__)
+            assert (decision.fires, decision.schedule.next_fire_at) == (fires, NOW + 2 * MINUTE)
+            assert decision.schedule.runs == after.runs + len(fires)
+
+
+def test_nothing_is_put_right_while_the_clock_goes_as_it_went() -> None:
+    """Nor for a leap second, nor for one that is paused."""
+    after = look(made(), NOW + MINUTE).schedule
+    for now in (NOW + MINUTE, NOW + MINUTE - limits.CLOCK_SET_MS, NOW + MINUTE + limits.DAY_MS):
+        assert schedule.put_right(after, now) is after
+    paused = schedule.pause(after, NOW + MINUTE)
+    assert schedule.put_right(paused, NOW - limits.DAY_MS) is paused
 
 
 def test_what_cannot_be_read_is_paused() -> None:
     broken = msgspec.structs.replace(made(), rule=Rule(cron="no", timezone="Nowhere"))
     with pytest.raises(ValueError, match="not a time zone"):
         look(broken, NOW + 2 * MINUTE)
-    given_up = schedule.give_up(broken, NOW + 2 * MINUTE)
+    given_up = turns.give_up(broken, NOW + 2 * MINUTE)
     assert given_up.schedule.standing == "paused"
     assert given_up.schedule.missed == MissedRuns(NOW + MINUTE, NOW + MINUTE, "unreadable")
 

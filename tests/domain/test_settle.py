@@ -70,9 +70,33 @@ def test_what_says_nothing_of_the_target_changes_nothing(
     run: Progress, config: TaskConfig, outcome: Outcome, now: int, jitter: float
 ) -> None:
     done = settle(run, config, outcome, now, jitter)
-    assert (done.event, done.state) == (EventKind.GIVE_BACK, State.AVAILABLE)
+    assert done.event is EventKind.GIVE_BACK
     assert (done.due_at, done.failures, done.repeats) == (run.due_at, run.failures, run.repeats)
-    assert (done.status_code, done.error) == (run.status_code, run.error)
+    assert (done.status_code, done.error, done.remaining_ms) == (run.status_code, run.error, run.remaining_ms)
+
+
+@given(runs, configs, st.sampled_from(sorted(UNCOUNTED)).flatmap(outcomes_of), instants, jitters)
+def test_what_is_given_back_stands_in_line_unless_its_instant_moved_away(
+    run: Progress, config: TaskConfig, outcome: Outcome, now: int, jitter: float
+) -> None:
+    """A wait that was over is over. An instant comes when the clock says so, also when it was set back meanwhile."""
+    done = settle(run, config, outcome, now, jitter)
+    far = run.due_at > now + limits.PROMOTE_AHEAD_MS + 1_000
+    waits = (State.RETRYABLE if run.failures else State.SCHEDULED) if far and run.remaining_ms is None else None
+    assert done.state is (waits or State.AVAILABLE)
+
+
+@given(runs, configs, outcomes, instants, jitters)
+def test_a_next_attempt_waits_for_so_long_or_for_an_instant_that_was_asked_for(
+    run: Progress, config: TaskConfig, outcome: Outcome, now: int, jitter: float
+) -> None:
+    done = settle(run, config, outcome, now, jitter)
+    if done.event is EventKind.RETRY:
+        assert done.due_at == (config.retry_at if done.remaining_ms is None else now + done.remaining_ms)
+    elif done.event is EventKind.REPEAT:
+        assert done.due_at == (config.repeat_at if done.remaining_ms is None else now + done.remaining_ms)
+    elif done.event is not EventKind.GIVE_BACK:
+        assert done.remaining_ms is None
 
 
 @given(runs, configs, st.sampled_from(COUNTED).flatmap(outcomes_of), instants, jitters)

@@ -42,7 +42,8 @@ def test_each_leads_where_the_table_says_and_leaves_the_given_task_alone(
         assert [getattr(after, name) for name in KEPT] == [before[name] for name in KEPT]
         stopped = after.state in FINAL or after.state is State.PAUSED
         assert (after.ended_at > 0) == stopped
-        assert (after.remaining_ms is not None) == (after.state is State.PAUSED)
+        assert after.remaining_ms is not None if after.state is State.PAUSED else True
+        assert after.remaining_ms is None if after.state in FINAL else True
     assert msgspec.structs.asdict(task) == before
 
 
@@ -76,6 +77,13 @@ def test_a_running_task_that_is_paused_runs_again_at_once() -> None:
     paused = lifecycle.pause(a_task(State.RUNNING), NOW)
     assert paused.remaining_ms == 0
     assert lifecycle.resume(paused, NOW + 9).due_at == NOW + 9
+
+
+def test_a_pause_keeps_no_more_than_the_wait_that_the_task_began() -> None:
+    """As the clock was set back since."""
+    waiting = lifecycle.resume(lifecycle.pause(a_task(), NOW), NOW)
+    assert waiting.remaining_ms == DUE - NOW
+    assert lifecycle.pause(waiting, NOW - limits.HOUR_MS).remaining_ms == DUE - NOW
 
 
 @given(st.sampled_from(sorted(PENDING)), instants, instants)

@@ -26,7 +26,7 @@ running   succeed    completed
 running   repeat     scheduled available
 running   retry      retryable available
 running   fail       failed
-running   give_back  available
+running   give_back  scheduled available retryable
 running   pause      paused
 running   revoke     revoked
 running   execute    running

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from tasks_server.domain import lifecycle
 from tasks_server.domain.forms import encode_spec
@@ -32,23 +32,27 @@ class Shop:
         told = Telemetry(world.clock, write=self.lines.append)
         self.engine = Engine(world.store, self.caller, world.clock, config, told, lambda: 0.0, handlers)
 
-    async def submit(self, config: TaskConfig | None = None, delay: int = 0, target: str = "a.example:80") -> str:
+    async def submit(
+        self, config: TaskConfig | None = None, delay: int = 0, target: str = "a.example:80", **fields: Any
+    ) -> str:
         config = config or TaskConfig()
         spec = encode_spec(TaskSpec(HttpRequest(f"http://{target}/", "GET"), config))
         due = self.clock.now() + delay
         new = self.world.task(
             self.owner, delay, spec=spec, target=target, expire_at=config.expire_at, priority=config.priority,
-            state=lifecycle.waiting_state(due, self.clock.now()),
+            state=lifecycle.waiting_state(due, self.clock.now()), **fields,
         )  # fmt: skip
         await self.store.insert(new)
         return new.id
 
-    async def submit_handler(self, call: HandlerCall, config: TaskConfig | None = None, delay: int = 0) -> str:
+    async def submit_handler(
+        self, call: HandlerCall, config: TaskConfig | None = None, delay: int = 0, **fields: Any
+    ) -> str:
         config = config or TaskConfig()
         due = self.clock.now() + delay
         new = self.world.task(
             self.owner, delay, spec=encode_spec(TaskSpec(None, config, handler=call)),
-            target=handler_target(call.name), state=lifecycle.waiting_state(due, self.clock.now()),
+            target=handler_target(call.name), state=lifecycle.waiting_state(due, self.clock.now()), **fields,
         )  # fmt: skip
         await self.store.insert(new)
         return new.id

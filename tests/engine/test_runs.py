@@ -306,9 +306,21 @@ async def test_default_does_not_run_early(open_shop: Callable[..., Any]) -> None
     await shop.settle()
     assert (await shop.task(task_id)).state is State.RUNNING
     assert not any(b"payload" in line for line in shop.lines)
+    shop.clock.advance(20)
     await shop.until(lambda: any(b"payload" in line for line in shop.lines))
     await shop.settle()
     assert (await shop.task(task_id)).state is State.COMPLETED
+
+
+async def test_default_holds_no_slot_when_the_clock_is_set_back(open_shop: Callable[..., Any]) -> None:
+    shop, _ = await open_shop()
+    task_id = await shop.submit_handler(HandlerCall("default", b'"soon"'), delay=20, remaining_ms=None)
+    await shop.look()
+    shop.clock.set(-3_600_000)
+    await shop.until(lambda: not len(shop.engine.inflight))
+    await shop.settle()
+    assert (await shop.task(task_id)).state is State.SCHEDULED
+    assert not any(b"payload" in line for line in shop.lines)
 
 
 async def test_default_cuts_a_long_payload(open_shop: Callable[..., Any]) -> None:

@@ -66,5 +66,7 @@ class Calendar:
         return [await self.world.read(task.id) for task in page.tasks]
 
 
-def _fire(now: int, found: Schedule, template: bytes, last: Task | None, room: int) -> Firing:
-    return firing.fire(found, template, last, room, now, now)
+def _fire(
+    now: int, found: Schedule, template: bytes, last: Task | None, room: int, has_task: Callable[[int], bool]
+) -> Firing:
+    return firing.fire(found, template, last, room, has_task, now, now)

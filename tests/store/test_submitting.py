@@ -34,7 +34,7 @@ async def test_a_task_comes_back_as_it_was_submitted(world: World, owner: Owner)
     assert msgspec.structs.asdict(found) == {
         "id": task.id, "owner": owner.id, "lane": "slow", "state": State.SCHEDULED, "priority": 7,
         "created_at": world.now, "due_at": world.now + 90_000, "execution_at": world.now + 90_000, "ended_at": 0,
-        "attempt": 0, "failures": 0, "repeats": 0, "status_code": 0, "error": None, "remaining_ms": None,
+        "attempt": 0, "failures": 0, "repeats": 0, "status_code": 0, "error": None, "remaining_ms": 90_000,
         "expire_at": world.now + 95_000, "target": "[::1]:8080", "forced": False,
         "metadata": {key: value.replace("\0", world.adapter.nul) for key, value in metadata.items()},
         "response": None, "response_truncated": False, "outcome": None, "schedule": None, "fire_at": 0, "held_by": None,

@@ -101,6 +101,7 @@ class World:
             "priority": 0,
             "created_at": self.now,
             "due_at": due,
+            "remaining_ms": delay,
             "target": target,
             "spec": sample_spec(target),
         }
@@ -145,8 +146,9 @@ class World:
     def report(self, claim: Claim, outcome: Outcome = SUCCESS, config: TaskConfig | None = None) -> Report:
         """What the engine reports of a claim that ended with `outcome` now."""
         progress = Progress(
-            claim.due_at, claim.failures, claim.repeats, claim.expire_at, claim.status_code, claim.error
-        )
+            claim.due_at, claim.failures, claim.repeats, claim.expire_at, claim.status_code, claim.error,
+            claim.remaining_ms,
+        )  # fmt: skip
         settlement = lifecycle.settle(progress, config or TaskConfig(), outcome, self.now, 0.0)
         attempt = Attempt(
             claim.attempt, claim.due_at, self.now, self.now, outcome.kind, outcome.status_code, outcome.error,

@@ -67,8 +67,11 @@ class ListedScheduleView(Readable, rename="camel"):
 
 
 class ScheduleView(ListedScheduleView, rename="camel"):
-    """A schedule with what its tasks are made from, secrets masked."""
+    """A schedule with what its tasks are made from, secrets masked. `held`: what keeps it from firing although it is
+    active; null: nothing does.
+    """
 
+    held: str | None
     task: wire.SpecView
 
 
@@ -91,8 +94,8 @@ def listed_schedule_view(schedule: Schedule) -> ListedScheduleView:
 
 
 def schedule_view(shown: Shown) -> ScheduleView:
-    template = shown.template
-    return ScheduleView(**_fields(shown.schedule), task=wire.spec_view(template.spec, template.metadata))
+    task = wire.spec_view(shown.template.spec, shown.template.metadata)
+    return ScheduleView(**_fields(shown.schedule), held=shown.held, task=task)
 
 
 def preview_view(schedule: Schedule, times: list[int]) -> PreviewView:

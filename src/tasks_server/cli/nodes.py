@@ -8,7 +8,7 @@ from tasks_server.cli import output
 from tasks_server.cli.options import Config, DataDir, with_services
 from tasks_server.cli.output import Json
 from tasks_server.domain.engines import Engine, EngineFacts
-from tasks_server.store.ports import Node
+from tasks_server.store.clustering import Node
 from tasks_server.wiring import Services
 
 

@@ -4,12 +4,13 @@ from typing import Final
 
 import msgspec
 
-from tasks_server.domain import lifecycle, schedule
+from tasks_server.domain import lifecycle, limits, schedule, turns
 from tasks_server.domain.attempt import Attempt, Event
 from tasks_server.domain.forms import Form, Newer, encode_spec
 from tasks_server.domain.request import HandlerCall, HttpRequest, TaskConfig, TaskSpec
 from tasks_server.domain.schedule import MissedRuns, Schedule
-from tasks_server.domain.task import NewTask, Task
+from tasks_server.domain.task import PENDING, NewTask, Task
+from tasks_server.domain.turns import HasTask
 
 
 class Template(msgspec.Struct, omit_defaults=True):
@@ -53,19 +54,30 @@ class Firing(msgspec.Struct):
     missed: tuple[MissedRuns, ...] = ()
 
 
-def fire(found: Schedule, template: bytes, last: Task | None, room: int, now: int, horizon: int) -> Firing:
-    """What becomes of a schedule whose turn it is at `now`: see `schedule.decide`. `last`: its last task, when that
-    is not final; `template`: empty when what is stored is damaged. Never raises.
+def fire(
+    found: Schedule, template: bytes, last: Task | None, room: int, has_task: HasTask, now: int, horizon: int
+) -> Firing:
+    """What becomes of a schedule whose turn it is at `now`: see `turns.decide`. `last`: its last task, when that is not
+    final; `template`: empty when what is stored is damaged. Never raises.
     """
+    if last is not None and _comes_later(last, horizon):
+        last = None
     try:
-        decision = schedule.decide(found, now, horizon, last is not None, room)
+        decision = turns.decide(found, now, horizon, last is not None, room, has_task)
         tasks = tasks_of(found, decode_template(template), decision.fires, now) if decision.fires else []
     except Newer:
-        decision, tasks = schedule.put_off(found, now), []
+        decision, tasks = turns.put_off(found, now), []
     except (ValueError, msgspec.MsgspecError) as error:
-        decision, tasks = schedule.give_up(found, now, found.unreadable or str(error)), []
+        decision, tasks = turns.give_up(found, now, found.unreadable or str(error)), []
     stopped = _stop(last, now) if decision.cancels and last is not None else None
     return Firing(decision.schedule, tasks, stopped, decision.missed)
+
+
+def _comes_later(last: Task, horizon: int) -> bool:
+    """Whether this task is for a fire time that has yet to come, and came before the clock was set back: it waits, and
+    stands in nobody's way.
+    """
+    return last.state in PENDING and last.fire_at > horizon + limits.CLOCK_SET_MS
 
 
 def _stop(last: Task, now: int) -> Stopped:
@@ -81,7 +93,9 @@ def tasks_of(found: Schedule, template: Template, fires: tuple[int, ...], now: i
 
 def task_now(found: Schedule, template: Template, task_id: str, now: int) -> NewTask:
     """A task that its owner wants run at once, beside those of the fire times."""
-    return _task(found, template, task_id, now, now, now)
+    made = _task(found, template, task_id, now, now, now)
+    made.remaining_ms = 0
+    return made
 
 
 def _task(found: Schedule, template: Template, task_id: str, fire_at: int, due_at: int, now: int) -> NewTask:

@@ -16,13 +16,13 @@ KINDS: Final[dict[str, Kind]] = {
     "final": Kind("The task has ended.", "Retry it to run it once more."),
     "running": Kind(
         "The task runs now; or the engine that ran it is gone, and its lease is not over yet.",
-        "Wait. A task of a lost engine runs again when its lease is over.",
+        "Wait. A task of a lost engine runs again when its lease is over: within half a minute.",
     ),
     "paused": Kind("The task is paused.", "Resume it: it goes on with the wait that was left."),
     "clock": Kind(
-        "The task was registered at an instant that has not come yet: the clock was set back. Due times are instants, "
-        "so that it runs late by as much.",
-        "Set the machine's clock right, or run the task now.",
+        "The clock was set back, and the task would be due by the clock as it was before: it waits for an instant, and "
+        "that comes when the clock says so. Or its wait began by that clock, and has not been set to begin now yet.",
+        "Wait, or run the task now. If the clock is wrong, set it right.",
     ),
     "expiry": Kind(
         "`expireAt` comes, or came, before the task is due: it will end as ERROR without having run.",

@@ -3,14 +3,11 @@
 from collections.abc import Iterator
 from typing import Final
 
-from tasks_server.domain import dates, durations, lifecycle
+from tasks_server.domain import dates, durations, lifecycle, limits, waits
 from tasks_server.domain.gate import Gate
-from tasks_server.domain.limits import SECOND_MS
 from tasks_server.domain.situation import Situation
 from tasks_server.domain.task import State
 
-_CLOCK_MS: Final = SECOND_MS
-"""What clocks may differ by without a word."""
 _ENDED: Final = {State.COMPLETED: "succeeded", State.FAILED: "failed", State.REVOKED: "was revoked"}
 
 
@@ -46,13 +43,14 @@ def running(situation: Situation) -> Gate:
     if lease is None:
         return Gate("running", True, f"it runs now: {attempt}, since {since}", deadline_at, facts)
     where, until = situation.named(lease.engine), dates.shown(lease.until)
-    if lease.until < now:
-        text = f"{where} ran {attempt} since {since} and was not heard of any more: its lease ended at {until}"
-        return Gate("running", True, f"{text}; the task runs again as soon as an engine sees that", None, facts)
     known = next((engine for engine in situation.engines if engine.number == lease.engine), None)
     if known is not None and not known.lives:
-        text = f"{where} ran {attempt} since {since} and is gone; the task runs again when its lease ends, at {until}"
-        return Gate("running", True, f"{text}, or as soon as another engine sees it", lease.until, facts)
+        text = f"{where} ran {attempt} since {since} and is gone; the task runs again as soon as another engine sees it"
+        return Gate("running", True, text, None, facts)
+    if lease.until < now or lease.until > now + limits.LEASE_MS + limits.CLOCK_SET_MS:
+        told = "its lease ended at" if lease.until < now else "before the clock was set back, it had its lease until"
+        text = f"{where} ran {attempt} since {since} and has not been heard of since: {told} {until}"
+        return Gate("running", True, f"{text}; unless it is, the task runs again within half a minute", None, facts)
     text = f"it runs now on {where}: {attempt}, since {since}, until {dates.shown(deadline_at)} at the latest"
     return Gate("running", True, text, deadline_at, facts)
 
@@ -87,14 +85,27 @@ def _paused(situation: Situation) -> Gate:
 
 
 def _clock(situation: Situation) -> Iterator[Gate]:
-    behind = situation.task.created_at - situation.now
-    if behind > _CLOCK_MS:
+    """Whether the clock holds it: because it was set back, its instant comes once more, or a wait that began ahead of
+    its time has not been set to begin now yet.
+    """
+    now, task, clock = situation.now, situation.task, situation.clock
+    back_ms = max(0, -clock.set_ms)
+    facts = {"now": now, "createdAt": task.created_at, "setBackMs": back_ms, "setAt": clock.set_at or None}
+    sooner = waits.shortened(task.due_at, task.remaining_ms, now)
+    if situation.in_line and task.remaining_ms is not None:
+        sooner = None  # its wait is over already
+    if sooner is not None:
+        text = "the clock was set back, and its wait began by the clock as it was before: it begins now, in a moment"
+        yield Gate("clock", True, text, sooner, facts)
+    elif back_ms and clock.set_lately(now) and now < task.due_at <= now + back_ms and task.remaining_ms is None:
         text = (
-            f"it was registered {durations.shown(behind)} ahead of what the clock shows now: the clock was set back, "
-            "and the task is late by that"
+            f"the clock was set back by {durations.shown(back_ms)} at {dates.shown(clock.set_at)}; by the clock as it "
+            "was before, its instant would have come"
         )
-        facts = {"createdAt": situation.task.created_at, "now": situation.now, "aheadMs": behind}
-        yield Gate("clock", True, text, situation.task.created_at, facts)
+        yield Gate("clock", True, text, task.due_at, facts)
+    elif task.created_at > now + limits.CLOCK_SET_MS:
+        ahead = durations.shown(task.created_at - now)
+        yield Gate("clock", False, f"it was registered {ahead} ahead of what the clock shows now", None, facts)
 
 
 def _expiry(situation: Situation) -> Iterator[Gate]:
@@ -117,7 +128,8 @@ def _due(situation: Situation) -> Gate:
     now, task = situation.now, situation.task
     what, facts = _awaited(situation)
     facts |= {"dueAt": task.due_at}
-    if lifecycle.waiting_state(task.due_at, now) is not State.AVAILABLE:
+    over = situation.in_line and waits.starts_at(task.due_at, task.remaining_ms, now) is not None
+    if not over and lifecycle.waiting_state(task.due_at, now) is not State.AVAILABLE:
         text = f"{what} in {durations.shown(task.due_at - now)}, at {dates.shown(task.due_at)}"
         return Gate("due", True, text, task.due_at, facts)
     late = now - task.due_at

@@ -17,8 +17,8 @@ from tasks_server.domain.task import FINAL, State
 _US: Final = 1_000_000
 _TOLERANCE: Final = 1e-9
 """Of a token: what floating-point numbers may be off by."""
-_SKEW_US: Final = 60 * _US
-"""A bucket that is emptier by more than this than it can be was written by a clock that has been put back since."""
+_SKEW_US: Final = _US
+"""A bucket that is emptier by more than this than it can be was written by a clock that has been set back since."""
 
 Why = Literal["paused", "rate", "concurrency"]
 
@@ -147,9 +147,11 @@ def _tokens(facts: LaneFacts, rate: float, now: int) -> int:
 
 
 def _missing(facts: LaneFacts, rate: float, now: int) -> int:
-    """How long it takes until the bucket is full, in microseconds."""
-    missing = max(0, facts.full_at - now * 1_000)
-    return 0 if missing > burst_of(facts.limits) * _US / rate + _SKEW_US else missing
+    """How long it takes until the bucket is full, in microseconds. One that was written by a clock that has been set
+    back since holds one token: the lane goes on at its rate, at once.
+    """
+    missing, burst = max(0, facts.full_at - now * 1_000), burst_of(facts.limits)
+    return missing if missing <= burst * _US / rate + _SKEW_US else math.floor((burst - 1) * _US / rate)
 
 
 def _filled_at(facts: LaneFacts, rate: float, tokens: int) -> int:

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from tasks_server.domain import limits
+from tasks_server.domain import limits, waits
 from tasks_server.domain.attempt import PERMANENT, UNCOUNTED, Attempt, Outcome, OutcomeKind
 from tasks_server.domain.errors import Refused
 from tasks_server.domain.request import TaskConfig
@@ -25,7 +25,9 @@ class EventKind(StrEnum):
     RETRY = "retry"
     FAIL = "fail"
     GIVE_BACK = "give_back"
-    """Our shutdown, or a dead worker's lease: the task returns to the line as it was."""
+    """Our shutdown, or a dead worker's lease: the task returns to the line as it was; or to its wait, when the clock
+    was set back behind the instant that it waited for.
+    """
     PAUSE = "pause"
     RESUME = "resume"
     REVOKE = "revoke"
@@ -53,7 +55,7 @@ TRANSITIONS: Final[dict[tuple[State, EventKind], frozenset[State]]] = {
     (_S.RUNNING, _E.REPEAT): _PLACES,
     (_S.RUNNING, _E.RETRY): frozenset({_S.RETRYABLE, _S.AVAILABLE}),
     (_S.RUNNING, _E.FAIL): _one(_S.FAILED),
-    (_S.RUNNING, _E.GIVE_BACK): _one(_S.AVAILABLE),
+    (_S.RUNNING, _E.GIVE_BACK): _RESUMED,
     **{(s, _E.PAUSE): _one(_S.PAUSED) for s in (*PENDING, _S.RUNNING)},
     (_S.PAUSED, _E.RESUME): _RESUMED,
     **{(s, _E.REVOKE): _one(_S.REVOKED) for s in (*PENDING, _S.RUNNING, _S.PAUSED)},
@@ -131,6 +133,7 @@ class Settlement(msgspec.Struct, frozen=True):
     ended_at: int
     status_code: int
     error: str | None
+    remaining_ms: int | None = None
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -142,6 +145,7 @@ class Progress(msgspec.Struct, frozen=True):
     expire_at: int | None = None
     status_code: int = 0
     error: str | None = None
+    remaining_ms: int | None = None
 
 
 def settle(run: Progress, config: TaskConfig, outcome: Outcome, now: int, jitter: float) -> Settlement:
@@ -154,10 +158,25 @@ def settle(run: Progress, config: TaskConfig, outcome: Outcome, now: int, jitter
     if kind is OutcomeKind.SUCCESS:
         return _settle_success(run, config, outcome, now)
     if kind in UNCOUNTED:
-        return Settlement(
-            _E.GIVE_BACK, _S.AVAILABLE, run.due_at, run.failures, run.repeats, 0, run.status_code, run.error
-        )
+        return _given_back(run, now)
     return _settle_failure(run, config, outcome, now, jitter)
+
+
+def _given_back(run: Progress, now: int) -> Settlement:
+    state = _S.AVAILABLE
+    if waits.starts_at(run.due_at, run.remaining_ms, now) is None:
+        state = step(_S.RUNNING, _E.GIVE_BACK, waiting_state(run.due_at, now, run.failures))
+    return Settlement(
+        _E.GIVE_BACK,
+        state,
+        run.due_at,
+        run.failures,
+        run.repeats,
+        0,
+        run.status_code,
+        run.error,
+        run.remaining_ms,
+    )
 
 
 def _settle_success(run: Progress, config: TaskConfig, outcome: Outcome, now: int) -> Settlement:
@@ -167,7 +186,8 @@ def _settle_success(run: Progress, config: TaskConfig, outcome: Outcome, now: in
             due = next_repeat_at(policy, run.repeats + 1, now)
             if run.expire_at is None or due < run.expire_at:
                 state = step(_S.RUNNING, _E.REPEAT, waiting_state(due, now))
-                return Settlement(_E.REPEAT, state, due, 0, run.repeats + 1, 0, outcome.status_code, None)
+                wait = None if due == policy.at else due - now
+                return Settlement(_E.REPEAT, state, due, 0, run.repeats + 1, 0, outcome.status_code, None, wait)
     return Settlement(_E.SUCCEED, _S.COMPLETED, run.due_at, 0, run.repeats, now, outcome.status_code, None)
 
 
@@ -188,7 +208,8 @@ def _settle_failure(run: Progress, config: TaskConfig, outcome: Outcome, now: in
             due = next_retry_at(policy, failures, now, jitter, outcome.retry_after_ms)
         if run.expire_at is None or due < run.expire_at:
             state = step(_S.RUNNING, _E.RETRY, waiting_state(due, now, failures))
-            return Settlement(_E.RETRY, state, due, failures, run.repeats, 0, outcome.status_code, error)
+            wait = None if due == policy.at else due - now
+            return Settlement(_E.RETRY, state, due, failures, run.repeats, 0, outcome.status_code, error, wait)
         error = f"{error or 'failed'}; the next retry would come after expireAt"
     return Settlement(_E.FAIL, _S.FAILED, run.due_at, failures, run.repeats, now, outcome.status_code, error)
 
@@ -200,15 +221,18 @@ def pause(task: Task, now: int) -> Task:
     """Paused, keeping the wait that remained. A running task's attempt is dropped and it will run at once again."""
     state = step(task.state, _E.PAUSE, _S.PAUSED)
     remaining = 0 if task.state is _S.RUNNING else max(0, task.due_at - now)
+    if task.remaining_ms is not None:
+        remaining = min(remaining, task.remaining_ms)
     return msgspec.structs.replace(task, state=state, ended_at=now, remaining_ms=remaining, forced=False)
 
 
 def resume(task: Task, now: int) -> Task:
     """Waiting again for what remained of its wait; the retries left are kept."""
     allowed(task.state, _E.RESUME)
-    due = now + (task.remaining_ms or 0)
+    remaining = task.remaining_ms or 0
+    due = now + remaining
     state = step(task.state, _E.RESUME, waiting_state(due, now, task.failures))
-    return msgspec.structs.replace(task, state=state, due_at=due, execution_at=due, ended_at=0, remaining_ms=None)
+    return msgspec.structs.replace(task, state=state, due_at=due, execution_at=due, ended_at=0, remaining_ms=remaining)
 
 
 def revoke(task: Task, now: int) -> Task:
@@ -232,7 +256,7 @@ def execute(task: Task, now: int) -> Task:
         return task
     state = step(task.state, _E.EXECUTE, _S.AVAILABLE)
     due = min(task.due_at, now)
-    return msgspec.structs.replace(task, state=state, due_at=due, execution_at=due, forced=True)
+    return msgspec.structs.replace(task, state=state, due_at=due, execution_at=due, remaining_ms=0, forced=True)
 
 
 def restart(task: Task, now: int) -> Task:
@@ -243,7 +267,14 @@ def restart(task: Task, now: int) -> Task:
     state = step(task.state, _E.RESTART, _S.AVAILABLE)
     expire_at = task.expire_at if task.expire_at is not None and task.expire_at > now else None
     return msgspec.structs.replace(
-        task, state=state, due_at=now, execution_at=now, ended_at=0, failures=0, expire_at=expire_at
+        task,
+        state=state,
+        due_at=now,
+        execution_at=now,
+        ended_at=0,
+        failures=0,
+        remaining_ms=0,
+        expire_at=expire_at,
     )
 
 
@@ -259,6 +290,7 @@ def edit(task: Task, config: TaskConfig, rescheduled: bool, now: int) -> Task:
         if task.state is _S.PAUSED:
             return msgspec.structs.replace(edited, remaining_ms=max(0, due - now))
         edited.due_at = edited.execution_at = due
+        edited.remaining_ms = waits.first_wait_ms(config, now)
         edited.state = step(task.state, _E.EDIT, waiting_state(due, now, task.failures))
         edited.forced = task.forced and edited.state is _S.AVAILABLE
     return edited

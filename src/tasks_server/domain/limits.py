@@ -57,6 +57,8 @@ AFTER_DUE_MIN_MS = 1_000
 """`retryAt`, `repeatAt` and `timeoutAt` lie at least this long after the due time."""
 RETRY_AFTER_MAX_MS = DAY_MS
 """How long a target's `Retry-After` may hold a task back."""
+CLOCK_SET_MS = 2_000
+"""From so far on a clock was set. Less is a leap second, or a clock that is steered: nothing that waits minds it."""
 PROMOTE_AHEAD_MS = 30
 """A waiting task becomes available this long before it is due; the engine holds it until its very millisecond."""
 

@@ -58,7 +58,8 @@ class Schedule(msgspec.Struct, omit_defaults=True):
     """A recurring rule of an owner and where it stands.
 
     `anchor_at` is what `every` counts from. `next_fire_at`: None when paused or ended. `fired_at` is the last fire
-    time that was decided on, whether it got a task or not: none at or before it is decided on again.
+    time that was decided on, whether it got a task or not. Only a clock that was set back brings fire times up to it
+    once more; then those that have a task get no other.
     """
 
     id: str
@@ -162,13 +163,56 @@ def due_at(schedule: Schedule, fire_at: int) -> int:
 
 
 def begin(schedule: Schedule, now: int) -> Schedule:
-    """Active, with the first fire time from now on that was not decided on yet."""
-    after = max(now, schedule.fired_at)
-    spent = schedule.rule.runs_max is not None and schedule.runs >= schedule.rule.runs_max
-    following = None if spent else next_fire(schedule.rule, schedule.anchor_at, after)
+    """Active, with the first fire time from now on that was not decided on yet, unless that was ahead of its time."""
+    anchor = _anchored(schedule, now)
     return msgspec.structs.replace(
-        schedule, paused_at=None, next_fire_at=following, buffered_at=None, looked_at=0, updated_at=now
+        schedule,
+        anchor_at=anchor,
+        paused_at=None,
+        next_fire_at=None if _spent(schedule) else next_fire(schedule.rule, anchor, decided_until(schedule, now)),
+        buffered_at=None,
+        looked_at=0,
+        updated_at=now,
     )
+
+
+def decided_until(schedule: Schedule, now: int) -> int:
+    """Up to when fire times have passed or were decided on. What was decided on by a clock that was ahead, and has been
+    set back since, does not count.
+    """
+    return now if schedule.fired_at > now + limits.CLOCK_SET_MS else max(now, schedule.fired_at)
+
+
+def put_right(schedule: Schedule, now: int) -> Schedule:
+    """The schedule by a clock that was set back: it goes on from now, and waits for nothing that was decided ahead of
+    its time. The same one when there is nothing to put right; as it always is while the clock goes as it went. Raises
+    `ValueError` for a rule that cannot be read.
+    """
+    if schedule.paused_at is not None or _spent(schedule):
+        return schedule
+    anchor, due, buffered = _anchored(schedule, now), schedule.next_fire_at, schedule.buffered_at
+    following = next_fire(schedule.rule, anchor, decided_until(schedule, now))
+    if following is None or (due is not None and due <= following):
+        following = due
+    ahead = now + limits.CLOCK_SET_MS
+    buffered = None if buffered is not None and buffered > ahead else buffered
+    looked_at = 0 if schedule.looked_at > ahead else schedule.looked_at
+    after = msgspec.structs.replace(
+        schedule, anchor_at=anchor, next_fire_at=following, buffered_at=buffered, looked_at=looked_at
+    )
+    return schedule if after == schedule else after
+
+
+def _anchored(schedule: Schedule, now: int) -> int:
+    """What `every` counts from: when it was set by a clock that was ahead, an instant in step with it that is not."""
+    every, anchor = schedule.rule.every_ms, schedule.anchor_at
+    if every is None or schedule.rule.start_at is not None or anchor <= now + limits.CLOCK_SET_MS:
+        return anchor
+    return anchor + (now - anchor) // every * every
+
+
+def _spent(schedule: Schedule) -> bool:
+    return schedule.rule.runs_max is not None and schedule.runs >= schedule.rule.runs_max
 
 
 def pause(schedule: Schedule, now: int) -> Schedule:
@@ -181,149 +225,6 @@ def pause(schedule: Schedule, now: int) -> Schedule:
 def resume(schedule: Schedule, now: int) -> Schedule:
     """Goes on from now; what would have fired meanwhile is not made up for. Active already, it stays as it is."""
     return schedule if schedule.paused_at is None else begin(schedule, now)
-
-
-# What a look decides
-
-
-class Decision(msgspec.Struct, frozen=True):
-    """What becomes of a schedule: the fire times that get a task, whether the unfinished one is revoked first, the
-    schedule afterwards, and the fire times that get none.
-    """
-
-    schedule: Schedule
-    fires: tuple[int, ...] = ()
-    cancels: bool = False
-    missed: tuple[MissedRuns, ...] = ()
-
-
-class _Due(msgspec.Struct):
-    """Fire times whose turn it is, those that are given up, and what comes after them."""
-
-    times: list[int]
-    following: int | None
-    missed: list[MissedRuns]
-
-
-def decide(schedule: Schedule, now: int, horizon: int, unfinished: bool, room: int) -> Decision:
-    """What becomes of an active schedule at `now`. Fire times up to `horizon` count as come; `unfinished`: its last
-    task is not final; `room`: how many tasks its owner's queue takes. Raises `ValueError` for a rule that cannot be
-    read.
-    """
-    due = _due(schedule, now, horizon)
-    fires, buffered, passed = _overlapping(schedule, due.times, unfinished)
-    missed = due.missed + _stretch(passed, "overlap")
-    cancels = schedule.rule.overlap == "cancel" and unfinished and bool(fires)
-    room = max(0, room + cancels)
-    missed += _stretch(fires[room:], "queue_full")
-    cancels, fires = cancels and room > 0, fires[:room]
-    runs = schedule.runs + len(fires)
-    spent = schedule.rule.runs_max is not None and runs >= schedule.rule.runs_max
-    after = msgspec.structs.replace(
-        schedule,
-        next_fire_at=None if spent else due.following,
-        fired_at=max([schedule.fired_at, *due.times, *(part.last_at for part in due.missed)]),
-        runs=runs,
-        last_task=task_id(schedule.id, fires[-1]) if fires else schedule.last_task,
-        buffered_at=None if spent else buffered,
-        missed=missed[-1] if missed else schedule.missed,
-        looked_at=now,
-    )
-    return Decision(after, tuple(fires), cancels, tuple(missed))
-
-
-PUT_OFF_MS: Final = 1_000
-"""How long a schedule that a newer version stored is left to others."""
-
-
-def put_off(schedule: Schedule, now: int) -> Decision:
-    """What becomes of a schedule that can be read elsewhere only: it stays as it is, and has its turn again in a
-    moment.
-    """
-    return Decision(msgspec.structs.replace(schedule, looked_at=now + PUT_OFF_MS))
-
-
-def give_up(schedule: Schedule, now: int, why: str | None = None) -> Decision:
-    """What becomes of a schedule that cannot be read: it stays paused, and says why."""
-    at = schedule.next_fire_at or schedule.buffered_at or now
-    missed = MissedRuns(at, at, "unreadable", why)
-    after = msgspec.structs.replace(pause(schedule, now), missed=missed)
-    return Decision(after, missed=(missed,))
-
-
-def _due(schedule: Schedule, now: int, horizon: int) -> _Due:
-    """The fire times that have come, by the schedule's way with those that were missed."""
-    rule, anchor, at = schedule.rule, schedule.anchor_at, schedule.next_fire_at
-    late, window = now - limits.SCHEDULE_LATE_MS, now - rule.missed_window_ms
-    missed: list[MissedRuns] = []
-    times: list[int] = []
-    count_max = limits.SCHEDULE_FIRES_MAX if schedule.runs_open is None else schedule.runs_open
-    if not count_max:  # the buffered one takes the last run; should it get none, these have their turn
-        return _Due([], at, [])
-    if at is not None and at < late:
-        if rule.missed == "all":
-            if at < window:
-                missed.append(MissedRuns(at, _last_before(rule, anchor, at, min(window, late)), "window"))
-                at = next_fire(rule, anchor, missed[-1].last_at)
-        else:
-            first, last = at, _last_before(rule, anchor, at, late)
-            at = next_fire(rule, anchor, last)
-            stands_in = at is not None and at <= horizon
-            if rule.missed == "once" and not stands_in and last >= window:
-                times.append(last)
-                if first < last:
-                    missed.append(MissedRuns(first, _last_before(rule, anchor, first, last), "late"))
-            else:
-                missed.append(MissedRuns(first, last, "late" if last >= window else "window"))
-    while at is not None and at <= horizon and len(times) < min(count_max, limits.SCHEDULE_FIRES_MAX):
-        times.append(at)
-        at = next_fire(rule, anchor, at)
-    return _Due(times, at, missed)
-
-
-def _last_before(rule: Rule, anchor: int, first: int, before: int) -> int:
-    """The last fire time earlier than `before`, given the first of all."""
-    if rule.every_ms is not None:
-        return first + (before - 1 - first) // rule.every_ms * rule.every_ms
-    # Who looks from `low` finds a fire time before `before`, who looks from `high` does not.
-    low, high, step = first - 1, before - 1, 1_000
-    while high - step > low and not _fires_between(rule, anchor, high - step, before):
-        high, step = high - step, step * 2
-    low = max(low, high - step)
-    while high - low > 1_000:
-        middle = (low + high) // 2
-        if _fires_between(rule, anchor, middle, before):
-            low = middle
-        else:
-            high = middle
-    found = next_fire(rule, anchor, low)
-    assert found is not None
-    return found
-
-
-def _fires_between(rule: Rule, anchor: int, after: int, before: int) -> bool:
-    found = next_fire(rule, anchor, after)
-    return found is not None and found < before
-
-
-def _overlapping(schedule: Schedule, times: list[int], unfinished: bool) -> tuple[list[int], int | None, list[int]]:
-    """Of the fire times that have come: those that get a task, the one that waits for that, those that get none."""
-    policy = schedule.rule.overlap
-    if policy == "allow":
-        return times, None, []
-    if policy == "skip":
-        made = times[: 0 if unfinished else 1]
-        return made, None, times[len(made) :]
-    if policy == "cancel":
-        return times[-1:], None, times[:-1]
-    waiting = times if schedule.buffered_at is None else [schedule.buffered_at, *times]
-    made = waiting[: 0 if unfinished else 1]
-    rest = waiting[len(made) :]
-    return made, rest[0] if rest else None, rest[1:]
-
-
-def _stretch(times: list[int], reason: Reason) -> list[MissedRuns]:
-    return [MissedRuns(times[0], times[-1], reason)] if times else []
 
 
 REASONS: Final[dict[Reason, str]] = {

@@ -12,6 +12,7 @@ from tasks_server.domain.lane import Lane
 from tasks_server.domain.request import TaskSpec
 from tasks_server.domain.slots import Reach, Slots
 from tasks_server.domain.task import State, Task
+from tasks_server.domain.timekeeping import Timekeeping
 
 AHEAD_COUNTED_MAX = 10_000
 """How many tasks that stand before one are counted."""
@@ -125,6 +126,8 @@ class Situation(msgspec.Struct, frozen=True):
     holders: Sequence[str] = ()
     """Tasks that hold places of the lane, if it has a limit of places: at most `HOLDERS_MAX` ids."""
     stop: Stop | None = None
+    clock: Timekeeping = Timekeeping()
+    """What is known of the clock."""
     operator: bool = False
     """Whether machines and processes may be named: they are the operator's business."""
 

@@ -55,6 +55,9 @@ class Task(msgspec.Struct):
     status_code: int = 0
     error: str | None = None
     remaining_ms: int | None = None
+    """The wait that was left when it was paused; while it is not, how long the wait for `due_at` is when it begins.
+    None: it waits for an instant, not for so long.
+    """
     expire_at: int | None = None
     target: str = ""
     forced: bool = False
@@ -87,6 +90,7 @@ class NewTask(msgspec.Struct):
     due_at: int
     target: str
     spec: bytes
+    remaining_ms: int | None = None
     expire_at: int | None = None
     metadata: dict[str, str] | None = None
     idempotency_key: str | None = None
@@ -106,6 +110,7 @@ def as_task(new: NewTask) -> Task:
         created_at=new.created_at,
         due_at=new.due_at,
         execution_at=new.due_at,
+        remaining_ms=new.remaining_ms,
         expire_at=new.expire_at,
         target=new.target,
         metadata=new.metadata,

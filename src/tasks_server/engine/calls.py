@@ -1,12 +1,17 @@
 """What the engine asks of whoever makes HTTP calls, so that libcurl stays in its own room."""
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
-from tasks_server.domain.attempt import Outcome
+from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.domain.request import HttpRequest, TaskConfig
+
+SET_BACK: Final = Outcome(
+    OutcomeKind.INTERRUPTED, error="given back: the clock was set back, and the time of the task has not come by it"
+)
+"""How a call ends that is held until its time, when the clock is set back meanwhile: it must not hold its slot."""
 
 
 class Call(msgspec.Struct):
@@ -44,7 +49,9 @@ class Caller(Protocol):
         ...
 
     def send(self, calls: Sequence[Call]) -> None:
-        """Takes calls in. Each ends in exactly one `Done`, unless it is aborted."""
+        """Takes calls in. Each ends in exactly one `Done`, unless it is aborted; as `SET_BACK` when its time moves far
+        away.
+        """
         ...
 
     def abort(self, tokens: Collection[int]) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from tasks_server.clock import Clock
-from tasks_server.domain import lifecycle
+from tasks_server.domain import lifecycle, waits
 from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.domain.errors import StoreError
 from tasks_server.domain.forms import Newer, decode_spec
@@ -16,7 +16,7 @@ from tasks_server.domain.opening import undecodable_spec
 from tasks_server.domain.request import HandlerCall, HttpRequest, TaskConfig, TaskSpec
 from tasks_server.domain.retry import next_retry_at
 from tasks_server.domain.signing import message_id
-from tasks_server.engine.calls import Call, Caller, Done
+from tasks_server.engine.calls import SET_BACK, Call, Caller, Done
 from tasks_server.engine.handlers import builtin
 from tasks_server.engine.inflight import InFlight, Running
 from tasks_server.engine.reports import report_of
@@ -181,8 +181,10 @@ class Executor:
             self._report(claim, TaskConfig(), outcome, now, now)
             return
         config = spec.config
-        start_at = max(now, claim.due_at)
-        if claim.expire_at is not None and start_at >= claim.expire_at:
+        start_at = waits.starts_at(claim.due_at, claim.remaining_ms, now)
+        if start_at is None:
+            self._report(claim, config, SET_BACK, now, now)
+        elif claim.expire_at is not None and start_at >= claim.expire_at:
             self._report(claim, config, _EXPIRED, start_at, start_at)
         elif spec.handler is not None:
             self._prepare_handler(claim, spec, spec.handler, start_at, begun)
@@ -273,11 +275,19 @@ class Executor:
             return
 
         def run() -> None:
-            if self._inflight.has(token):
+            if not self._inflight.has(token):
+                return
+            now = self._clock.now()
+            if waits.is_set_back(start_at, now):
+                self.ended([Done(token, SET_BACK, now, now)])
+            elif now < start_at:
+                loop.call_later((start_at - now + 1) / 1_000, run)
+            else:
                 self._telemetry.emit(event)
                 self.ended([done])
 
-        asyncio.get_running_loop().call_later((wait_ms + 1) / 1_000, run)
+        loop = asyncio.get_running_loop()
+        loop.call_later((wait_ms + 1) / 1_000, run)
 
     def _report(self, claim: Claim, config: TaskConfig, outcome: Outcome, started_at: int, ended_at: int) -> None:
         self._settler.add(report_of(claim, config, outcome, started_at, ended_at, self._jitter()))

@@ -24,6 +24,7 @@ from tasks_server.engine.runs import Handlers, Known
 from tasks_server.engine.scheduler import Scheduler
 from tasks_server.engine.settler import Settler
 from tasks_server.engine.signatures import Signatures
+from tasks_server.engine.timekeeper import Timekeeper
 from tasks_server.store.ports import Store
 from tasks_server.store.settling import Report
 from tasks_server.telemetry import Telemetry
@@ -94,13 +95,15 @@ class Engine:
         )
         self.bulks = BulkWorker(store, clock, telemetry)
         self._leases = KeepLeases(store, self.inflight, self.executor, clock)
+        self.keeper = Timekeeper(store, clock, telemetry, self._clock_set)
         self._duties: list[Duty] = [
             Rescue(store, clock, telemetry, self.dispatcher.wake),
             Expire(store, clock, telemetry),
-            Prune(store, clock, telemetry, config.retention_ms),
+            Prune(store, clock, telemetry, config.retention_ms, self.keeper),
             Checkpoint(store),
             self._leases,
             self.reporting,
+            self.keeper,
         ]
         self._stopping = asyncio.Event()
 
@@ -190,6 +193,14 @@ class Engine:
 
     def _ran_short(self, lacking: str) -> None:
         self.dispatcher.shortage.note(lacking, len(self.inflight))
+
+    async def _clock_set(self) -> None:
+        """The clock was set: whoever waits for an instant looks anew, and leases are told by what it shows now."""
+        self.dispatcher.wake()
+        self.scheduler.wake()
+        self.bulks.wake()
+        self.reporting.changed()
+        await self._leases.tick()
 
     def _slot_freed(self) -> None:
         self.dispatcher.slot_freed()

@@ -12,6 +12,7 @@ from tasks_server.domain.leases import RENEWED_SECONDS
 from tasks_server.engine.executor import Executor
 from tasks_server.engine.inflight import InFlight
 from tasks_server.engine.reports import report_lost
+from tasks_server.engine.timekeeper import Timekeeper
 from tasks_server.store.ports import Maintaining
 from tasks_server.store.settling import Settling
 from tasks_server.telemetry import Telemetry
@@ -72,10 +73,15 @@ class Prune:
     name = "prune"
     every_seconds = 60.0
 
-    def __init__(self, store: Maintaining, clock: Clock, telemetry: Telemetry, retention_ms: int) -> None:
+    def __init__(
+        self, store: Maintaining, clock: Clock, telemetry: Telemetry, retention_ms: int, keeper: Timekeeper
+    ) -> None:
         self._store, self._clock, self._telemetry, self._retention_ms = store, clock, telemetry, retention_ms
+        self._keeper = keeper
 
     async def tick(self) -> bool:
+        if self._keeper.is_doubtful():  # what a wrong clock took for old would be gone for good
+            return False
         count = await self._store.prune(self._clock.now() - self._retention_ms, _BATCH_MAX)
         if count:
             self._telemetry.emit(DutyDone(duty=self.name, count=count))

@@ -22,13 +22,19 @@ def report_of(
     """What is to be recorded of an attempt that ended. `jitter` is in [0, 1)."""
     outcome = _storable(outcome)
     progress = lifecycle.Progress(
-        held.due_at, held.failures, held.repeats, held.expire_at, held.status_code, held.error
+        held.due_at,
+        held.failures,
+        held.repeats,
+        held.expire_at,
+        held.status_code,
+        held.error,
+        held.remaining_ms,
     )
     settlement = lifecycle.settle(progress, config, outcome, ended_at, jitter)
     attempt = Attempt(
         held.attempt,
         held.due_at,
-        started_at,
+        min(started_at, ended_at),  # the clock may have been set back meanwhile
         ended_at,
         outcome.kind,
         outcome.status_code,

@@ -13,6 +13,7 @@ from tasks_server.domain.errors import StoreError
 from tasks_server.domain.firing import Firing, fire
 from tasks_server.domain.schedule import Schedule
 from tasks_server.domain.task import Task
+from tasks_server.domain.turns import HasTask
 from tasks_server.store.scheduling import Scheduling
 from tasks_server.telemetry import Telemetry
 from tasks_server.telemetry.events import RunsMissed
@@ -78,5 +79,7 @@ class Scheduler:
                 await self._wake.wait()
 
 
-def _decide(now: int, horizon: int, found: Schedule, template: bytes, last: Task | None, room: int) -> Firing:
-    return fire(found, template, last, room, now, horizon)
+def _decide(
+    now: int, horizon: int, found: Schedule, template: bytes, last: Task | None, room: int, has_task: HasTask
+) -> Firing:
+    return fire(found, template, last, room, has_task, now, horizon)

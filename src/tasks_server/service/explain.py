@@ -75,6 +75,7 @@ class ExplainService:
             lane=await self._store.lane(task.owner, task.lane),
             holders=standing.holders,
             stop=await self._stop(owner, task),
+            clock=await self._store.timekeeping(),
             operator=owner is None,
         )
 

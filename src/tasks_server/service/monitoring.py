@@ -5,10 +5,12 @@ from typing import Any, Final
 
 import msgspec
 
-from tasks_server.clock import Clock, SystemClock
+from tasks_server.clock import Clock, SystemClock, Watch
+from tasks_server.domain import durations
 from tasks_server.domain.engines import SILENT_MS, Engine
 from tasks_server.domain.errors import StoreError
 from tasks_server.domain.task import State
+from tasks_server.domain.timekeeping import Timekeeping
 from tasks_server.service.ground import Ground
 
 STORE_SECONDS: Final = 2.0
@@ -29,25 +31,32 @@ class MonitorService:
         self._store = ground.store
         self._clock = ground.clock
         self._machine = machine or SystemClock()
+        self._watch = Watch(ground.clock)
+        self._set_at = -_HEARD_SECONDS
 
     async def health(self) -> Health:
         """Whether something can be stored, asked with a limit of time; the store knows of the engines."""
         began = self._clock.monotonic()
         engines: list[Engine] | None = None
+        known = Timekeeping()
         store: dict[str, Any] = {"status": "ok"}
         try:
             async with asyncio.timeout(STORE_SECONDS):
                 await self._store.probe()
-                engines = await self._store.engines()
+                engines, known = await asyncio.gather(self._store.engines(), self._store.timekeeping())
         except StoreError as error:
             store = {"status": "unavailable", "code": error.code}
         except TimeoutError:
             store = {"status": "unavailable", "code": "store_slow"}
         store["ms"] = round((self._clock.monotonic() - began) * 1_000, 1)
-        told = self._engines(engines)
-        ahead_ms = self._clock.now() - self._machine.now()
-        handlers = self._handlers(engines or [])
-        checks = {"store": store, "engine": told, "handlers": handlers, "clock": {"status": "ok", "ahead_ms": ahead_ms}}
+        if self._watch.look():
+            self._set_at = self._clock.monotonic()
+        checks = {
+            "store": store,
+            "engine": self._engines(engines),
+            "handlers": self._handlers(engines or []),
+            "clock": self._clock_told(known),
+        }
         return Health(all(check["status"] not in _BAD for check in checks.values()), checks)
 
     async def counts(self, owner: str | None) -> dict[State, int]:
@@ -64,8 +73,26 @@ class MonitorService:
         alive = sum(engine.alive(now) for engine in engines)
         if alive:
             return {"status": "ok", "alive": alive}
-        last = max(engine.seen_at for engine in engines)
-        return {"status": "starting" if now - last <= SILENT_MS else "unavailable", "alive": 0, "silent_ms": now - last}
+        silent_ms = now - max(engine.seen_at for engine in engines)
+        heard = self._clock.monotonic() - self._set_at > _HEARD_SECONDS  # else they told by the clock as it was before
+        gone = heard and abs(silent_ms) > SILENT_MS
+        return {"status": "unavailable" if gone else "starting", "alive": 0, "silent_ms": max(0, silent_ms)}
+
+    def _clock_told(self, known: Timekeeping) -> dict[str, Any]:
+        """How far the clock is ahead of the machine's, and whether it was set in the last hour: no fault of the
+        server's, but the reason of much that looks like one.
+        """
+        now = self._clock.now()
+        told: dict[str, Any] = {"status": "ok", "ahead_ms": now - self._machine.now()}
+        if known.walk is None and not known.set_lately(now):
+            return told
+        way = "ahead" if known.set_ms > 0 else "back"
+        details = [f"the clock was set {way} by {durations.shown(abs(known.set_ms))}"] if known.set_ms else []
+        if known.walk is not None:
+            details.append("what waits is being put right for the clock")
+        detail = "; ".join(details)
+        set_told = {"set_ms": known.set_ms, "set_at": known.set_at, "putting_right": known.walk is not None}
+        return told | {"status": "set", "detail": detail} | set_told
 
     def _handlers(self, engines: list[Engine]) -> dict[str, Any]:
         """How many engines cannot import their handlers, and for how long. They do all else, so that the server is
@@ -79,4 +106,6 @@ class MonitorService:
         return {"status": "failing", "engines": len(since), "for_ms": max(0, now - min(since))}
 
 
+_HEARD_SECONDS: Final = SILENT_MS / 1_000
+"""How long after the clock was set engines have time to tell of themselves by it."""
 _BAD: Final = frozenset({"unavailable"})

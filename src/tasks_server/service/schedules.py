@@ -25,6 +25,7 @@ from tasks_server.store.scheduling import DecideSchedule, ScheduleChange, Schedu
 _T = TypeVar("_T")
 NOT_FOUND: Final = "schedule_not_found"
 _HEADERS: Final = "task.httpRequest.headers"
+_SET_BACK: Final = "the clock was set back; it goes on from now as soon as an engine has seen that"
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -32,6 +33,8 @@ class Shown(msgspec.Struct, frozen=True):
 
     schedule: Schedule
     template: Template
+    held: str | None = None
+    """What keeps it from firing although it is active."""
 
 
 class ScheduleService:
@@ -136,7 +139,7 @@ class ScheduleService:
     async def show(self, owner: str | None, key: str) -> Shown:
         """Raises `NotFound`, `Unreadable`."""
         found, template = _found(await self._store.schedule(owner, key))
-        return Shown(found, _opened(found, template))
+        return Shown(found, _opened(found, template), _held(found, self._clock.now()))
 
     async def page(self, owner: str | None, after: str, limit: int) -> list[Schedule]:
         """Schedules in order of their making, those after the one of this id."""
@@ -147,7 +150,7 @@ class ScheduleService:
         shown = await self.show(owner, key)
         if shown.schedule.unreadable is not None:
             raise Unreadable(shown.schedule.unreadable)
-        after = max(self._clock.now(), shown.schedule.fired_at)
+        after = schedule.decided_until(shown.schedule, self._clock.now())
         # Rare ones (29 February on a Sunday) take a search of many years each: others are served meanwhile.
         return shown.schedule, await asyncio.to_thread(schedule.preview, shown.schedule, after, count)
 
@@ -236,9 +239,18 @@ def _replaced(found: Schedule, draft: ScheduleDraft, now: int) -> ScheduleChange
         after.anchor_at = _anchor(rule, now)
         if found.paused_at is None:
             after = schedule.begin(after, now)
-    elif rule.overlap != "buffer":
-        after.buffered_at = None
+    else:
+        if rule.overlap != "buffer":
+            after.buffered_at = None
+        after = schedule.put_right(after, now)
     return ScheduleChange(after, encode_template(draft.template))
+
+
+def _held(found: Schedule, now: int) -> str | None:
+    try:
+        return None if schedule.put_right(found, now) is found else _SET_BACK
+    except ValueError:  # of a rule that cannot be read, the engine tells
+        return None
 
 
 def _timing(rule: Rule) -> tuple[object, ...]:

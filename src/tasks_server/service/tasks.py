@@ -7,7 +7,7 @@ from typing import Final, NoReturn, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from tasks_server.domain import ids, lifecycle, limits, validation
+from tasks_server.domain import ids, lifecycle, limits, validation, waits
 from tasks_server.domain.abilities import Abilities
 from tasks_server.domain.attempt import Attempt, Event, EventFacts
 from tasks_server.domain.errors import Conflict, Fault, InvalidRequest, NotFound, Unreadable
@@ -128,6 +128,7 @@ class TaskService:
             priority=config.priority,
             created_at=at,
             due_at=due,
+            remaining_ms=waits.first_wait_ms(config, at),
             target=draft.target,
             spec=draft.spec,
             expire_at=config.expire_at,

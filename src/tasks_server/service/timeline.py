@@ -18,6 +18,7 @@ from tasks_server.domain.lifecycle import EventKind
 from tasks_server.domain.request import TaskSpec
 from tasks_server.domain.stored import is_known, together, unknown_word, word_of
 from tasks_server.domain.task import PENDING, State, Task
+from tasks_server.domain.timekeeping import CLOCK_EVENT
 
 
 class Happening(StrEnum):
@@ -37,6 +38,7 @@ class Happening(StrEnum):
     PAUSED = "paused"
     RESUMED = "resumed"
     EDITED = "edited"
+    CLOCK_SET_BACK = "clock_set_back"
     EXECUTED = "executed"
     RESTARTED = "restarted"
     REVOKED = "revoked"
@@ -65,6 +67,7 @@ MEANINGS: Final[dict[Happening, tuple[str, str]]] = {
     _H.PAUSED: ("its clock stands still", "detail: by whom"),
     _H.RESUMED: ("its clock goes on", "dueAt, detail: by whom"),
     _H.EDITED: ("its request or configuration was changed", "fields: which, dueAt: if that changed, detail: by whom"),
+    _H.CLOCK_SET_BACK: ("the clock was set back, and its wait began once more", "dueAt, detail: by how much"),
     _H.EXECUTED: ("it is to run now", "detail: by whom"),
     _H.RESTARTED: ("it is to run once more although it had ended, with all its retries", "detail: by whom"),
     _H.REVOKED: ("it was stopped for good", "detail: by whom, or why"),
@@ -83,6 +86,7 @@ _OF_KIND: Final = {
     EventKind.RESTART: _H.RESTARTED,
     EventKind.REVOKE: _H.REVOKED,
     "expired": _H.EXPIRED,
+    CLOCK_EVENT: _H.CLOCK_SET_BACK,
 }
 _OF_OUTCOME: Final = {
     OutcomeKind.SUCCESS: _H.SUCCEEDED,
@@ -92,7 +96,7 @@ _OF_OUTCOME: Final = {
     OutcomeKind.ABORTED: _H.DROPPED,
 }
 """Of all others: FAILED."""
-_WAITS_AGAIN: Final = frozenset({_H.RESUMED, _H.EXECUTED, _H.RESTARTED})
+_WAITS_AGAIN: Final = frozenset({_H.RESUMED, _H.CLOCK_SET_BACK, _H.EXECUTED, _H.RESTARTED})
 
 
 class TimelineEntry(msgspec.Struct, frozen=True, rename="camel"):
@@ -229,7 +233,7 @@ class _Telling:
         if happening is not _H.EXECUTED or moved:  # else it was due already, and goes on to wait for its turn
             self._promote(event.at)
         due_at = self._due_before(place + 1) if again else None
-        shown = due_at if happening in (_H.RESUMED, _H.EDITED) else None
+        shown = due_at if happening in (_H.RESUMED, _H.EDITED, _H.CLOCK_SET_BACK) else None
         fields = facts.fields if facts is not None and facts.fields else None
         self._tell(event.at, happening, due_at=shown, fields=fields, detail=together(event.detail, event.unreadable))
         if happening is _H.EXPIRED:

@@ -20,6 +20,7 @@ from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.schedule import Schedule
 from tasks_server.domain.signing import Signing, SigningSecret
 from tasks_server.domain.task import NewTask, State, Task
+from tasks_server.domain.timekeeping import Timekeeping
 from tasks_server.store.batching import Batch
 from tasks_server.store.bulking import BulkRefusal, DecideBulk, Sighted, Stride, Worked
 from tasks_server.store.explaining import Standing
@@ -41,6 +42,7 @@ from tasks_server.store.ports import (
 from tasks_server.store.scheduling import DecideFiring, DecideSchedule, Fired, ScheduleRefusal
 from tasks_server.store.sealing import Sealer, spec_context
 from tasks_server.store.settling import DecideLost, Report
+from tasks_server.store.timekeeping import Righted
 
 Kind = Literal["submit", "steer", "read", "search", "claim", "settle", "duty"]
 """Work that may share a connection and a transaction: tasks taken in; changes by hand; reading; claims; outcomes;
@@ -74,6 +76,7 @@ class Door(ABC):
     _explanations: Any
     _journals: Any
     _bulks: Any
+    _clockwork: Any
 
     @abstractmethod
     def _do(self, kind: Kind, batch: Batch, item: Any, rows: int = 1, asker: str = "") -> "asyncio.Future[Any]":
@@ -88,6 +91,9 @@ class Door(ABC):
 
     @abstractmethod
     def hint_cancel(self) -> None: ...
+
+    @abstractmethod
+    def hint_schedules(self) -> None: ...
 
     # Submitting
 
@@ -379,6 +385,24 @@ class Door(ABC):
     async def engines(self) -> list[Engine]:
         found: list[Engine] = await self._do("read", self._engines.all, None)
         return found
+
+    # Keeping time
+
+    async def keep_time(self, seen_ms: int = 0) -> Timekeeping:
+        known: Timekeeping = await self._do("duty", self._clockwork.keep, seen_ms)
+        return known
+
+    async def put_right(self, count_max: int) -> Righted:
+        righted: Righted = await self._do("duty", self._clockwork.step, count_max)
+        if righted.due_at is not None:
+            self.hint_work(righted.due_at)
+        if righted.schedules:
+            self.hint_schedules()
+        return righted
+
+    async def timekeeping(self) -> Timekeeping:
+        known: Timekeeping = await self._do("read", self._clockwork.read, None)
+        return known
 
     # Explaining
 

@@ -18,6 +18,7 @@ from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.signing import Signing, SigningSecret
 from tasks_server.domain.task import NewTask, State, Task
 from tasks_server.store.bulking import Bulking
+from tasks_server.store.clustering import Clustering
 from tasks_server.store.counting import Counting
 from tasks_server.store.engines import Engines
 from tasks_server.store.explaining import Explaining
@@ -26,6 +27,7 @@ from tasks_server.store.journal import Journaling
 from tasks_server.store.laning import Laning
 from tasks_server.store.scheduling import Scheduling
 from tasks_server.store.settling import DecideLost, Settling
+from tasks_server.store.timekeeping import KeepingTime
 from tasks_server.store.watching import Watching
 
 # Submitting
@@ -285,6 +287,7 @@ class Claim(msgspec.Struct):
     repeats: int
     status_code: int
     error: str | None
+    remaining_ms: int | None
     expire_at: int | None
     spec: bytes
     """Empty when what is stored cannot be read."""
@@ -443,30 +446,6 @@ class Waking(Protocol):
         ...
 
 
-# Nodes
-
-
-class Node(msgspec.Struct, frozen=True):
-    """A process that works on the store. None: this adapter does not know. Instants by the store's clock."""
-
-    number: int
-    host: str
-    pid: int | None
-    role: str
-    version: str | None
-    started_at: int | None
-    seen_at: int | None
-    alive: bool
-
-
-class Clustering(Protocol):
-    """Asked by the operator."""
-
-    async def nodes(self) -> list[Node]:
-        """The processes that work on the store, by number; those that died a while ago may be among them."""
-        ...
-
-
 class Store(
     Submitting,
     Steering,
@@ -486,6 +465,7 @@ class Store(
     Clustering,
     Engines,
     Explaining,
+    KeepingTime,
     Watching,
     Protocol,
 ):

@@ -4,15 +4,17 @@ adapters do it alike.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
 
 from tasks_server.domain.cron import rule_told
-from tasks_server.domain.schedule import PUT_OFF_MS, Rule, Schedule
+from tasks_server.domain.schedule import Rule, Schedule, task_id
 from tasks_server.domain.stored import OTHER_VERSION, together, unreadable
 from tasks_server.domain.task import FINAL, NewTask
+from tasks_server.domain.turns import PUT_OFF_MS
 from tasks_server.store.ports import Change, Inserted
 from tasks_server.store.rows import Loaded
 from tasks_server.store.scheduling import DecideFiring, Fired, ScheduleChange
@@ -110,7 +112,8 @@ class FiredSchedules(ABC):
                 continue
             last = self._unfinished(connection, found)
             template = look_at_template(self._sealer, found, sealed)
-            firing = decide(found, template, last.task if last else None, rooms[owner])
+            has_task = partial(self._has_task, connection, found)
+            firing = decide(found, template, last.task if last else None, rooms[owner], has_task)
             if firing.stopped is not None and last is not None:
                 stop = firing.stopped
                 self._steerings.write(connection, last, Change(stop.task, stop.event, stop.attempt))
@@ -132,6 +135,9 @@ class FiredSchedules(ABC):
             return None
         last = self._load(connection, schedule.owner, schedule.last_task, hold=overlap == "cancel")
         return None if last is None or last.task.state in FINAL else last
+
+    def _has_task(self, connection: Any, schedule: Schedule, fire_at: int) -> bool:
+        return self._load(connection, schedule.owner, task_id(schedule.id, fire_at), hold=False) is not None
 
     def _store(self, connection: Any, tasks: list[NewTask]) -> None:
         seal = self._sealer.seal

@@ -13,6 +13,7 @@ import msgspec
 from tasks_server.domain.firing import Firing
 from tasks_server.domain.schedule import MissedRuns, Schedule
 from tasks_server.domain.task import Task
+from tasks_server.domain.turns import HasTask
 
 
 class ScheduleChange(msgspec.Struct, frozen=True):
@@ -34,10 +35,10 @@ DecideSchedule = Callable[[Schedule | None, bytes], ScheduleChange | None]
 """Given the schedule and its template, what becomes of it; given None, what to make. None: nothing. May raise a
 `RequestError`: then nothing changes."""
 
-DecideFiring = Callable[[Schedule, bytes, Task | None, int], Firing]
-"""Given a schedule whose turn it is, its template (empty when damaged), its last task when that is not final, and how
-many tasks its owner's queue takes: what becomes of it. Pure: it may be called inside a transaction, and more than
-once."""
+DecideFiring = Callable[[Schedule, bytes, Task | None, int, HasTask], Firing]
+"""Given a schedule whose turn it is, its template (empty when damaged), its last task when that is not final, how many
+tasks its owner's queue takes, and who knows whether a fire time has its task: what becomes of it. Pure: it may be
+called inside a transaction, and more than once."""
 
 
 class Fired(msgspec.Struct):

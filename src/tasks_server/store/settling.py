@@ -39,6 +39,7 @@ class Lost(msgspec.Struct, frozen=True, array_like=True):
     repeats: int
     status_code: int
     error: str | None
+    remaining_ms: int | None
     expire_at: int | None
 
 

@@ -76,7 +76,7 @@ class Telemetry:
         self._write = write
         self._render = _json_line if form == "json" else _colored_line if colored else _console_line
         self.set_level(level)
-        self._quiet_until: dict[TelemetryEvent, int] = {}
+        self._quiet_until: dict[TelemetryEvent, float] = {}
         self._failing: dict[str, float] = {}
         self._trouble_told = False
 
@@ -93,20 +93,21 @@ class Telemetry:
             return False
         try:
             now = self._clock.now()
-            if event.quiet_ms and self._is_quiet(event, now):
+            if event.quiet_ms and self._is_quiet(event):
                 return False
             self._write(self._render(now, event))
         except Exception:  # a line less is better than work that is not done because of it
             return False
         return True
 
-    def _is_quiet(self, event: TelemetryEvent, now: int) -> bool:
+    def _is_quiet(self, event: TelemetryEvent) -> bool:
         """Whether the same event was told a moment ago."""
-        if now < self._quiet_until.get(event, 0):
+        at = self._clock.monotonic()
+        if at < self._quiet_until.get(event, 0.0):
             return True
         if len(self._quiet_until) >= _QUIET_MAX:
             self._quiet_until.clear()
-        self._quiet_until[event] = now + event.quiet_ms
+        self._quiet_until[event] = at + event.quiet_ms / 1_000
         return False
 
     def store_failed(self, doing: str, error: StoreError) -> None:

@@ -276,6 +276,20 @@ class StoreBack(TelemetryEvent, frozen=True):
     away_ms: int
 
 
+class ClockSet(TelemetryEvent, frozen=True):
+    """The clock by which tasks are due was set ahead or, by less than nothing, back: by so much at least."""
+
+    level: ClassVar[Level] = "warning"
+    by_ms: int
+
+
+class PutRight(TelemetryEvent, frozen=True):
+    """After the clock was set back: so many waits began once more, so many schedules go on from now."""
+
+    waits: int
+    schedules: int
+
+
 class DutyDone(TelemetryEvent, frozen=True):
     """A background duty found work: tasks rescued from dead workers, expired, or pruned."""
 

@@ -154,10 +154,10 @@ def test_stop_leaves_no_thread_and_no_descriptor(target: Target, in_flight: int)
     gc.collect()
     Driver().client.stop()
     before = descriptors()
-    with Driver() as http:
+    with Driver(ManualClock()) as http:
         http.run(*[call(target.url(f"/{number}")) for number in range(20)], call("http://name.invalid/"))
         http.client.send([call(target.url("/hang")) for _ in range(in_flight)])
-        http.client.send([call(target.url(), start_at=http.clock.now() + 3_600_000)])
+        http.client.send([call(target.url(), start_at=http.clock.now() + 1_000)])
         target.wait(lambda seen: sum(one.path == "/hang" for one in seen.received) == in_flight)
     ended = len(http.done)
     assert ended == 21

@@ -42,8 +42,11 @@ class ListedSchedule(Readable, frozen=True):
 
 
 class Schedule(ListedSchedule, frozen=True):
-    """A schedule with what its tasks are made from, secrets masked."""
+    """A schedule with what its tasks are made from, secrets masked. `held`: what keeps it from firing although it is
+    active.
+    """
 
+    held: str | None
     task: Spec
 
 

@@ -17,7 +17,8 @@ from tasks_server.domain import limits, texts
 from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.domain.engines import HandlersTrouble
 from tasks_server.domain.errors import HandlersFailed
-from tasks_server.engine.calls import Done
+from tasks_server.domain.waits import is_set_back
+from tasks_server.engine.calls import SET_BACK, Done
 from tasks_server.engine.handlers.crew import PATIENCE_SECONDS, Crew, CrewPlan
 from tasks_server.engine.handlers.process import Flight, Runner, Stage
 from tasks_server.engine.runs import Handlers, Known, Run
@@ -222,6 +223,8 @@ class HandlerPool(Handlers):
         now = self._clock.now()
         while waiting and waiting[0][0] <= now:
             queue.append(heapq.heappop(waiting)[2])
+        if waiting and is_set_back(waiting[0][0], now):
+            self._give_back(now)
         left: deque[Run] = deque()
         self._crew.ward_wanted = False
         while queue:
@@ -240,6 +243,13 @@ class HandlerPool(Handlers):
                 self._held.discard(run.token)
                 self._done.append(Done(run.token, _NOBODY, now, now))
         self._queue = left
+
+    def _give_back(self, now: int) -> None:
+        """The clock was set back: nothing that waits here has its time soon."""
+        held = [run.token for _, _, run in self._waiting if run.token in self._held]
+        self._waiting.clear()
+        self._held.difference_update(held)
+        self._done += [Done(token, SET_BACK, now, now) for token in held]
 
     def _hand_over(self, run: Run, runner: Runner, now: int) -> None:
         deadline = self._clock.monotonic() + run.timeout_ms / 1_000

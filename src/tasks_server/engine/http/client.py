@@ -13,7 +13,8 @@ from typing import Final
 from tasks_server.clock import Clock
 from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.domain.egress import OPEN, Egress
-from tasks_server.engine.calls import Call, Caller, Done
+from tasks_server.domain.waits import is_set_back
+from tasks_server.engine.calls import SET_BACK, Call, Caller, Done
 from tasks_server.engine.http.certificates import ca_file
 from tasks_server.engine.http.names import DNS_PORT
 from tasks_server.engine.http.transfers import IDLE_SECONDS, Transfers
@@ -165,6 +166,8 @@ class HttpClient(Caller):
             now = self._clock.now()
             while waiting and waiting[0][0] <= now:
                 due.append(heapq.heappop(waiting)[2])
+            if waiting and is_set_back(waiting[0][0], now):
+                self._give_back(now)
         for _ in range(min(len(due), _START_MAX)):
             call = due.popleft()
             if call.token in self._held:  # else it was aborted meanwhile
@@ -174,6 +177,13 @@ class HttpClient(Caller):
             return 0.0
         # The clock's milliseconds are cut off, so this wait ends in the right one or at most one later, never before.
         return min((waiting[0][0] - now) / 1_000, _LOOK_SECONDS) if waiting else None
+
+    def _give_back(self, now: int) -> None:
+        """The clock was set back: nothing that waits here has its time soon."""
+        held = [call.token for _, _, call in self._waiting if call.token in self._held]
+        self._waiting.clear()
+        self._held.difference_update(held)
+        self._on_done([Done(token, SET_BACK, now, now) for token in held])
 
     def _give_up(self) -> None:
         """Ends everything this client still has, so that its owner does not wait for it."""

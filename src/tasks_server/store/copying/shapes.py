@@ -213,7 +213,7 @@ KEPT: Final = (
     METADATA,
 )
 """What the target holds in the end, by table."""
-EMPTIED: Final = (*(shape.name for shape in KEPT), "request", "counter", "engine", "lane_bucket")
+EMPTIED: Final = (*(shape.name for shape in KEPT), "request", "counter", "engine", "lane_bucket", "clock")
 """What is emptied when the target's data is to go."""
 
 _TASK_SEQ, _TASK_OWNER, _TASK_METADATA = TASK.places("seq", "owner", "metadata")

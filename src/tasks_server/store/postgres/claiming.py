@@ -144,11 +144,11 @@ class Claims:
             "now": look.now,
         }
         rows = connection.execute(sql("claim"), parameters, binary=True).fetchall()
-        rows.sort(key=lambda row: (row[14], row[7], row[0]))
+        rows.sort(key=lambda row: (row[15], row[7], row[0]))
         return [
             Claim(
                 row[0], lease, row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], row[9], row[10], row[11],
-                row[12], row[13],
+                row[12], row[13], row[14],
             )
             for row in rows
         ]  # fmt: skip

@@ -10,6 +10,7 @@ from psycopg import sql as composing
 
 from tasks_server.clock import Clock
 from tasks_server.domain.errors import Corrupt, Refused
+from tasks_server.store.clockwork import walk_anew
 from tasks_server.store.copying.progress import NAME, Progress, decode, encode, refuse_unfinished
 from tasks_server.store.copying.shapes import ATTEMPT, EMPTIED, LOST, LOST_ERROR, MOVED, TASK, Row, Shape, metadata_rows
 from tasks_server.store.postgres import roster, schema
@@ -233,6 +234,7 @@ class PostgresTarget:
                 "INSERT INTO counter (lane, state, owner, n) "
                 "SELECT lane, state, owner, count(*) FROM task GROUP BY lane, state, owner"
             )
+            self._connection.execute(sql("clock_write"), {"facts": walk_anew()})
             for table in _NUMBERED:
                 self._connection.execute(f"SELECT setval('{table}_seq_seq', max(seq)) FROM {table} HAVING count(*) > 0")
         with self._connection.transaction():

@@ -21,10 +21,13 @@ _FORGOTTEN_SECONDS: Final = 3_600.0
 
 
 class RollCall(msgspec.Struct, frozen=True):
-    """The nodes that are there, and those that are not any more (None: not known, there was no roll call before)."""
+    """The nodes that are there, and those that are not any more (None: not known, there was no roll call before). When
+    there was none, `cut_off` are those of `alive` that are not connected to the database.
+    """
 
     alive: set[int]
     gone: set[int] | None
+    cut_off: frozenset[int] = frozenset()
 
 
 class Nodes:
@@ -62,8 +65,9 @@ class Nodes:
     def beat(self, connection: Connection, items: Sequence[None]) -> Sequence[None]:
         """Each item asks for the same: we are alive; and what time the database tells."""
         self._link.sample(connection)
-        parameters = self._self | {"number": self.number(connection), "now": self._clock.now()}
-        connection.execute(sql("node_seen"), parameters)
+        number, now = self.number(connection), self._clock.now()
+        beat = self._self | {"number": number, "now": now, "pooled": self._link.pooled}
+        connection.execute(sql("node_seen"), beat)
         return [None] * len(items)
 
     def leave(self, connection: Connection, items: Sequence[None]) -> Sequence[None]:
@@ -87,7 +91,10 @@ class Nodes:
         alive -= dead
         if dead:
             self.bury(connection, list(dead))
-        return RollCall(alive, None if self._present is None else self._present - alive)
+        if self._present is None:
+            cut_off = frozenset(number for (number,) in connection.execute(sql("nodes_cut_off")))
+            return RollCall(alive, None, cut_off & alive)
+        return RollCall(alive, self._present - alive)
 
     def present(self, connection: Connection) -> set[int]:
         """Who is there, as far as is known: who died on another machine may be among them."""

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from tasks_server.store.ports import Node
+from tasks_server.store.clustering import Node
 from tasks_server.store.postgres.link import Connection
 from tasks_server.store.postgres.statements import sql
 

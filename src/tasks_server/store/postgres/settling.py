@@ -12,6 +12,7 @@ from tasks_server.store.postgres.link import Connection
 from tasks_server.store.postgres.nodes import Nodes, RollCall
 from tasks_server.store.postgres.rows import attempt_row, day_of, pack
 from tasks_server.store.postgres.statements import sql
+from tasks_server.store.rows import NODE_SHIFT
 from tasks_server.store.sealing import Sealer
 from tasks_server.store.settling import DecideLost, Lost, Report
 
@@ -92,7 +93,11 @@ class Settlements:
         rows = connection.execute(sql("leases_late"), parameters).fetchall()
         seen: tuple[list[Seen], list[Seen]] = ([], [])
         for *one, stays in rows:
-            seen[stays].append(Seen(*one))
+            lease = Seen(*one)
+            # Nobody has looked before, and may have seen that nobody extends it; but its end is past, and its node is
+            # not there to extend it.
+            ended = lease.until < now and lease.lease >> NODE_SHIFT in call.cut_off
+            seen[stays and not ended].append(lease)
         return seen
 
     def _ensure_days(self, connection: Connection, reports: Iterable[Report]) -> None:
@@ -111,5 +116,6 @@ class Settlements:
             settlement.ended_at,
             settlement.status_code,
             settlement.error,
+            settlement.remaining_ms,
             attempt_row(report.ref, 0, report.task_id, attempt, self._sealer) if attempt else None,
         )

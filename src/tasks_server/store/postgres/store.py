@@ -10,11 +10,9 @@ from typing import Any, Final
 from tasks_server.clock import Clock
 from tasks_server.domain.errors import StoreError, Unavailable
 from tasks_server.store.batching import Batch, Turns
+from tasks_server.store.clustering import Node
 from tasks_server.store.door import Door, Kind
-from tasks_server.store.ports import (
-    Hints,
-    Node,
-)
+from tasks_server.store.ports import Hints
 from tasks_server.store.postgres import roster, schema
 from tasks_server.store.postgres.bulking import Bulks
 from tasks_server.store.postgres.claiming import Claims
@@ -38,6 +36,7 @@ from tasks_server.store.postgres.settling import Settlements
 from tasks_server.store.postgres.signing import Signings, fill_in
 from tasks_server.store.postgres.steering import Steerings
 from tasks_server.store.postgres.submitting import Lanes, Submissions
+from tasks_server.store.postgres.timekeeping import Clockwork
 from tasks_server.store.sealing import Sealer
 
 COMMAND_LINE: Final = "command line"
@@ -79,6 +78,7 @@ class PostgresStore(Door):
         self._lanings = Lanings(self._lanes, self._folded)
         self._engines = Engines(self._nodes)
         self._explanations = Explanations(sealer)
+        self._clockwork = Clockwork(self._link, sealer, clock)
         self._sessions: dict[str, Session] = {}
         self._open = False
         self._tasks: list[asyncio.Task[None]] = []

@@ -204,4 +204,5 @@ def _row(owner: int, lane: int, task: NewTask) -> tuple[Any, ...]:
         task.target,
         metadata_for(task.metadata),
         task.spec.hex(),
+        task.remaining_ms,
     )

@@ -6,9 +6,10 @@ from typing import Any
 import apsw
 import msgspec
 
+from tasks_server.domain import limits
 from tasks_server.domain.bulk import Action, Bulk, BulkFilter, matches, room_for
 from tasks_server.domain.errors import Busy, Unavailable
-from tasks_server.domain.task import State
+from tasks_server.domain.task import State, Task
 from tasks_server.store.bulking import BulkRefusal, DecideBulk, Sighted, Stride, Worked
 from tasks_server.store.bulks import (
     Deeds,
@@ -115,8 +116,7 @@ class Bulks:
             connection.execute(sql("bulk_move"), moved_columns(seq, ended, after, now))
             return Worked(ended)
         window = _walk(connection, walk_of(bulk.filter), owner, after, until, stride.seen_max)
-        # A handle may be given anew once the newest task is gone: what came later is told by its time, too.
-        found = {ref: one for ref, one in _found(connection, window).items() if one.task.created_at <= bulk.created_at}
+        found = {ref: one for ref, one in _found(connection, window).items() if not _came_later(one.task, bulk, now)}
         sought = window.sought(found, bulk.filter, stride.changed_max)
         stops_at = sought[stride.changed_max].ref if len(sought) > stride.changed_max else None
         room = 0
@@ -165,6 +165,13 @@ def _create(connection: apsw.Connection, bulk: Bulk, open_max: int) -> Bulk | Bu
     total = len(walk.ids) if walk.ids is not None else _count(connection, owner, walk.states)
     connection.execute(sql("bulk_insert"), new_columns(bulk, owner, until, total))
     return msgspec.structs.replace(bulk, updated_at=bulk.created_at, total=total)
+
+
+def _came_later(task: Task, bulk: Bulk, now: int) -> bool:
+    """A handle may be given anew once the newest task is gone: what came later is told by its time, too. What came in
+    the future came before the clock was set back.
+    """
+    return bulk.created_at < task.created_at <= now + limits.CLOCK_SET_MS
 
 
 def _count(connection: apsw.Connection, owner: int, states: Sequence[State]) -> int:

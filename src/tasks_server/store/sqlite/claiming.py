@@ -37,6 +37,7 @@ class _Row(msgspec.Struct, array_like=True):
     repeats: int
     status_code: int
     error: str | None
+    remaining_ms: int | None
     expire_at: int | None
     spec: str
 
@@ -128,7 +129,8 @@ class Claims:
         return [
             Claim(
                 row.ref, lease, row.id, row.owner, row.lane, row.target, row.attempt, row.created_at, row.due_at,
-                row.failures, row.repeats, row.status_code, row.error, row.expire_at, bytes.fromhex(row.spec),
+                row.failures, row.repeats, row.status_code, row.error, row.remaining_ms, row.expire_at,
+                bytes.fromhex(row.spec),
             )
             for row in rows
         ]  # fmt: skip

@@ -10,6 +10,7 @@ import apsw
 
 from tasks_server.domain.errors import Corrupt, Refused, SchemaOutOfDate, Unavailable
 from tasks_server.domain.task import FINAL
+from tasks_server.store.clockwork import walk_anew
 from tasks_server.store.copying.progress import NAME, Progress, decode, encode, refuse_unfinished
 from tasks_server.store.copying.shapes import EMPTIED, LOST, LOST_ERROR, MOVED, TASK, Row, Shape, metadata_rows
 from tasks_server.store.sealing import Sealer
@@ -173,6 +174,7 @@ class SqliteTarget:
                 )
                 """
             )
+            self._connection.execute(sql("clock_write"), {"facts": walk_anew()})
         checkpoint(self._path)
 
     def close(self) -> None:

@@ -120,6 +120,7 @@ def _row(report: Report) -> tuple[Any, ...]:
         settlement.ended_at,
         settlement.status_code,
         settlement.error,
+        settlement.remaining_ms,
     )
 
 

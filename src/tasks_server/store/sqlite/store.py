@@ -9,11 +9,9 @@ from typing import Any, Final
 from tasks_server.clock import Clock
 from tasks_server.domain.errors import StoreError, Unavailable
 from tasks_server.store.batching import Batch
+from tasks_server.store.clustering import Node
 from tasks_server.store.door import Door, Kind
-from tasks_server.store.ports import (
-    Hints,
-    Node,
-)
+from tasks_server.store.ports import Hints
 from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite import maintaining, schema
 from tasks_server.store.sqlite.bulking import Bulks
@@ -35,6 +33,7 @@ from tasks_server.store.sqlite.signing import Signings
 from tasks_server.store.sqlite.statements import sql
 from tasks_server.store.sqlite.steering import Steerings
 from tasks_server.store.sqlite.submitting import Lanes, Submissions
+from tasks_server.store.sqlite.timekeeping import Clockwork
 
 _CHECK_SECONDS: Final = 1.0
 _PROBE_SECONDS: Final = 5.0
@@ -74,6 +73,7 @@ class SqliteStore(Door):
         self._lanings = Lanings(self._lanes)
         self._engines = Engines(self._nodes)
         self._explanations = Explanations(sealer)
+        self._clockwork = Clockwork(sealer, clock)
         self._following: asyncio.Task[None] | None = None
         self._writer: Writer | None = None
         self._reader: Reader | None = None

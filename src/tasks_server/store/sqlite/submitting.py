@@ -148,6 +148,7 @@ def _row(seq: int, owner: int, lane: int, task: NewTask) -> tuple[Any, ...]:
         task.target,
         metadata_text(task.metadata),
         task.spec.hex(),
+        task.remaining_ms,
     )
 
 

@@ -15,7 +15,7 @@ WITH picked AS MATERIALIZED (
         execution_at = greatest(%(now)s, t.due_at)
     WHERE t.seq = ANY(ARRAY(SELECT seq FROM picked)) -- never anything but a seek for each
     RETURNING t.seq, t.owner, t.lane, t.target, t.attempt, t.due_at, t.failures, t.repeats, t.status_code, t.error,
-        t.expire_at, t.urgency
+        t.remaining_ms, t.expire_at, t.urgency
 ), moved AS (
     SELECT owner, lane, count(*) AS n FROM taken GROUP BY owner, lane
 ), counted AS (
@@ -24,5 +24,5 @@ WITH picked AS MATERIALIZED (
 )
 SELECT
     t.seq, r.id, t.owner, t.lane, t.target, t.attempt, r.created_at, t.due_at, t.failures, t.repeats, t.status_code,
-    t.error, t.expire_at, r.spec, t.urgency
+    t.error, t.remaining_ms, t.expire_at, r.spec, t.urgency
 FROM taken AS t JOIN request AS r ON r.task = t.seq

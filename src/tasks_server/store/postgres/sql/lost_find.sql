@@ -2,7 +2,7 @@
 -- needs. They stay locked; those that another has in hand are passed over.
 SELECT
     t.seq, t.lease, r.id, t.lane, t.attempt, t.due_at, t.execution_at, t.failures, t.repeats, t.status_code, t.error,
-    t.expire_at
+    t.remaining_ms, t.expire_at
 FROM (
     SELECT t.* FROM jsonb_array_elements(%(rows)s::jsonb) AS l JOIN task AS t ON t.seq = (l ->> 0)::bigint
     WHERE t.lease = (l ->> 1)::bigint AND t.lease_until = (l ->> 2)::bigint

@@ -5,11 +5,11 @@ WITH incoming AS MATERIALIZED (
         nextval('task_seq_seq') AS seq, r ->> 0 AS id, (r ->> 1)::integer AS owner, (r ->> 2)::integer AS lane,
         r ->> 3 AS state, (r ->> 4)::smallint AS urgency, (r ->> 5)::smallint AS priority,
         (r ->> 6)::bigint AS created_at, (r ->> 7)::bigint AS due_at, (r ->> 8)::bigint AS expire_at,
-        r ->> 9 AS target, r ->> 10 AS metadata, decode(r ->> 11, 'hex') AS spec
+        r ->> 9 AS target, r ->> 10 AS metadata, decode(r ->> 11, 'hex') AS spec, (r ->> 12)::bigint AS remaining_ms
     FROM jsonb_array_elements(%(rows)s::jsonb) AS r
 ), tasks AS (
-    INSERT INTO task (seq, owner, lane, state, urgency, priority, due_at, execution_at, expire_at, target)
-    SELECT seq, owner, lane, state, urgency, priority, due_at, due_at, expire_at, target FROM incoming
+    INSERT INTO task (seq, owner, lane, state, urgency, priority, due_at, execution_at, expire_at, remaining_ms, target)
+    SELECT seq, owner, lane, state, urgency, priority, due_at, due_at, expire_at, remaining_ms, target FROM incoming
 ), requests AS (
     INSERT INTO request (task, owner, created_at, id, metadata, spec)
     SELECT seq, owner, created_at, id, metadata, spec FROM incoming

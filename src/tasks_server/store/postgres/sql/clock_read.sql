@@ -1,0 +1,1 @@
+SELECT coalesce((SELECT facts FROM clock WHERE one = 1), '{}')

@@ -1,0 +1,1 @@
+SELECT seq, facts FROM schedule WHERE seq > :seq ORDER BY seq LIMIT :count_max
