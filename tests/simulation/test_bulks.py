@@ -4,7 +4,6 @@ who dies when.
 
 import asyncio
 import contextlib
-import os
 import random
 from collections import Counter
 from pathlib import Path
@@ -21,6 +20,7 @@ from tasks_server.telemetry import Telemetry
 from ..store.adapters import ADAPTERS
 from ..store.bulks import Desk
 from ..store.world import World
+from .seeds import seed_of, seeds
 
 ENGINES = 3
 TASKS = 400
@@ -55,10 +55,11 @@ class Engines:
                 await work
 
 
+@pytest.mark.parametrize("seed", seeds(11))
 @pytest.mark.parametrize("name", ["sqlite-file", "postgres"])
-async def test_each_failed_task_is_restarted_once_whoever_dies(name: str, tmp_path: Path, clock: ManualClock) -> None:
-    seed = int(os.environ.get("TASKS_SERVER_SIMULATION_SEED") or random.randrange(10**9))
-    print(f"seed {seed}")
+async def test_each_failed_task_is_restarted_once_whoever_dies(
+    name: str, seed: str, tmp_path: Path, clock: ManualClock
+) -> None:
     async with contextlib.AsyncExitStack() as stack:
         stores = []
         for _ in range(ENGINES):
@@ -71,7 +72,7 @@ async def test_each_failed_task_is_restarted_once_whoever_dies(name: str, tmp_pa
         for owner in owners:
             await desk.failed(owner, TASKS // 2)
         bulks = [await desk.make(owner, Action.RETRY) for owner in owners]
-        engines = Engines(stores, clock, random.Random(seed))
+        engines = Engines(stores, clock, random.Random(seed_of(seed)))
         while await world.store.next_bulk() is not None:
             await engines.turn()
         done = [await desk.read(bulk) for bulk in bulks]

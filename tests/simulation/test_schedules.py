@@ -2,15 +2,16 @@
 
 import asyncio
 import contextlib
-import os
 import random
 from collections import Counter
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tasks_server.clock import ManualClock
-from tasks_server.domain.schedule import Missed, Rule
+from tasks_server.domain import schedule
+from tasks_server.domain.schedule import Missed, Rule, Schedule
 from tasks_server.engine.scheduler import Scheduler
 from tasks_server.store.ports import Store
 from tasks_server.telemetry import Telemetry
@@ -18,6 +19,7 @@ from tasks_server.telemetry import Telemetry
 from ..store.adapters import ADAPTERS
 from ..store.schedules import Calendar
 from ..store.world import World
+from .seeds import seed_of, seeds
 
 SIZES = {"sqlite-file": (200, 60), "postgres": (60, 20)}
 """Schedules, and for how many seconds they fire."""
@@ -58,10 +60,11 @@ class Engines:
             await asyncio.sleep(0)
 
 
+@pytest.mark.parametrize("seed", seeds(12))
 @pytest.mark.parametrize("name", SIZES)
-async def test_each_fire_time_makes_one_task_whoever_dies(name: str, tmp_path: Path, clock: ManualClock) -> None:
-    seed = int(os.environ.get("TASKS_SERVER_SIMULATION_SEED") or random.randrange(10**9))
-    print(f"seed {seed}")
+async def test_each_fire_time_makes_one_task_whoever_dies(
+    name: str, seed: str, tmp_path: Path, clock: ManualClock
+) -> None:
     schedules, seconds = SIZES[name]
     async with contextlib.AsyncExitStack() as stack:
         stores = []
@@ -77,7 +80,7 @@ async def test_each_fire_time_makes_one_task_whoever_dies(name: str, tmp_path: P
             await calendar.make(owners[number % 4], f"number-{number}", Rule(every_ms=1_000))
             for number in range(schedules)
         ]
-        engines = Engines(stores, clock, random.Random(seed))
+        engines = Engines(stores, clock, random.Random(seed_of(seed)))
         for _ in range(seconds):
             await engines.second()
         runs = Counter(await world.query("SELECT schedule, fire_at FROM schedule_run"))
@@ -114,3 +117,81 @@ async def test_after_ten_minutes_without_an_engine(
         {one.id: count + 1 for one in made}
     )
     await store.close()
+
+
+HOUR = 3_600_000
+EDITED = {"sqlite-file": (12, 120), "postgres": (8, 40)}
+"""Schedules, and for how many turns."""
+
+
+class Edits:
+    """Owners who pause, resume and change schedules, somebody who sets the clock, engines that put it right."""
+
+    def __init__(self, calendar: Calendar, stores: list[Store], made: list[Schedule], chance: random.Random) -> None:
+        self.calendar, self.stores, self.made, self.chance = calendar, stores, made, chance
+        self.clock = calendar.world.clock
+
+    async def turn(self) -> None:
+        if self.chance.random() < 0.3:
+            one, act = self.chance.choice(self.made), self.chance.choice([self.pause, self.resume, self.replace])
+            await self.calendar.change(None, one.id, act)
+        if self.chance.random() < 0.05:
+            by = self.chance.choice([HOUR, -HOUR, 24 * HOUR, -24 * HOUR, 3_000, -3_000])
+            self.clock.set(by)
+        store = self.chance.choice(self.stores)
+        await store.keep_time()
+        await store.put_right(5)
+
+    def pause(self, found: Schedule) -> Schedule:
+        return schedule.pause(found, self.clock.now())
+
+    def resume(self, found: Schedule) -> Schedule:
+        return schedule.resume(found, self.clock.now())
+
+    def replace(self, found: Schedule) -> Schedule:
+        """As PUT and PATCH do."""
+        now, every_ms = self.clock.now(), self.chance.choice([1_000, 2_000])
+        after = msgspec.structs.replace(found, rule=Rule(every_ms=every_ms), anchor_at=now // 1_000 * 1_000)
+        return after if found.paused_at is not None else schedule.begin(after, now)
+
+    async def calm_down(self) -> None:
+        """All of it is put right, and every schedule fires."""
+        store = self.stores[0]
+        await store.keep_time()
+        while (await store.put_right(100)).more:
+            pass
+        for one in self.made:
+            await self.calendar.change(None, one.id, self.resume)
+
+
+@pytest.mark.parametrize("seed", seeds(13, 14))
+@pytest.mark.parametrize("name", EDITED)
+async def test_whatever_is_edited_and_however_the_clock_is_set(
+    name: str, seed: str, tmp_path: Path, clock: ManualClock
+) -> None:
+    """No fire time makes two tasks, and in the end each schedule goes on from now."""
+    count, turns = EDITED[name]
+    chance = random.Random(seed_of(seed))
+    async with contextlib.AsyncExitStack() as stack:
+        stores = []
+        for _ in range(ENGINES):
+            store = ADAPTERS[name].make(tmp_path, clock)
+            await store.open()
+            stack.push_async_callback(store.close)
+            stores.append(store)
+        world = World(stores[0], clock, ADAPTERS[name], tmp_path)
+        calendar, owner = Calendar(world), await world.owner()
+        made = [await calendar.make(owner, f"number-{number}", Rule(every_ms=1_000)) for number in range(count)]
+        engines, edits = Engines(stores, clock, chance), Edits(calendar, stores, made, chance)
+        for _ in range(turns):
+            await edits.turn()
+            await engines.second()
+        await edits.calm_down()
+        calm_at = clock.now()
+        for _ in range(4):
+            await engines.second()
+        runs = Counter(await world.query("SELECT schedule, fire_at FROM schedule_run"))
+        assert set(runs.values()) == {1}
+        fired = {found for found, fire_at in runs if calm_at < fire_at <= clock.now()}
+        assert fired == {one.id for one in made}
+        await world.check_counters()

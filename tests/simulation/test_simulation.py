@@ -1,38 +1,26 @@
-"""Seeded worlds. A failure prints its seed: `TASKS_SERVER_SIMULATION_SEED=… pytest tests/simulation` plays it again."""
+"""Seeded worlds; see `seeds` for which, and how to play one again."""
 
-import os
-import random
 from pathlib import Path
 
 import pytest
 
 from ..store.adapters import ADAPTERS
+from .seeds import seed_of, seeds
 from .world import Simulation
 
-_FRESH = "fresh"
-
-
-def _seed(which: str) -> int:
-    if which != _FRESH:
-        return int(which)
-    return int(os.environ.get("TASKS_SERVER_SIMULATION_SEED") or random.randrange(10**9))
+STEPS = {"sqlite-memory": 250, "postgres": 80}
 
 
 @pytest.mark.parametrize(
-    ("which", "adapter", "steps"),
+    ("adapter", "seed"),
     [
-        ("7", "sqlite-memory", 250),
-        ("2024", "sqlite-memory", 250),
-        (_FRESH, "sqlite-memory", 250),
-        ("7", "postgres", 80),
-        (_FRESH, "postgres", 80),
+        *(("sqlite-memory", seed) for seed in seeds(7, 2024, 90_210)),
+        *(("postgres", seed) for seed in seeds(7, 31)),
     ],
 )
-async def test_the_promises_hold_whatever_happens(which: str, adapter: str, steps: int, tmp_path: Path) -> None:
-    seed = _seed(which)
-    print(f"seed {seed}")
-    async with Simulation.over(ADAPTERS[adapter], tmp_path, seed) as simulation:
-        for _ in range(steps):
+async def test_the_promises_hold_whatever_happens(adapter: str, seed: str, tmp_path: Path) -> None:
+    async with Simulation.over(ADAPTERS[adapter], tmp_path, seed_of(seed)) as simulation:
+        for _ in range(STEPS[adapter]):
             await simulation.step()
         await simulation.calm_down()
         await simulation.check()

@@ -1,13 +1,17 @@
 """A small world that goes wrong on purpose: several engines on one store, dying at any await; a target that answers,
-fails, is silent; owners who pause, resume, revoke, retry, delete. One seed decides it all.
+fails, is silent; owners who pause, resume, revoke, retry, delete, and set limits of lanes; a clock that is set. One
+seed decides it all.
 """
 
 import asyncio
 import contextlib
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
+
+import msgspec
 
 from tasks_server.clock import ManualClock
 from tasks_server.domain import lifecycle
@@ -23,6 +27,7 @@ from tasks_server.telemetry import Telemetry
 
 from ..engine.scripted import DOWN, OK, ScriptedCaller
 from ..store.adapters import Adapter
+from ..store.lanes import set_lane
 from ..store.world import World
 
 ENGINES: Final = 3
@@ -34,6 +39,19 @@ _OUTCOMES: Final = (
     Outcome(OutcomeKind.CONNECTION, status_code=500, error="connection refused"),
     Outcome(OutcomeKind.HTTP_ERROR, status_code=410, error="gone", no_retry=True),
 )
+_LANES: Final = ("default", "few", "slow")
+_HOUR: Final = 3_600_000
+_SETS: Final = (_HOUR, -_HOUR, 24 * _HOUR, -24 * _HOUR, 3_000, -3_000, 500, -500)
+
+
+class Wait(msgspec.Struct):
+    """A wait that began: when, in ms that went by whatever the clock showed; how long it is; how often the clock had
+    been set ahead by then, which makes waits shorter.
+    """
+
+    since: float
+    ms: int
+    sets_ahead: int
 
 
 class Node:
@@ -59,6 +77,9 @@ class Simulation:
         self.nodes = [self._node() for _ in range(ENGINES)]
         self.accepted: dict[str, TaskConfig] = {}
         self.finals: dict[str, Task] = {}
+        self.waits: dict[str, Wait] = {}
+        self.concurrent: dict[str, int | None] = dict.fromkeys(_LANES)
+        self.sets_ahead = 0
         self.steps: list[tuple[int, Callable[[], Awaitable[None]]]] = [
             (8, self.submit),
             (10, self.look),
@@ -67,6 +88,8 @@ class Simulation:
             (5, self.time_passes),
             (3, self.duties),
             (4, self.steer),
+            (2, self.limit_a_lane),
+            (1, self.set_clock),
             (1, self.die),
         ]
 
@@ -79,7 +102,9 @@ class Simulation:
         await store.open()
         world = World(store, clock, adapter, folder)
         try:
-            yield cls(world, await world.owner(), seed)
+            simulation = cls(world, await world.owner(), seed)
+            await simulation.keep_time()  # as engines do when they start
+            yield simulation
         finally:
             await store.close()
 
@@ -108,16 +133,35 @@ class Simulation:
         target = f"host-{chance.randrange(3)}:80"
         spec = encode_spec(TaskSpec(HttpRequest(f"http://{target}/", "GET"), config))
         new = self.world.task(
-            self.owner, delay, spec=spec, target=target, priority=config.priority, expire_at=config.expire_at
-        )
+            self.owner, delay, spec=spec, target=target, priority=config.priority, expire_at=config.expire_at,
+            lane=chance.choice(_LANES),
+        )  # fmt: skip
         await self.store.insert(new)
+        self.waits[new.id] = Wait(self._gone_by(), delay, self.sets_ahead)
         self.accepted[new.id] = config
 
     async def look(self) -> None:
         node = self.chance.choice(self.nodes)
+        before = await self.running()
         await self._maybe_cut_short(node, node.engine.dispatcher.look())
+        after = await self.running()
+        for lane, most in self.concurrent.items():
+            assert most is None or after[lane] <= max(most, before[lane]), lane
         for running in node.engine.inflight.all():
-            assert node.caller.sent[running.token].start_at >= running.claim.due_at
+            call, claim = node.caller.sent[running.token], running.claim
+            # A wait that was over stays over when the clock is set back; an instant does not.
+            assert call.start_at >= claim.due_at or claim.remaining_ms is not None
+            wait = self.waits.pop(claim.id, None)
+            if wait is not None and wait.sets_ahead == self.sets_ahead:
+                early = wait.since + wait.ms - (self._gone_by() + call.start_at - self.clock.now())
+                assert early <= 0
+
+    async def running(self) -> Counter[str]:
+        """How many tasks of each lane run."""
+        return Counter(task.lane for task in await self.all_tasks() if task.state is State.RUNNING)
+
+    def _gone_by(self) -> float:
+        return round(self.clock.elapsed() * 1_000)
 
     async def end_a_call(self) -> None:
         node = self.chance.choice(self.nodes)
@@ -139,6 +183,31 @@ class Simulation:
         now = self.clock.now()
         await self.world.rescue(50)
         await self.store.expire(now, 50)
+        await self.keep_time()
+
+    async def keep_time(self) -> None:
+        """Engines look at the clock, and put right what waits."""
+        for node in self.nodes:
+            while await node.engine.keeper.tick():
+                pass
+
+    async def limit_a_lane(self) -> None:
+        lane, chance = self.chance.choice(_LANES), self.chance
+        most = self.concurrent[lane] = chance.choice([None, 1, 2, 5])
+        paused_at = chance.choice([None, None, self.clock.now()])
+        await set_lane(
+            self.world, self.owner, lane, concurrent_max=most, rate=chance.choice([None, 0.1, 1.0, 20.0]),
+            paused_at=paused_at, paused_by=paused_at and "owner",
+        )  # fmt: skip
+
+    async def set_clock(self) -> None:
+        """Somebody sets it. Some engines notice at once, others with the duties, or never, since they die."""
+        by = self.chance.choice(_SETS)
+        self.clock.set(by)
+        self.sets_ahead += by > 0
+        for node in self.nodes:
+            if self.chance.random() < 0.5:
+                await self._maybe_cut_short(node, node.engine.keeper.tick())
 
     async def die(self) -> None:
         self._bury(self.chance.choice(self.nodes))
@@ -150,6 +219,7 @@ class Simulation:
         act = self.chance.choice(
             [lifecycle.pause, lifecycle.resume, lifecycle.revoke, lifecycle.execute, lifecycle.restart, None]
         )
+        self.waits.pop(task_id, None)
         if act is None:
             assert await self.store.delete(self.owner.id, task_id)
             del self.accepted[task_id]
@@ -214,7 +284,9 @@ class Simulation:
         return page.tasks
 
     async def calm_down(self) -> None:
-        """Faults stop, paused tasks are resumed; every task must become final."""
+        """Faults stop, paused tasks and lanes are resumed; every task must become final."""
+        for lane in _LANES:
+            await set_lane(self.world, self.owner, lane, paused_at=None, paused_by=None)
         for task in await self.all_tasks():
             if task.state is State.PAUSED:
                 await self.store.change(
@@ -230,4 +302,5 @@ class Simulation:
             if all(task.state in FINAL for task in await self.all_tasks()):
                 return
             self.clock.advance(10_000)
-        raise AssertionError([task for task in await self.all_tasks() if task.state not in FINAL])
+        left = [task for task in await self.all_tasks() if task.state not in FINAL]
+        raise AssertionError(self.clock.now(), await self.store.timekeeping(), left)

@@ -31,9 +31,9 @@ class Walk(msgspec.Struct, frozen=True):
 
 
 class Timekeeping(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is known of the clock, in instants as it showed them. `shown_at`: the latest that it has shown since all was
-    put right. `set_at` and `set_ms`: when it was seen to be set last, by the clock as it was set, and by how much.
-    `walk`: what is being put right; `again_at`: when to do so once more.
+    """What is known of the clock, in instants as it showed them. `shown_at`: what it showed when it was looked at last.
+    `set_at` and `set_ms`: when it was seen to be set last, by the clock as it was set, and by how much. `walk`: what is
+    being put right; `again_at`: when to do so once more.
     """
 
     shown_at: int = 0
@@ -54,21 +54,17 @@ class Timekeeping(msgspec.Struct, frozen=True, omit_defaults=True):
 def kept(known: Timekeeping, now: int, seen_ms: int = 0) -> Timekeeping:
     """What is known once the clock shows `now`, set by `seen_ms` a moment ago, as somebody has seen (0: nobody has)."""
     set_ms = seen_ms
-    if not set_ms and known.walk is None and known.shown_at > now + limits.CLOCK_SET_MS:
+    if not set_ms and known.shown_at > now + limits.CLOCK_SET_MS:
         set_ms = now - known.shown_at  # nobody saw it: by so much at least
     if set_ms < 0:
-        return Timekeeping(known.shown_at, now, set_ms, Walk(), now + _HEARD_MS)
+        return Timekeeping(now, now, set_ms, Walk(), now + _HEARD_MS)
     if set_ms > 0:
         return Timekeeping(max(now, known.shown_at), now, set_ms, known.walk, known.again_at)
-    if known.walk is not None:
-        return known
-    if known.again_at and not now < known.again_at <= now + _HEARD_MS:
+    if known.walk is None and known.again_at and not now < known.again_at <= now + _HEARD_MS:
         return msgspec.structs.replace(known, shown_at=now, walk=Walk(), again_at=0)
     return msgspec.structs.replace(known, shown_at=now)
 
 
-def walked(known: Timekeeping, now: int, after: Walk | None) -> Timekeeping:
+def walked(known: Timekeeping, after: Walk | None) -> Timekeeping:
     """What is known once putting right has come so far; None: to its end."""
-    if after is not None:
-        return msgspec.structs.replace(known, walk=after)
-    return msgspec.structs.replace(known, shown_at=now, walk=None)
+    return msgspec.structs.replace(known, walk=after)

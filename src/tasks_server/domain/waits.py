@@ -20,14 +20,14 @@ def first_wait_ms(config: TaskConfig, now: int) -> int | None:
 
 def starts_at(due_at: int, remaining_ms: int | None, now: int) -> int | None:
     """When a task that was claimed may start. None: not for long, because the clock was set back since it came in line,
-    and it waits for an instant. A wait that was over once stays over.
+    and it waits for an instant. A wait that was over once stays over, but for what was left when it came in line.
 
     >>> starts_at(1_020, 20, 1_000), starts_at(900, None, 1_000), starts_at(9_000, 20, 1_000), starts_at(9_000, None, 0)
-    (1020, 1000, 1000, None)
+    (1020, 1000, 1020, None)
     """
     if due_at <= now + _CLAIMED_AHEAD_MS:
         return max(now, due_at)
-    return None if remaining_ms is None else now
+    return None if remaining_ms is None else now + min(remaining_ms, limits.PROMOTE_AHEAD_MS)
 
 
 def shortened(due_at: int, remaining_ms: int | None, now: int) -> int | None:

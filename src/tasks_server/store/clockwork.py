@@ -56,7 +56,7 @@ class PuttingRight(ABC):
             shorter, after = self._waits(connection, walk, now, count_max)
             soonest = min((due_at for _, due_at in shorter), default=None)
             righted = Righted(waits=len(shorter), due_at=soonest, more=after is not None)
-        further = walked(known, now, after)
+        further = walked(known, after)
         self._run(connection, "clock_write", {"facts": _ENCODE(further).decode()})
         return righted
 
