@@ -139,6 +139,15 @@ def test_runs_do_not_begin_early_and_may_be_aborted_before(tmp_path: Path) -> No
         assert aborted not in driver.done
 
 
+def test_a_run_whose_time_is_far_because_the_clock_was_set_back_is_given_back(tmp_path: Path) -> None:
+    with working(tmp_path, PLAIN) as driver:
+        token = driver.send("double", 1, start_at=driver.clock.now() + 3_600_000)
+        (outcome,) = driver.wait(token)
+        assert outcome.kind is OutcomeKind.INTERRUPTED
+        assert "the clock was set back" in (outcome.error or "")
+        assert driver.run("double", 2).kind is OutcomeKind.SUCCESS
+
+
 def test_a_thousand_runs_at_once(tmp_path: Path) -> None:
     with working(tmp_path, PLAIN, processes=2) as driver:
         runs = [driver.make("double" if number % 2 else "double-sync", number) for number in range(1_000)]

@@ -285,3 +285,18 @@ def test_a_fault_in_watching_sockets_is_not_swallowed(monkeypatch: pytest.Monkey
     with http:
         assert http.get(target.url()).kind is OutcomeKind.INTERRUPTED
         assert hooked.wait(DEADLINE_SECONDS)
+
+
+def test_what_is_held_until_its_time_is_given_back_when_the_clock_is_set_back(target: Target) -> None:
+    """It would hold its slot for as long as the clock was set back."""
+    clock = ManualClock()
+    with Driver(clock) as http:
+        held = call(target.url("/held"), start_at=clock.now() + 1_000)
+        http.client.send([held])
+        http.run(call(target.url("/first")))
+        clock.set(-3_600_000)
+        http.client.send([call(target.url("/wakes"))])
+        (done,) = http.wait([held.token])
+        assert (done.outcome.kind, done.ended_at) == (OutcomeKind.INTERRUPTED, clock.now())
+        assert "the clock was set back" in (done.outcome.error or "")
+    assert "/held" not in [one.path for one in target.received]
