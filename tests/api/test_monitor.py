@@ -66,8 +66,8 @@ async def test_a_store_in_trouble_is_told(api: Api, monkeypatch: pytest.MonkeyPa
     async def stuck() -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(monitoring, "STORE_SECONDS", 0.01)
-    for trouble, code in ((away, "store_unavailable"), (stuck, "store_slow")):
+    for trouble, code, seconds in ((away, "store_unavailable", 60), (stuck, "store_slow", 0.01)):
+        monkeypatch.setattr(monitoring, "STORE_SECONDS", seconds)
         monkeypatch.setattr(api.store, "engines", trouble)
         unknown = {"store": "unavailable", "engine": "unknown", "handlers": "unknown", "clock": "ok"}
         assert await health(api) == (503, unknown)
