@@ -1,7 +1,7 @@
 """An engine whose machine runs out of descriptors or ports takes fewer tasks, and loses none."""
 
 from tasks_server.clock import ManualClock
-from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tasks_server.domain.attempt import PORTS, Outcome, OutcomeKind
 from tasks_server.domain.slots import Slots
 from tasks_server.domain.task import State
 from tasks_server.engine.loop import EngineConfig
@@ -38,13 +38,30 @@ async def test_a_task_that_could_not_be_sent_comes_back_uncounted_and_later(open
     assert {(await shop.task(task_id)).state for task_id in ids} == {State.COMPLETED}
 
 
+async def test_ports_are_lacking_towards_one_target_and_hold_up_nobody_else(open_shop: OpenShop) -> None:
+    shop = await open_shop(EngineConfig(concurrency_max=100, per_target_max=100))
+    used_up, other = await shop.submit(target="greedy.example:80"), await shop.submit(target="other.example:80")
+    for token in await shop.look():
+        if shop.caller.sent[token].request.url == "http://greedy.example:80/":
+            shop.caller.end(token, Outcome(OutcomeKind.INTERRUPTED, error="given back", lacking=PORTS))
+    await shop.settle()
+    later = await shop.submit(target="third.example:80")
+    await shop.look()
+    states = [(await shop.task(task_id)).state for task_id in (used_up, other, later)]
+    assert states == [State.AVAILABLE, State.RUNNING, State.RUNNING]
+    assert await shop.engine.dispatcher.look() <= 1.0
+    shop.clock.advance(1_000)
+    await shop.look()
+    assert (await shop.task(used_up)).state is State.RUNNING
+
+
 def test_there_are_fewer_slots_and_again_more_little_by_little() -> None:
     clock, told = ManualClock(), []
     shortage = Shortage(clock, Telemetry(clock, form="json", write=told.append))
     slots = Slots.of(1_000, 100)
     assert shortage.narrowed(slots) is slots
     for _ in range(50):
-        shortage.note("local ports", 400)
+        shortage.note("network buffers", "a.example:80", 400)
     assert len(told) == 1, "one line for many"
     assert shortage.wait_seconds() == 1.0
     clock.advance(1_000)
@@ -63,6 +80,6 @@ def test_there_are_fewer_slots_and_again_more_little_by_little() -> None:
 def test_with_nothing_else_in_flight_one_is_tried() -> None:
     clock = ManualClock()
     shortage = Shortage(clock, Telemetry(clock, write=lambda _: None))
-    shortage.note("file descriptors of the process", 0)
+    shortage.note("file descriptors of the process", "a.example:80", 0)
     clock.advance(1_000)
     assert shortage.narrowed(Slots.of(10, 10)).total >= 1

@@ -1,6 +1,7 @@
 """One try of a task: how it can end, and what is recorded of it. Every ending is a value, never an exception."""
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -50,6 +51,10 @@ class Redirected(msgspec.Struct, frozen=True, rename="camel"):
     method: str
     url: str
     method_changed: bool = False
+
+
+PORTS: Final = "local ports"
+"""What a machine may lack towards one target alone."""
 
 
 class Outcome(msgspec.Struct, frozen=True):

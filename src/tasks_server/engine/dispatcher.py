@@ -17,7 +17,7 @@ from tasks_server.engine.handlers.builtin import BUILTIN_TARGETS
 from tasks_server.engine.inflight import InFlight
 from tasks_server.engine.runs import Known
 from tasks_server.engine.shares import share, within_runs
-from tasks_server.engine.shortage import Shortage
+from tasks_server.engine.shortage import PAUSE_SECONDS, Shortage
 from tasks_server.store.ports import Claimed, Claiming, Group, Line, Look, Quota
 from tasks_server.store.settling import Report
 from tasks_server.telemetry import Telemetry
@@ -127,12 +127,13 @@ class Dispatcher:
         if (pause_seconds := self.shortage.wait_seconds()) > 0:
             return pause_seconds
         now, slots = self._clock.now(), self.shortage.narrowed(self.slots)
+        resting = self.shortage.targets()
         look = Look(
             now=now,
             horizon=now + limits.PROMOTE_AHEAD_MS,
             lease_until=now + limits.LEASE_MS,
             after=self._line,
-            targets_excluded=self._inflight.full_targets(slots),
+            targets_excluded=self._inflight.full_targets(slots) | resting,
             groups_after=self._groups_after,
         )
         self._freed = False
@@ -155,6 +156,8 @@ class Dispatcher:
         if self._starved and self._freed:  # while the store was asked, room was made that it did not know of
             return _GATHER_SECONDS
         wait_seconds = self._look_again_seconds
+        if resting:
+            wait_seconds = min(wait_seconds, PAUSE_SECONDS)
         if claimed.next_due_at is not None:
             wait_seconds = min(max(0, claimed.next_due_at - now - _LOOK_AHEAD_MS) / 1_000, wait_seconds)
         if self._lanes_again_at is not None:

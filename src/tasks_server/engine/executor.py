@@ -42,7 +42,7 @@ def _nothing_to_do() -> None:
     """Stands in for whom nobody wants to tell."""
 
 
-def _nobody_told(_: str) -> None:
+def _nobody_told(_: str, __: str) -> None:
     """Stands in for whom nobody wants to tell of a shortage."""
 
 
@@ -72,7 +72,7 @@ class Executor:
         *,
         jitter: Callable[[], float],
         on_free: Callable[[], None],
-        on_shortage: Callable[[str], None] = _nobody_told,
+        on_shortage: Callable[[str, str], None] = _nobody_told,
     ) -> None:
         self._caller = caller
         self._handlers = handlers
@@ -134,7 +134,7 @@ class Executor:
             running = self._inflight.take(done.token)
             if running is not None:
                 if done.outcome.lacking is not None:
-                    self._on_shortage(done.outcome.lacking)
+                    self._on_shortage(done.outcome.lacking, running.claim.target)
                 self._report(running.claim, running.config, done.outcome, done.started_at, done.ended_at)
         self._freed()
 

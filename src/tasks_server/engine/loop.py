@@ -191,8 +191,8 @@ class Engine:
     def _handlers_trouble(self) -> HandlersTrouble | None:
         return None if self._handlers is None else self._handlers.trouble()
 
-    def _ran_short(self, lacking: str) -> None:
-        self.dispatcher.shortage.note(lacking, len(self.inflight))
+    def _ran_short(self, lacking: str, target: str) -> None:
+        self.dispatcher.shortage.note(lacking, target, len(self.inflight))
 
     async def _clock_set(self) -> None:
         """The clock was set: whoever waits for an instant looks anew, and leases are told by what it shows now."""

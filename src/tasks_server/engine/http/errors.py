@@ -15,7 +15,7 @@ import msgspec
 import pycurl
 
 from tasks_server.domain import limits
-from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tasks_server.domain.attempt import PORTS, Outcome, OutcomeKind
 
 _K = OutcomeKind
 
@@ -149,7 +149,7 @@ _CONNECT_REASONS: Final = {
 _LACKING: Final = {
     errno.EMFILE: "file descriptors of the process",
     errno.ENFILE: "file descriptors of the machine",
-    errno.EADDRNOTAVAIL: "local ports",
+    errno.EADDRNOTAVAIL: PORTS,
     errno.ENOBUFS: "network buffers",
     errno.ENOMEM: "memory",
 }
@@ -203,7 +203,7 @@ def _lacking(code: int, about: Circumstances) -> str | None:
     """What this machine lacked, if the call failed for that before anything of it was sent."""
     if about.sent:
         return None
-    if code == _OUT_OF_MEMORY:
+    if code == _OUT_OF_MEMORY and about.os_errno == errno.ENOMEM:  # libcurl says so for other reasons, too
         return _LACKING[errno.ENOMEM]
     if code in OPENS_FILES and about.os_errno in NO_FILES:
         return _LACKING[about.os_errno]
