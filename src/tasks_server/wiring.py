@@ -206,7 +206,7 @@ def build_api(plan: Plan, store: "Store", clock: Clock, told: Telemetry) -> Any:
         abilities=plan.abilities.build(),
         retention_ms=plan.engine.retention_ms,
     )
-    return create_app(store, clock=clock, telemetry=told, config=config, examiner=Examiner())
+    return create_app(store, clock=clock, telemetry=told, config=config, examiner=Examiner(clock))
 
 
 async def prepare_api(plan: Plan, store: "Store", clock: Clock) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks_server.clock import ManualClock
 from tasks_server.domain.certificates import NOTHING_WRONG, Certificates, Examined
 from tasks_server.domain.errors import Throttled
 from tasks_server.engine.certificates import examiner as examining
@@ -27,8 +28,8 @@ TOO_LONG = "takes more than"
 
 
 @pytest.fixture
-def examiner() -> Iterator[Examiner]:
-    made = Examiner()
+def examiner(clock: ManualClock) -> Iterator[Examiner]:
+    made = Examiner(clock)
     yield made
     made.close()
 
@@ -90,8 +91,21 @@ async def test_a_process_that_dies_is_started_anew(
     started[0].send_signal(signal.SIGKILL)
     (message,) = faults(await told(examiner, LOCKED))
     assert message.startswith(TOO_LONG)
-    assert faults(await told(examiner, LOCKED)) == []
+    assert faults(await told(examiner, LOCKED, owner="another")) == []
     assert len(started) == 2
+
+
+async def test_an_owner_whose_keys_took_too_long_sends_none_for_a_minute(
+    examiner: Examiner, started: list["subprocess.Popen[bytes]"], clock: ManualClock
+) -> None:
+    await told(examiner, LOCKED)
+    started[0].send_signal(signal.SIGKILL)
+    await told(examiner, LOCKED)
+    clock.advance(59_000)
+    with pytest.raises(Throttled, match="send others in 1 s"):
+        await told(examiner, LOCKED)
+    clock.advance(1_000)
+    assert faults(await told(examiner, LOCKED)) == []
 
 
 async def test_what_takes_too_long_is_ended(

@@ -13,19 +13,22 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from tasks_server.clock import Clock
 from tasks_server.domain.certificates import Certificates, Examined
 from tasks_server.domain.errors import Fault, Throttled
 from tasks_server.engine.certificates import opening
 
 _COMMAND: Final = (sys.executable, "-P", "-m", "tasks_server.engine.certificates.opening")
-_PATIENCE_SECONDS: Final = 10.0
-"""For the certificates and keys of one request. Five times what the most rounds take on a slow machine."""
+_PATIENCE_SECONDS: Final = 5.0
+"""For the certificates and keys of one request. Twice what the most rounds take on a slow machine."""
 _START_SECONDS: Final = 20.0
 """The same with the start of the process."""
 _IDLE_SECONDS: Final = 60.0
 _WAITING_MAX: Final = 4
 """Requests of one owner that wait."""
 _RETRY_SECONDS: Final = 2
+_BARRED_SECONDS: Final = 60.0
+"""For so long, an owner whose keys took too long may send none: others wait behind each of them."""
 _ENVIRONMENT: Final = frozenset(
     {"PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "PYTHONPYCACHEPREFIX", "LD_LIBRARY_PATH"}
 )
@@ -33,9 +36,10 @@ _ENVIRONMENT: Final = frozenset(
 
 
 class _Job:
-    __slots__ = ("_future", "_loop", "batch")
+    __slots__ = ("_future", "_loop", "batch", "owner")
 
-    def __init__(self, batch: Sequence[Certificates]) -> None:
+    def __init__(self, owner: str, batch: Sequence[Certificates]) -> None:
+        self.owner = owner
         self.batch = batch
         self._loop = asyncio.get_running_loop()
         self._future: asyncio.Future[list[Examined]] = self._loop.create_future()
@@ -89,7 +93,10 @@ class _Opener:
 class Examiner:
     """Implements `service.ground.Examiner`. It is for one event loop; a thread of its own waits for the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._barred: dict[str, float] = {}
+        """Owners whose keys took too long, and until when they may send none."""
         self._turns: dict[str, deque[_Job]] = {}
         """Owners who wait, the next one first."""
         self._changed = threading.Condition()
@@ -99,9 +106,12 @@ class Examiner:
         """Whether a request is in work."""
 
     async def examine(self, owner: str, asked: Sequence[Certificates]) -> Mapping[Certificates, Examined]:
-        """What is to be told of each. Raises `Throttled` when the owner has as many requests waiting as it may."""
-        job = _Job(asked)
+        """What is to be told of each. Raises `Throttled` when the owner has as many requests waiting as it may, or sent
+        keys that took too long a moment ago.
+        """
+        job = _Job(owner, asked)
         with self._changed:
+            self._refuse_if_barred(owner)
             line = self._turns.setdefault(owner, deque())
             if len(line) >= _WAITING_MAX:
                 text = f"{_WAITING_MAX} requests of this owner wait until their certificates and keys are opened"
@@ -112,6 +122,16 @@ class Examiner:
                 self._thread.start()
             self._changed.notify()
         return dict(zip(asked, await job.ended(), strict=True))
+
+    def _refuse_if_barred(self, owner: str) -> None:
+        if not self._barred:
+            return
+        now = self._clock.monotonic()
+        self._barred = {each: until for each, until in self._barred.items() if until > now}
+        if owner in self._barred:
+            wait = max(1, round(self._barred[owner] - now))
+            text = f"a key of this owner took more than {_PATIENCE_SECONDS:g} s to open; send others in {wait} s"
+            raise Throttled(text, retry_after_seconds=wait, limit=_WAITING_MAX)
 
     def close(self) -> None:
         """Ends the process; who waits is told that it took too long."""
@@ -128,6 +148,7 @@ class Examiner:
                 opener = opener or _Opener()
                 found = None if self._closed else opener.examine(job.batch)
                 if found is None:
+                    self._barred[job.owner] = self._clock.monotonic() + _BARRED_SECONDS
                     opener.end()
                     opener = None
                 job.end(found if found is not None else [_too_long(asked) for asked in job.batch])

@@ -25,7 +25,7 @@ from tasks_server.engine.certificates.derivation import ROUNDS_MAX
 
 _LENGTH: Final = struct.Struct("!I")
 _MEMORY_MAX_BYTES: Final = 512 * 1_024 * 1_024
-_CPU_SECONDS_MAX: Final = 30
+_CPU_SECONDS_MAX: Final = 6
 """For one batch. The examiner loses its patience before; this is for when it is gone."""
 _NICENESS: Final = 10
 _PR_SET_PDEATHSIG: Final = 1
