@@ -97,6 +97,10 @@ class SqliteStore(Door):
                 if self._path is not None:
                     self._reader = Reader("sqlite-reader", connect(self._path, durable=False), self._path, self._files)
                     self._reader.begin()
+                    # Now, and not with the first search: another file may lie there by then.
+                    second = connect(self._path, durable=False)
+                    self._searcher = Searcher(second, self._path, self._files, self._clock.monotonic)
+                    self._searcher.begin()
             except BaseException:
                 connection.close()
                 self._files.close()
@@ -182,14 +186,6 @@ class SqliteStore(Door):
         except Exception as error:
             raise translate(error, self._path) from error
 
-    def _begun_searcher(self) -> Searcher:
-        """Begun with the first search, which an engine never has."""
-        if self._searcher is None:
-            connection = connect(self._path, durable=False)
-            self._searcher = Searcher(connection, self._path, self._files, self._clock.monotonic)
-            self._searcher.begin()
-        return self._searcher
-
     def _join(self) -> None:
         if not self._nodes.number and (lost := self._files.look()):
             raise lost
@@ -197,14 +193,12 @@ class SqliteStore(Door):
 
     def _do(self, kind: Kind, batch: Batch, item: Any, rows: int = 1, asker: str = "") -> "asyncio.Future[Any]":
         """Reading and searching have a thread each; all else shares the one that writes, and its transactions."""
-        if kind in _READING and self._reader is not None:  # in memory, there is one connection for all
-            return (self._reader if kind == "read" else self._begun_searcher()).do(batch, item, asker=asker)
+        reader = self._reader if kind == "read" else self._searcher if kind == "search" else None
+        if reader is not None:  # in memory, there is one connection for all
+            return reader.do(batch, item, asker=asker)
         if self._writer is None:
             raise Unavailable("the store is not open")
         return self._writer.do(batch, item, rows)
-
-
-_READING: Final = ("read", "search")
 
 
 def _nothing(_: Any, items: Sequence[None]) -> Sequence[None]:
