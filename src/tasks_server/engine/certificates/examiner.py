@@ -16,7 +16,7 @@ from typing import Final
 from tasks_server.clock import Clock
 from tasks_server.domain.certificates import Certificates, Examined
 from tasks_server.domain.errors import Fault, Throttled
-from tasks_server.engine.certificates import opening
+from tasks_server.engine.certificates import framing
 
 _COMMAND: Final = (sys.executable, "-P", "-m", "tasks_server.engine.certificates.opening")
 _PATIENCE_SECONDS: Final = 5.0
@@ -79,8 +79,8 @@ class _Opener:
         self._link.settimeout(self._patience)
         self._patience = _PATIENCE_SECONDS
         try:
-            opening.send(self._link, opening.ask(batch))
-            return opening.told.decode(opening.receive(self._link))
+            framing.send(self._link, framing.encode(batch))
+            return framing.told.decode(framing.receive(self._link))
         except (OSError, EOFError):
             return None
 

@@ -11,48 +11,21 @@ import os
 import resource
 import signal
 import socket
-import struct
 import sys
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-
 from tasks_server.domain.certificates import Certificates, Examined
 from tasks_server.domain.errors import Fault
+from tasks_server.engine.certificates import framing
 from tasks_server.engine.certificates.contents import Examination
 from tasks_server.engine.certificates.derivation import ROUNDS_MAX
 
-_LENGTH: Final = struct.Struct("!I")
 _MEMORY_MAX_BYTES: Final = 512 * 1_024 * 1_024
 _CPU_SECONDS_MAX: Final = 6
 """For one batch. The examiner loses its patience before; this is for when it is gone."""
 _NICENESS: Final = 10
 _PR_SET_PDEATHSIG: Final = 1
-
-ask: Final = msgspec.msgpack.Encoder().encode
-_asked: Final = msgspec.msgpack.Decoder(list[Certificates])
-told: Final = msgspec.msgpack.Decoder(list[Examined])
-
-
-def send(link: socket.socket, message: bytes) -> None:
-    link.sendall(_LENGTH.pack(len(message)) + message)
-
-
-def receive(link: socket.socket) -> bytes:
-    """The next message. Raises `EOFError` when there will be none."""
-    (length,) = _LENGTH.unpack(_exactly(link, _LENGTH.size))
-    return _exactly(link, length)
-
-
-def _exactly(link: socket.socket, length: int) -> bytes:
-    received = bytearray()
-    while len(received) < length:
-        part = link.recv(min(length - len(received), 1_048_576))
-        if not part:
-            raise EOFError
-        received += part
-    return bytes(received)
 
 
 def examine_all(batch: Sequence[Certificates]) -> list[Examined]:
@@ -81,14 +54,14 @@ def main(fd: int) -> None:
     link = socket.socket(fileno=fd)
     while True:
         try:
-            batch = _asked.decode(receive(link))
+            batch = framing.asked.decode(framing.receive(link))
         except EOFError:
             return
         used = resource.getrusage(resource.RUSAGE_SELF)
         hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
         limit = int(used.ru_utime + used.ru_stime) + _CPU_SECONDS_MAX
         resource.setrlimit(resource.RLIMIT_CPU, (limit if hard < 0 else min(limit, hard), hard))
-        send(link, ask(examine_all(batch)))
+        framing.send(link, framing.encode(examine_all(batch)))
 
 
 if __name__ == "__main__":
