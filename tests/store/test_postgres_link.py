@@ -176,6 +176,14 @@ def test_a_transaction_is_ours_on_sessions_that_others_use_too(databases: Databa
         assert left["enable_seqscan"] == "on", "nobody else is touched by it"
 
 
+def test_a_bare_connection_adds_nothing_to_its_statements(databases: Databases, bare: str) -> None:
+    """Whoever listens through a pooler: a pipeline may keep it to one session for just as long as the trial takes."""
+    url = through(databases, bare, PGBOUNCER)
+    make_hostile(bare, WHERE[0])
+    with contextlib.closing(Link(url, SystemClock()).connect(bare=True)) as connection:
+        assert settings(connection, OURS)["statement_timeout"] == "5s"
+
+
 @pytest.mark.parametrize("of", [POSTGRES, PGBOUNCER])
 @pytest.mark.parametrize(
     ("chosen", "durable", "lazy"),

@@ -187,7 +187,8 @@ class _Ear(threading.Thread):
             self._ending.wait(_AGAIN_SECONDS)
 
     def _listen(self) -> None:
-        connection = self._link.connect()
+        # A pooler may keep a session to a pipeline for a while after its end: the trial would be heard, and nothing else.
+        connection = self._link.connect(bare=True)
         with self._lock:
             self._connection = connection
         try:

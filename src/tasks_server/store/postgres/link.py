@@ -119,13 +119,17 @@ class Link:
         """The database for messages, without credentials."""
         return shown(self._url)
 
-    def connect(self) -> Connection:
-        """A connection, in autocommit mode. Raises `Unavailable`; at once while the database recovers."""
+    def connect(self, *, bare: bool = False) -> Connection:
+        """A connection, in autocommit mode. `bare`: on a session that is shared with others, its statements go as they
+        are, without what a transaction of ours is to be like. Raises `Unavailable`; at once while the database recovers.
+        """
         with self._lock:
             if self._clock.monotonic() < self._retry_at:
                 raise type(self._trouble)(self._trouble.message)
             try:
                 connection = self._connect()
+                if bare:
+                    connection.manner = None
             except (psycopg.Error, Unavailable) as error:
                 told = f"{self.where}: the database cannot be reached: {_plain(error)}"
                 refused = error if isinstance(error, Unavailable) else Unavailable(told)
@@ -136,7 +140,7 @@ class Link:
             self._back_off = _BACK_OFF_FIRST_SECONDS
             return connection
 
-    def _connect(self) -> Connection:
+    def _connect(self) -> _Bounded:
         connection = _Bounded.connect(
             self._url,
             autocommit=True,
