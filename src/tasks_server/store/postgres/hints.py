@@ -187,7 +187,7 @@ class _Ear(threading.Thread):
             self._ending.wait(_AGAIN_SECONDS)
 
     def _listen(self) -> None:
-        # A pooler may keep a session to a pipeline for a while after its end: the trial would be heard, and nothing else.
+        # Bare: a pooler may leave a session to a pipeline a while after its end, and so let the trial alone through.
         connection = self._link.connect(bare=True)
         with self._lock:
             self._connection = connection

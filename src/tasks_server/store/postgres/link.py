@@ -121,7 +121,8 @@ class Link:
 
     def connect(self, *, bare: bool = False) -> Connection:
         """A connection, in autocommit mode. `bare`: on a session that is shared with others, its statements go as they
-        are, without what a transaction of ours is to be like. Raises `Unavailable`; at once while the database recovers.
+        are, without what a transaction of ours is to be like. Raises `Unavailable`; at once while the database
+        recovers.
         """
         with self._lock:
             if self._clock.monotonic() < self._retry_at:
