@@ -237,6 +237,7 @@ def build_engine(plan: Plan, store: "Store", clock: Clock, told: Telemetry) -> "
         grace_seconds=plan.grace_seconds,
         look_again_seconds=chosen.look_again_ms / 1_000,
         http=chosen.http,
+        retry_base_ms=plan.api.retry_base_ms,
     )
     caller = HttpClient(
         clock=clock,

@@ -13,6 +13,7 @@ from tasks_server.domain.defaults import NOW, VERSIONS, Defaults
 from tasks_server.domain.firing import Template, decode_template, encode_template
 from tasks_server.domain.forms import Form, Newer, decode_spec, encode_spec
 from tasks_server.domain.request import Fallback, FormPart, HandlerCall, HttpRequest, TaskConfig, TaskSpec
+from tasks_server.domain.retry import RetryPolicy
 from tasks_server.engine.runs import UNREGISTERED, Known
 
 from .examples import configs
@@ -35,19 +36,19 @@ REQUESTS = [
         b"\xa1n\xcb?\xf8\x00\x00\x00\x00\x00\x00\xa4deep\x93\x01\xc0\x80\xa6config\xde\x00\x02\xa5retry\x03\xa7timeout"
         b"\xcd\x13\x88",
         HttpRequest(URL, "POST", headers={"A": "ü"}, json=b'{"n":1.5,"deep":[1,null,{}]}'),
-        TaskConfig(retry=3, timeout=5_000),
+        TaskConfig(retry=3, timeout=5_000, retry_interval=1, retry_backoff="linear", retry_max_interval=86_400_000),
     ),
     (
         b"\x82\xa7request\x83\xa3url\xb1http://a.example/\xa6method\xa3PUT\xa4data\xa5hello\xa6config\xde\x00\x02\xa5"
         b"retry\x02\xb0retryExponential\xc2",
         HttpRequest(URL, "PUT", data="hello"),
-        TaskConfig(retry=2, retry_exponential=False),
+        TaskConfig(retry=2, retry_exponential=False, retry_interval=1, retry_max_interval=86_400_000),
     ),
     (
         b"\x82\xa7request\x83\xa3url\xb1http://a.example/\xa6method\xa4POST\xa4data\x91\x82\xa4name\xa1a\xa5value\xa1b"
         b"\xa6config\xde\x00\x02\xa5retry\x01\xadretryInterval\xce)\xb9'\x00",
         HttpRequest(URL, "POST", data=[FormPart("a", "b")]),
-        TaskConfig(retry=1, retry_interval=700_000_000),
+        TaskConfig(retry=1, retry_interval=700_000_000, retry_max_interval=700_000_000),
     ),
 ]
 
@@ -77,7 +78,7 @@ INTERVAL = (
 @pytest.mark.parametrize(
     ("blob", "payload", "known", "expected"),
     [
-        (PLAIN, b'{"to":["a"]}', UNREGISTERED, (30_000, 0, 1, "linear")),
+        (PLAIN, b'{"to":["a"]}', UNREGISTERED, (30_000, 0, 1_000, "exponential")),
         (PLAIN, b'{"to":["a"]}', REGISTERED, (60_000, 7, 7_000, "fixed")),
         (PLAIN, b'{"to":["a"]}', ASKING, (30_000, 7, 1_000, "exponential")),
         (OWN, b"null", UNREGISTERED, (30_000, 0, 1, "linear")),
@@ -115,7 +116,7 @@ def test_a_handler_of_version_0_runs_by_the_rules_it_was_accepted_under(
                 None,
                 TaskConfig(priority=4, retry=0, retry_interval=1, retry_exponential=True),
                 "@mail",
-                handler=HandlerCall("mail", b"[1]"),
+                handler=HandlerCall("mail", b"[1]", Fallback(retry_interval=1)),
             ),
         ),
         (
@@ -135,8 +136,19 @@ def test_a_template_of_version_0(blob: bytes, template: Template) -> None:
 
 def test_what_is_stored_begins_with_its_version() -> None:
     plain = TaskSpec(HttpRequest(URL, "GET"), TaskConfig())
-    assert encode_spec(plain) == b"\x01" + REQUESTS[0][0], "one byte more than without a version"
-    assert encode_template(Template(None, TaskConfig(), "@a"))[0] == 1
+    newest = len(VERSIONS) - 1
+    assert encode_spec(plain) == bytes([newest]) + REQUESTS[0][0], "one byte more than without a version"
+    assert encode_template(Template(None, TaskConfig(), "@a"))[0] == newest
+
+
+def test_what_was_accepted_before_retries_waited_does_not_wait() -> None:
+    """Version 1, with `retry` alone; one that did not ask for retries waits as today, should an edit ask for them."""
+    blob = b"\x01\x82\xa7request\x82\xa3url\xb1http://a.example/\xa6method\xa3GET\xa6config\x81\xa5retry\x03"
+    config = decode_spec(blob).config
+    assert config.retry_policy() == RetryPolicy(3, 1, "linear")
+    config = decode_spec(encode_spec(TaskSpec(HttpRequest(URL, "GET"), config))).config
+    assert config.retry_policy() == RetryPolicy(3, 1, "linear")
+    assert decode_spec(b"\x01" + REQUESTS[0][0]).config == TaskConfig()
 
 
 def test_what_no_version_wrote_is_refused() -> None:
@@ -168,7 +180,7 @@ def other(value: Any) -> Any:
         case int() | float():
             return value + 1
         case tuple():
-            return ("exponential", 1_000)
+            return ("fixed", 5_000)
     return f"not {value}"
 
 
@@ -203,7 +215,7 @@ def test_another_default_leaves_alone_what_was_accepted(following: Defaults, mon
         with monkeypatch.context() as patched:
             patched.setattr(request_module, "NOW", following)
             after = Form(TaskSpec).decode(blob)
-            assert after.config.retry_policy() == policy
+            assert after.config.retry_policy() == policy or not (policy.retries_max or after.config.retries_max)
             assert all_but_retries(after.config) == rest
             assert after.request == before.request
             assert Form(TaskSpec).decode(Form(TaskSpec).encode(after)) == after

@@ -15,8 +15,8 @@ from tasks_server.domain.task import urgency
 from .examples import configs
 
 DEFAULTS = {
-    "executionDelay": 1, "executeAt": None, "executeImmediately": False, "retry": 0, "retryInterval": 1,
-    "retryExponential": True, "retryBackoff": None, "retryMaxInterval": 86_400_000, "retryJitter": None,
+    "executionDelay": 1, "executeAt": None, "executeImmediately": False, "retry": 0, "retryInterval": 1_000,
+    "retryExponential": True, "retryBackoff": "exponential", "retryMaxInterval": 86_400_000, "retryJitter": 0.2,
     "retryAt": None, "repeat": 0, "repeatInterval": 1_000, "repeatExponential": True, "repeatAt": None,
     "ignoreStatusCode": [], "timeout": 30_000, "timeoutAt": None, "expireAt": None, "priority": 0,
     "lane": "default", "httpVersion": "1.1", "userAgent": None, "location": True, "redirectAttempts": 8,
@@ -82,14 +82,19 @@ def test_a_spec_comes_back_as_it_was_stored(stored: TaskConfig) -> None:
 
 
 def test_the_retry_policy_of_a_configuration() -> None:
+    assert TaskConfig(retry=3).retry_policy() == RetryPolicy(3, 1_000, "exponential", limits.DAY_MS, 0.2)
     assert TaskConfig(retry=3, retry_interval=50).retry_policy() == RetryPolicy(3, 50, "linear")
-    assert TaskConfig(retry=3, retry_exponential=False).retry_policy().backoff == "fixed"
+    assert TaskConfig(retry=3, retry_exponential=False).retry_policy() == RetryPolicy(3, 1_000, "fixed")
+    assert TaskConfig(retry=3, retry_exponential=True).retry_policy() == RetryPolicy(3, 1_000, "linear")
+    doubled = TaskConfig(retry=3, retry_max_interval=60_000, retry_jitter=0).retry_policy()
+    assert doubled == RetryPolicy(3, 1_000, "exponential", 60_000)
     exponential = TaskConfig(retry=3, retry_backoff="exponential").retry_policy()
     assert (exponential.backoff, exponential.jitter) == ("exponential", 0.2)
     named = TaskConfig(retry_backoff="linear", retry_exponential=False, retry_jitter=0.5, ignore_status_code=[404])
-    assert named.retry_policy() == RetryPolicy(0, 1, "linear", jitter=0.5, ignored_statuses=(404,))
+    assert named.retry_policy() == RetryPolicy(0, 1_000, "linear", jitter=0.5, ignored_statuses=(404,))
     assert TaskConfig(retry_backoff="exponential", retry_jitter=0).retry_policy().jitter == 0
-    assert TaskConfig(retry=9, retry_at=5).retry_policy() == RetryPolicy(1, at=5)
+    assert TaskConfig(retry=9, retry_at=5).retry_policy().at == 5
+    assert TaskConfig(retry=9, retry_at=5).retry_policy().retries_max == 1
 
 
 def test_what_is_said_is_apart_from_what_is_not() -> None:

@@ -88,7 +88,7 @@ async def test_an_expired_task_is_not_sent(shop: Shop) -> None:
 
 
 async def test_the_deadline_of_the_first_attempt_replaces_the_timeout(shop: Shop) -> None:
-    await shop.submit(TaskConfig(timeout=30_000, timeout_at=shop.clock.now() + 2_000, retry=1))
+    await shop.submit(TaskConfig(timeout=30_000, timeout_at=shop.clock.now() + 2_000, retry=1, retry_interval=1))
     [token] = await shop.look()
     assert shop.caller.sent[token].timeout_ms == 2_000
     shop.caller.end(token, DOWN)

@@ -8,6 +8,7 @@ held when they were accepted.
 from typing import Final, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 Backoff = Literal["fixed", "linear", "exponential"]
 RedirectMethod = Literal["change", "keep", "refuse"]
@@ -53,6 +54,7 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True):
     ha_proxy_protocol: bool = False
 
 
-VERSIONS: Final = (Defaults(), Defaults())
-"""The first is of what was stored before there were versions."""
+_FIRST: Final = Defaults()
+VERSIONS: Final = (_FIRST, _FIRST, replace(_FIRST, retry_waits=("exponential", 1_000), retry_interval=1_000))
+"""The first is of what was stored before there were versions. With the third, retries wait by default."""
 NOW: Final = VERSIONS[-1]

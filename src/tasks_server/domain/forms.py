@@ -84,12 +84,13 @@ def _fill_in_waits(raw: dict[str, Any], then: Defaults) -> None:
     may be of another kind, which a cap and a share left to chance would not fit.
     """
     config = raw["config"]
+    if not ("retry" in config or "retryAt" in config):
+        return  # it does not try again by itself; should an edit ask for that, the waits of today count
     place = config
     if raw.get("handler") is not None:
-        fallback = _place(raw, config, "retry")
-        if "retry" in fallback or not ("retry" in config or "retryAt" in config):
+        place = _place(raw, config, "retry")
+        if "retry" in place:
             return
-        place = fallback
     if any(name in config for name in _WAITS):
         place.setdefault("retryInterval", config.get("retryInterval", then.retry_interval))
     else:

@@ -140,6 +140,12 @@ def shown_config(config: TaskConfig, shown: dict[str, Any]) -> dict[str, Any]:
     shown = {name: value for name, value in shown.items() if name not in _HTTP_ONLY}
     if not config.says_retries:
         shown["retry"] = None
+    if config.retry_interval is UNSET:
+        shown["retryInterval"] = None
+    if config.retry_backoff is None and config.retry_exponential is UNSET:
+        shown["retryExponential"] = shown["retryBackoff"] = None
+        if config.retry_jitter is None:
+            shown["retryJitter"] = None
     if config.timeout is UNSET:
         shown["timeout"] = None
     return shown

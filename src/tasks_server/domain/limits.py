@@ -47,7 +47,7 @@ IDEMPOTENCY_KEPT_MS = DAY_MS
 EXECUTION_DELAY_MAX_MS = TEN_YEARS_MS
 RETRY_MAX = INT31_MAX
 HANDLER_RETRY_BASE_MS = 1_000
-"""The first wait of retries that a handler is registered with, when nothing says how long it is."""
+"""The first wait of a handler's retries, when nothing says how long it is."""
 NAMED_RETRIES_DEFAULT = 3
 """Retries of a task that comes by `/tasks`."""
 REPEAT_MAX = INT31_MAX

@@ -100,16 +100,25 @@ class TaskConfig(ConnectionOptions, rename="camel", forbid_unknown_fields=True, 
     ] = UNSET
     retry_interval: Annotated[
         Annotated[int, durations.bounds(1, limits.TEN_YEARS_MS)] | UnsetType,
-        told("The wait before the first retry, which those before the others are made of.", ENGINE),
+        told(
+            "The wait before the first retry, which those before the others are made of. By default one second; and "
+            "where nothing is said of waits or their growth, they double from there, to a day.",
+            ENGINE,
+        ),
     ] = UNSET
     retry_exponential: Annotated[
         bool | UnsetType,
-        told("Waits `retryInterval` times the number of the retry; else always `retryInterval`.", ENGINE),
+        told(
+            "Waits `retryInterval` times the number of the retry, as it does where only `retryInterval` is given; "
+            "false: always `retryInterval`.",
+            ENGINE,
+        ),
     ] = UNSET
     retry_backoff: Annotated[
         Backoff | None,
         told(
-            "How the waits grow, in place of `retryExponential`: not, by `retryInterval` each time, or to the double.",
+            "How the waits grow, in place of `retryExponential`: not, by `retryInterval` each time, or to the double. "
+            "By default `exponential`, where neither `retryInterval` nor `retryExponential` is given.",
             ENGINE,
         ),
     ] = None
@@ -246,6 +255,7 @@ class TaskConfig(ConnectionOptions, rename="camel", forbid_unknown_fields=True, 
             retry_exponential=self.retry_exponential is not False,
             retry_backoff=grows,
             retry_max_interval=policy.interval_max_ms,
+            retry_jitter=policy.jitter if self.retry_jitter is None else self.retry_jitter,
             timeout=self.timeout_ms,
         )
 

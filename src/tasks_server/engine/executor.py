@@ -20,7 +20,7 @@ from tasks_server.engine.calls import SET_BACK, Call, Caller, Done
 from tasks_server.engine.handlers import builtin
 from tasks_server.engine.inflight import InFlight, Running
 from tasks_server.engine.reports import report_of
-from tasks_server.engine.runs import UNREGISTERED, Handlers, Run
+from tasks_server.engine.runs import Handlers, Known, Run
 from tasks_server.engine.settler import Settler
 from tasks_server.engine.signatures import Signatures
 from tasks_server.store.ports import Claim
@@ -71,6 +71,7 @@ class Executor:
         signatures: Signatures,
         *,
         jitter: Callable[[], float],
+        builtin: Known,
         on_free: Callable[[], None],
         on_shortage: Callable[[str, str], None] = _nobody_told,
     ) -> None:
@@ -82,6 +83,7 @@ class Executor:
         self._telemetry = telemetry
         self._signatures = signatures
         self._jitter = jitter
+        self._builtin = builtin
         self._on_free = on_free
         self._on_shortage = on_shortage
         self._tokens = itertools.count(1)
@@ -227,7 +229,7 @@ class Executor:
         self, claim: Claim, spec: TaskSpec, handler: HandlerCall, start_at: int, begun: _Begun
     ) -> None:
         if claim.target in builtin.BUILTIN_TARGETS:
-            spec.config = UNREGISTERED.applied_to(spec.config, handler)
+            spec.config = self._builtin.applied_to(spec.config, handler)
         if handler.name == builtin.DEFAULT:
             self._log_payload(claim, spec.config, handler, start_at, begun)
             return

@@ -49,6 +49,8 @@ class EngineConfig(msgspec.Struct, frozen=True):
     """How long to go without looking for due tasks when nothing is due and no hint comes."""
     http: bool = True
     """Whether it makes HTTP calls; else they are left to other engines."""
+    retry_base_ms: int = limits.HANDLER_RETRY_BASE_MS
+    """The first wait of a handler's retries, when nothing says how long it is."""
 
 
 class Engine:
@@ -82,6 +84,7 @@ class Engine:
             telemetry,
             Signatures(store, clock, telemetry),
             jitter=jitter,
+            builtin=Known(0, retry_base_ms=config.retry_base_ms),
             on_free=self._slot_freed,
             on_shortage=self._ran_short,
         )

@@ -26,28 +26,27 @@ class Known(msgspec.Struct, frozen=True):
     retry_interval_ms: int | None = None
     backoff: Backoff | None = None
     retry_base_ms: int = limits.HANDLER_RETRY_BASE_MS
-    """The first wait of the retries it is registered with, when nothing says how long it is."""
+    """The first wait, when nothing says how long it is."""
 
     def applied_to(self, config: TaskConfig, call: HandlerCall) -> TaskConfig:
         """The configuration that counts, option by option: what the task says itself wins, then the registration,
-        then the fallback, then the defaults. Retries that the registration asks for wait exponentially, if nothing
-        says how.
+        then the fallback, then the defaults. Where nothing says how retries wait, they do so exponentially from the
+        base, whoever asks for them.
         """
         fallback = call.fallback
         changes: dict[str, object] = {}
         if config.timeout is UNSET:
             changes["timeout"] = _first(self.timeout_ms, fallback.timeout)
-        asks = self.retries_max is not None and not config.says_retries
         if not config.says_retries:
             changes["retry"] = _first(self.retries_max, fallback.retry)
         if config.retry_interval is UNSET:
-            base = self.retry_base_ms if asks else UNSET
-            changes["retry_interval"] = _first(self.retry_interval_ms, _first(fallback.retry_interval, base))
+            waits = _first(fallback.retry_interval, self.retry_base_ms)
+            changes["retry_interval"] = _first(self.retry_interval_ms, waits)
         if config.retry_backoff is None and config.retry_exponential is UNSET:
-            changes["retry_backoff"] = self.backoff or self._backoff(config, fallback, asks)
+            changes["retry_backoff"] = self.backoff or self._backoff(config, fallback)
         return msgspec.structs.replace(config, **changes) if changes else config
 
-    def _backoff(self, config: TaskConfig, fallback: Fallback, asks: bool) -> Backoff | None:
+    def _backoff(self, config: TaskConfig, fallback: Fallback) -> Backoff | None:
         """How waits grow, of which neither the task nor the registration says it."""
         if config.retry_interval is not UNSET:
             return None
@@ -55,7 +54,7 @@ class Known(msgspec.Struct, frozen=True):
             return "exponential"
         if fallback.retry_backoff is not UNSET:
             return fallback.retry_backoff
-        return "exponential" if asks else None
+        return "exponential"
 
 
 UNREGISTERED: Final = Known(0)

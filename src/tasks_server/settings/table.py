@@ -256,8 +256,8 @@ class Settings(BaseSettings):
 
     retry_base_delay_ms: int = _setting(
         limits.HANDLER_RETRY_BASE_MS,
-        "Wait before the first retry of a handler that came by `/tasks`, or whose registration asks for retries and "
-        "says no wait; it doubles with each further one.",
+        "Wait before the first retry of a handler, where neither the task nor what the handler is registered with says "
+        "another; it doubles with each further one.",
         short=True,
         unit="ms",
         ge=1,
