@@ -43,13 +43,19 @@ from tasks_server.store.sqlite.store import SqliteStore
 
 from .conftest import ADMIN_KEY, Api, task
 
+
+def what_the_document_forbids_is_refused(ctx: Any, response: Any, case: Any) -> Any:
+    """A body that is too large is refused before anybody looks into it."""
+    return None if response.status_code == 413 else negative_data_rejection(ctx, response, case)
+
+
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
     content_type_conformance,
     response_schema_conformance,
     response_headers_conformance,
-    negative_data_rejection,
+    what_the_document_forbids_is_refused,
     allow_header_conformance,
 ]
 OWNER = "fuzzed-owner"
@@ -201,8 +207,6 @@ def test_the_api_keeps_to_its_document(
             tame(case.body, seed)
         response = case.call(headers={"Authorization": f"Bearer {key}"} if key else {})
         seen.add(response.status_code)
-        if response.status_code == 413:  # refused before anybody looked into it
-            return
         case.validate_response(response, checks=CHECKS)
 
     ask()

@@ -145,6 +145,9 @@ async def test_failures_by_status_and_by_when_they_ended(
         clock.advance(1_000)
         await worked(store, clock, Outcome(OutcomeKind.HTTP_ERROR, status_code=status, error="no"))
         ends.append(clock.now())
+    refused = (await client.post("/v1/queues/register", json=task())).json()["id"]
+    clock.advance(1_000)
+    await worked(store, clock, Outcome(OutcomeKind.CONNECTION, error="refused"))
     waiting = (await client.post("/v1/queues/register", json=task(executionDelay=60_000))).json()["id"]
     iso = datetime.fromtimestamp(ends[1] / 1_000, UTC).isoformat()
 
@@ -156,7 +159,9 @@ async def test_failures_by_status_and_by_when_they_ended(
     assert await listed("statusCode=503") == made[:1]
     assert await listed("statusCode=5XX&state=ERROR&order=estimateEndAt&sort=desc") == [made[2], made[0]]
     assert await listed("statusCode=2xx") == []
-    assert await listed(f"endedSince={ends[1]}") == made[1:]
+    assert await listed("statusCode=0") == [refused, waiting]
+    assert await listed("statusCode=0&state=ERROR") == [refused]
+    assert await listed(f"endedSince={ends[1]}") == [*made[1:], refused]
     assert await listed(f"endedUntil={ends[1]}&order=estimateEndAt") == made[:1]
     assert await listed(f"endedSince={quote(iso)}&endedUntil={ends[2]}&limit=1") == [made[1]]
     assert waiting in await listed("")

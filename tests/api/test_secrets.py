@@ -22,7 +22,7 @@ async def test_nothing_that_the_api_answers_or_logs_holds_a_secret(api: Api, cli
     batch = await client.post("/v1/queues/batch", json={"tasks": [BODY]})
     assert (made.status_code, batch.status_code) == (201, 201)
     path = f"/v1/queues/{made.json()['id']}"
-    await worked(api.store, api.clock, Outcome(OutcomeKind.CONNECTION, 500, "refused"))
+    await worked(api.store, api.clock, Outcome(OutcomeKind.CONNECTION, 0, "refused"))
     wrong = BODY | {
         "httpRequest": REQUEST | {"headers": {"Cookie": f"{SECRET}\r\n", "Authorization": SECRET * 100, "Bad Name": ""}}
     }

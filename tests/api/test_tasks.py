@@ -93,11 +93,11 @@ async def test_a_success_with_its_response(client: httpx.AsyncClient, api: Api) 
 async def test_a_failure_without_a_response_tells_its_reason(client: httpx.AsyncClient, api: Api) -> None:
     made = await registered(client)
     api.clock.advance(5)
-    await worked(api.store, api.clock, Outcome(OutcomeKind.CONNECTION, 500, error="connection refused"))
+    await worked(api.store, api.clock, Outcome(OutcomeKind.CONNECTION, 0, error="connection refused"))
 
     failed = await shown(client, made)
 
-    assert (failed["state"], failed["statusCode"], failed["error"]) == ("ERROR", 500, "connection refused")
+    assert (failed["state"], failed["statusCode"], failed["error"]) == ("ERROR", 0, "connection refused")
     assert base64.b64decode(failed["response"]) == b"connection refused"
 
 
@@ -215,7 +215,7 @@ async def test_the_config_is_shown_with_defaults_and_without_secrets(client: htt
     [
         (Outcome(OutcomeKind.HTTP_ERROR, 503, "the target answered 503"), None),
         (Outcome(OutcomeKind.HTTP_ERROR, 503, "the target answered 503", b"no"), b"no"),
-        (Outcome(OutcomeKind.CONNECTION, 500, "refused"), b"refused"),
+        (Outcome(OutcomeKind.CONNECTION, 0, "refused"), b"refused"),
         (Outcome(OutcomeKind.SUCCESS, 204), None),
     ],
 )

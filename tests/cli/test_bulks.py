@@ -57,6 +57,8 @@ def test_all_options_reach_the_work(cli: Cli, shop: list[str]) -> None:
     assert (made["askedBy"], made["state"]) == ("operator", "pending")
     handled = create(cli, "retry", "--handler", "send", "--status-code", "503", "--json").json()
     assert handled["filter"] == {"states": ["ERROR"], "handler": "send", "statusCode": 503}
+    unanswered = create(cli, "retry", "--status-code", "0", "--json").json()
+    assert unanswered["filter"] == {"states": ["ERROR"], "statusCode": 0}
     assert create(cli, "delete", "--all", "--json").json()["filter"] == {"all": True}
 
 

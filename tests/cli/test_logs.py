@@ -80,6 +80,14 @@ def test_what_an_answer_came_to_is_shown(cli: Cli, data_dir: Path) -> None:
     assert in_json["response_truncated"] is True
 
 
+def test_attempts_without_an_answer_are_found(cli: Cli, tried: list[str], data_dir: Path) -> None:
+    cli("task", "submit", "http://shop.test/", "--owner", "small-shop")
+    asyncio.run(_work(data_dir, Outcome(OutcomeKind.CONNECTION, error="the connection was refused")))
+    assert [entry["outcome"] for entry in found(cli, "--status", "0")] == ["connection"]
+    assert len(found(cli, "--status", "0", "--status", "408")) == 2
+    assert found(cli, "--status", "5xx") == []
+
+
 def test_a_fault_names_its_option(cli: Cli, tried: list[str]) -> None:
     refused = cli("logs", "--status", "abc", "--since", "whenever")
     assert refused.code == 2

@@ -36,7 +36,7 @@ _OUTCOMES: Final = (
     OK,
     DOWN,
     Outcome(OutcomeKind.TIMEOUT, status_code=408, error="no answer in time"),
-    Outcome(OutcomeKind.CONNECTION, status_code=500, error="connection refused"),
+    Outcome(OutcomeKind.CONNECTION, 0, error="connection refused"),
     Outcome(OutcomeKind.HTTP_ERROR, status_code=410, error="gone", no_retry=True),
 )
 _LANES: Final = ("default", "few", "slow")

@@ -155,7 +155,7 @@ async def test_a_damaged_request_is_claimed_empty_and_does_not_hold_its_neighbou
     good = await world.submit(owner)
     claims = {claim.id: claim for claim in await world.claim()}
     assert (claims[bad].spec, claims[good.id].spec) == (b"", good.spec)
-    await world.settle(claims.values(), Outcome(OutcomeKind.UNSENDABLE, 500))
+    await world.settle(claims.values(), Outcome(OutcomeKind.UNSENDABLE, 0))
     assert sum((await world.adapter.books(world.store))[1].values()) == 2
 
 

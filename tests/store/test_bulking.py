@@ -237,6 +237,7 @@ async def test_only_what_the_filter_finds(world: World, desk: Desk, owner: Owner
         ({"status": (500, 599)}, every[:-1]),
         ({"status": (200, 200)}, [done]),
         ({"status": (504, 599)}, []),
+        ({"status": (0, 0)}, []),
         ({"error": "service UNAVAIL"}, every[:-1]),
         ({"error": "refused"}, []),
         ({"metadata": {"a": "1"}}, [*one, *two]),

@@ -151,7 +151,7 @@ async def test_by_the_last_status_and_by_the_end_in_every_order(world: World, ow
         await world.submit(other)
         await world.settle(await world.claim())
         world.clock.advance(1_000)
-    await world.submit(owner, delay=60_000)
+    untried = (await world.submit(owner, delay=60_000)).id
     ends = [(await world.read(task)).ended_at for task in made]
     cases = [
         (TaskFilter(statuses=(500, 599)), made),
@@ -159,6 +159,7 @@ async def test_by_the_last_status_and_by_the_end_in_every_order(world: World, ow
         (TaskFilter(ended_from=ends[1], ended_until=ends[3]), made[1:3]),
         (TaskFilter(ended_from=1), made),
         (TaskFilter(statuses=(200, 299)), []),
+        (TaskFilter(statuses=(0, 0)), [untried]),
     ]
     for order in ORDERS:
         for wanted, found in cases:

@@ -28,8 +28,8 @@ _Status = Annotated[int, Meta(ge=0, le=999)] | Annotated[str, Meta(pattern=r"^[1
 class BulkFilterBody(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """Which tasks; every condition that is given must hold, one at least. `all`: every task of the owner. Without
     `states` and `ids`, it is for the tasks that the action is meant for. Dates are ms since the epoch or text; `…Since`
-    is inside, `…Until` is not. `statusCode`: 503, or a class such as 5xx. `host`: of the URL, for any port or with one.
-    `schedule`: its id or name.
+    is inside, `…Until` is not. `statusCode`: 503, a class such as 5xx, or 0: there was no answer. `host`: of the URL,
+    for any port or with one. `schedule`: its id or name.
     """
 
     all: Literal[True] | None = None

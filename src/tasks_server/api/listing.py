@@ -44,8 +44,8 @@ assert set(ORDERS.values()) == set(get_args(Order))
 
 _DIGITS: Final = re.compile(r"[0-9]{1,12}")
 _MILLIS: Final = re.compile(r"[0-9]{1,15}")
-_STATUS: Final = re.compile(r"[0-9]{3}|[1-5]xx")
-STATUS_FORM: Final = "a status such as 404, or a class such as 5xx"
+_STATUS: Final = re.compile(r"0|[0-9]{3}|[1-5]xx")
+STATUS_FORM: Final = "a status such as 404, a class such as 5xx, or 0: there was no answer"
 _INT64_MAX: Final = 2**63 - 1
 
 
@@ -116,8 +116,8 @@ def _filter(query: Mapping[str, str], zone: tzinfo, faults: list[Fault]) -> Task
 def status_range(text: str) -> tuple[int, int]:
     """The first and the last status that a status or a class of them stands for.
 
-    >>> status_range("404"), status_range("5XX")
-    ((404, 404), (500, 599))
+    >>> status_range("404"), status_range("5XX"), status_range("0")
+    ((404, 404), (500, 599), (0, 0))
     """
     lowered = text.lower()
     return int(lowered.replace("x", "0")), int(lowered.replace("x", "9"))

@@ -36,9 +36,9 @@ STATES: Final[dict[str, frozenset[OutcomeKind]]] = {
 """What the log calls the state of an attempt, by how it ended. STOPPED: it says nothing of the target."""
 _STATE_OF: Final = {outcome: state for state, outcomes in STATES.items() for outcome in outcomes}
 _STATE_NAMES: Final = (*STATES, *(kind.value for kind in OutcomeKind))
-_STATUS: Final = re.compile(r"[0-9]{3}|[1-5]xx")
+_STATUS: Final = re.compile(r"0|[0-9]{3}|[1-5]xx")
 _INT64_MAX: Final = 2**63 - 1
-_STATUS_FORM: Final = "statuses such as 404 and classes such as 5xx, with commas between them"
+_STATUS_FORM: Final = "statuses such as 404, classes such as 5xx, 0 for no answer, with commas between them"
 _INSTANT: Final = f"An instant: {dates.FORMS}"
 QUERY: Final = (
     QueryParameter("limit", {"type": "integer", "minimum": 1, "maximum": limits.PAGE_SIZE_MAX}, "Entries of a page"),

@@ -42,7 +42,9 @@ _LIST_QUERY: Final = (
     QueryParameter("lane", {"type": "string", "minLength": 1, "maxLength": limits.NAME_LENGTH_MAX}, "Only this lane"),
     QueryParameter("schedule", {"type": "string"}, "Only tasks that this schedule made, by its id or its name"),
     QueryParameter(
-        "statusCode", {"type": "string", "examples": ["404", "5xx"]}, f"Only this last status: {listing.STATUS_FORM}"
+        "statusCode",
+        {"type": "string", "examples": ["404", "5xx"]},
+        f"Only this last status: {listing.STATUS_FORM}",
     ),
     QueryParameter("endedSince", {"type": "string"}, f"Only what ended then or later. An instant: {dates.FORMS}"),
     QueryParameter("endedUntil", {"type": "string"}, f"Only what ended before. An instant: {dates.FORMS}"),

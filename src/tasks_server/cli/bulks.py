@@ -40,7 +40,9 @@ _State = Annotated[
     list[str] | None,
     typer.Option("--state", "-s", help="Only those in this state (ERROR); repeatable. Default: as fits the action."),
 ]
-_Status = Annotated[str | None, typer.Option("--status-code", help="Only those with this last status: 503, 5xx.")]
+_Status = Annotated[
+    str | None, typer.Option("--status-code", help="Only those with this last status: 503, 5xx; 0: no answer.")
+]
 _Error = Annotated[str | None, typer.Option("--error", help="Only those whose last error holds this text.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Show how far it comes until it has ended.")]
 

@@ -20,7 +20,7 @@ _State = Annotated[
     list[str] | None, typer.Option("--state", "-s", help="Only SUCCESS, ERROR, STOPPED, or an outcome; repeatable.")
 ]
 _Status = Annotated[
-    list[str] | None, typer.Option("--status", help="Only this status, or class: 404, 5xx; repeatable.")
+    list[str] | None, typer.Option("--status", help="Only this status, or class: 404, 5xx; 0: no answer; repeatable.")
 ]
 _Since = Annotated[str | None, typer.Option("--since", help="Only what ended since this date, or so long ago: 2h.")]
 _Until = Annotated[str | None, typer.Option("--until", help="Only what ended before this date, or so long ago.")]

@@ -53,12 +53,16 @@ class Redirected(msgspec.Struct, frozen=True, rename="camel"):
     method_changed: bool = False
 
 
+NO_ANSWER: Final = 0
+"""The status of an attempt that brought no answer; `kind` says why."""
 PORTS: Final = "local ports"
 """What a machine may lack towards one target alone."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What one attempt brought. `status_code` follows the contract: the target's, or 408, 422, 403, 500 for ours."""
+    """What one attempt brought. `status_code`: the target's answer; 0 where there was none, but 408 when its time was
+    over and 403 when the call is forbidden. Of a handler 200, 422 for a payload that does not fit, else 500.
+    """
 
     kind: OutcomeKind
     status_code: int = 0

@@ -9,7 +9,7 @@ import msgspec
 
 from tasks_server.clock import Clock
 from tasks_server.domain import lifecycle, waits
-from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tasks_server.domain.attempt import NO_ANSWER, Outcome, OutcomeKind
 from tasks_server.domain.errors import StoreError
 from tasks_server.domain.forms import Newer, decode_spec
 from tasks_server.domain.opening import undecodable_spec
@@ -29,7 +29,7 @@ from tasks_server.telemetry.events import AttemptEnded, PayloadLogged, StoredUnr
 
 _INTERRUPTED: Final = Outcome(OutcomeKind.INTERRUPTED, error="cut short by a shutdown of the server")
 _UNSIGNED: Final = Outcome(OutcomeKind.INTERRUPTED, error="given back: the store did not tell how to sign it")
-_NO_REQUEST: Final = Outcome(OutcomeKind.UNSENDABLE, status_code=500, error="the stored task has no request")
+_NO_REQUEST: Final = Outcome(OutcomeKind.UNSENDABLE, status_code=NO_ANSWER, error="the stored task has no request")
 _NO_HANDLER: Final = Outcome(OutcomeKind.INTERRUPTED, error="given back: no process here runs this handler now")
 _NEWER: Final = Outcome(
     OutcomeKind.INTERRUPTED, error="given back: a newer version of this software stored it; update this engine"
@@ -179,7 +179,7 @@ class Executor:
         except msgspec.DecodeError as error:
             told = claim.unreadable or undecodable_spec(error)
             self._telemetry.emit(StoredUnreadable(f"run task {claim.id}", told))
-            outcome = Outcome(OutcomeKind.UNSENDABLE, status_code=500, error=told)
+            outcome = Outcome(OutcomeKind.UNSENDABLE, status_code=NO_ANSWER, error=told)
             self._report(claim, TaskConfig(), outcome, now, now)
             return
         config = spec.config

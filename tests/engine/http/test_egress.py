@@ -142,7 +142,7 @@ def test_a_failure_of_an_allowed_address_is_no_refusal() -> None:
         url = f"http://shop.test:{taken.getsockname()[1]}/"
         with driver("public", allow="127.0.0.1") as http:
             outcome = http.get(url, config=TaskConfig(resolve=[to("shop.test", url, "127.0.0.1", "::1")]))
-    assert (outcome.kind, outcome.status_code) == (OutcomeKind.CONNECTION, 500)
+    assert (outcome.kind, outcome.status_code) == (OutcomeKind.CONNECTION, 0)
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_what_the_system_gives_up_is_no_timeout() -> None:
 
 def test_a_code_that_nobody_knows_is_a_failure_all_the_same() -> None:
     outcome = failed(999, about())
-    assert (outcome.kind, outcome.status_code) == (OutcomeKind.CONNECTION, 500)
+    assert (outcome.kind, outcome.status_code) == (OutcomeKind.CONNECTION, 0)
     assert outcome.error == "the HTTP library failed: words of libcurl"
 
 

@@ -223,7 +223,7 @@ def test_same_origin_goes_nowhere_else(http: Driver, target: Target, other: Targ
     }
     for path, place in places.items():
         outcome = ask(http, target.url(path), {"mode": "same-origin"})
-        assert (outcome.kind, outcome.status_code) == (OutcomeKind.CONNECTION, 500)
+        assert (outcome.kind, outcome.status_code) == (OutcomeKind.CONNECTION, 0)
         why = f"it leads to another origin, {place}, which mode same-origin forbids"
         assert outcome.error == f"a redirect could not be followed: {why}"
     assert ask(http, target.url("/port"), {"mode": "same-origin", "location": False}).status_code == status
@@ -265,7 +265,7 @@ def test_credentials_in_the_url_of_a_redirect(
     assert told("Authorization", target) == {"/home": None, "/in": told_at_home, "/next": None}
     outcome = ask(http, target.url("/away"), config)
     if told_elsewhere == "refused":
-        assert (outcome.kind, outcome.status_code) == (OutcomeKind.CONNECTION, 500)
+        assert (outcome.kind, outcome.status_code) == (OutcomeKind.CONNECTION, 0)
         assert "holds credentials, which mode cors forbids" in (outcome.error or "")
         assert "pa" not in (outcome.error or "").replace("page", "").split("credentials")[0]
         assert other.received == []

@@ -196,7 +196,7 @@ def test_proxies_say_yes_in_many_ways(http: Driver, secure: NtlmTarget, proxy: N
 def test_refused_tunnels_in_plain_words(http: Driver, secure: NtlmTarget, proxy: NtlmProxy) -> None:
     where = f"the proxy 127.0.0.1:{proxy.port} refused to connect to 127.0.0.1:{secure.port}"
     outcome = ask(http, secure.url(), through(proxy, WRONG))
-    assert (outcome.kind, outcome.status_code) == (OutcomeKind.CONNECTION, 500)
+    assert (outcome.kind, outcome.status_code) == (OutcomeKind.CONNECTION, 0)
     assert outcome.error == f"{where}: CONNECT tunnel failed, response 407"
     proxy.scripts.script = answer(403, b"no")  # type: ignore[attr-defined]  # the kind of this proxy's scripts
     assert ask(http, secure.url(), through(proxy)).error == f"{where}: CONNECT tunnel failed, response 403"
@@ -286,7 +286,7 @@ def test_nothing_of_a_call_stays(http: Driver, secure: NtlmTarget, proxy: NtlmPr
     gc.disable()
     try:
         assert ask(http, secure.url(), through(proxy)).response == b"ok"
-        assert ask(http, secure.url(), through(proxy, WRONG)).status_code == 500
+        assert ask(http, secure.url(), through(proxy, WRONG)).status_code == 0
         secure.wait(lambda seen: seen.closed == 1)
         assert [each for each in gc.get_objects() if isinstance(each, Talk | Tunnel)] == []
     finally:

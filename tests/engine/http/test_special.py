@@ -171,9 +171,9 @@ def test_names_have_the_addresses_that_the_task_says(http: Driver, target: Targe
     assert ask(http, url, config).response == b"ok"
     assert target.last.header("Host") == f"shop.test:{target.port}"
     # Neither the address nor the connection is there for others.
-    assert ask(http, url).status_code == 500
+    assert ask(http, url).status_code == 0
     elsewhere = {"resolve": [{"host": "shop.test", "port": target.port, "address": ["127.0.0.2"]}]}
-    assert ask(http, url, elsewhere).status_code == 500
+    assert ask(http, url, elsewhere).status_code == 0
     assert ask(http, url, config).response == b"ok"
     assert [received.connection for received in target.received] == [1, 1]
     several = {"resolve": [{"host": "shop.test", "port": target.port, "address": ["127.0.0.3", "::1", "127.0.0.1"]}]}

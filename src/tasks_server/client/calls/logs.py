@@ -25,7 +25,7 @@ def list_(
     page_size: int = 100,
 ) -> Request[list[results.LogEntry]]:
     """All attempts that have ended and fit, the newest end first, page after page as they are needed. `state`: SUCCESS,
-    ERROR, STOPPED or an outcome; `status_code`: such as 404 or 5xx; `since` is inside, `until` is not.
+    ERROR, STOPPED or an outcome; `status_code`: such as 404 or 5xx, 0 for no answer; `since` is inside, `until` is not.
     """
     query = {
         "limit": page_size,

@@ -63,7 +63,7 @@ def list_(
     page_size: int = 100,
 ) -> Request[list[results.ListedTask]]:
     """All tasks that fit, page after page as they are needed. `schedule`: the id of the one that made them;
-    `status_code`: such as 404 or 5xx; `ended_since` is inside, `ended_until` is not.
+    `status_code`: such as 404 or 5xx, 0 for no answer; `ended_since` is inside, `ended_until` is not.
     """
     entries = {f"metadata.{key}": value for key, value in (metadata or {}).items()}
     ended = {"endedSince": millis(ended_since), "endedUntil": millis(ended_until)}

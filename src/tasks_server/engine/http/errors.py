@@ -15,7 +15,7 @@ import msgspec
 import pycurl
 
 from tasks_server.domain import limits
-from tasks_server.domain.attempt import PORTS, Outcome, OutcomeKind
+from tasks_server.domain.attempt import NO_ANSWER, PORTS, Outcome, OutcomeKind
 
 _K = OutcomeKind
 
@@ -35,7 +35,7 @@ class Failure(msgspec.Struct, frozen=True):
     sent: "Failure | None" = None
 
 
-STATUS_CODES: Final = {_K.TIMEOUT: 408, _K.CONNECTION: 500, _K.UNSENDABLE: 500, _K.BLOCKED: 403}
+STATUS_CODES: Final = {_K.TIMEOUT: 408, _K.CONNECTION: NO_ANSWER, _K.UNSENDABLE: NO_ANSWER, _K.BLOCKED: 403}
 """The status of an outcome that no target gave (contract section 5)."""
 
 _STRANGE: Final = Failure(_K.CONNECTION, "the HTTP library failed over what {host} answered", detailed=True)

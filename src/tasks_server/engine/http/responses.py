@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from itertools import takewhile
 from typing import Final
 
-from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tasks_server.domain.attempt import NO_ANSWER, Outcome, OutcomeKind
 
 _LINE_ENDS: Final = (b"\r\n", b"\n")
 _STATUS_LINE: Final = re.compile(rb"HTTP/[0-9.]+[ \t]")
@@ -31,7 +31,7 @@ def answered(
     # when a connection closes before it.
     if header_lines and header_lines[-1] not in _LINE_ENDS and not _is_complete(header_lines):
         error = "the target closed the connection in the middle of its headers"
-        return Outcome(OutcomeKind.CONNECTION, status_code=500, error=error)
+        return Outcome(OutcomeKind.CONNECTION, status_code=NO_ANSWER, error=error)
     status = status or _STATUS_OF_09
     if 200 <= status < 400:
         return Outcome(OutcomeKind.SUCCESS, status_code=status, response=body, response_truncated=is_truncated)
@@ -39,7 +39,7 @@ def answered(
         what = "ends no request" if status < 200 else "is no status of HTTP"
         error = f"the target answered {status}, which {what}"
         return Outcome(
-            OutcomeKind.CONNECTION, status_code=500, error=error, response=body, response_truncated=is_truncated
+            OutcomeKind.CONNECTION, status_code=NO_ANSWER, error=error, response=body, response_truncated=is_truncated
         )
     retry_after, no_retry = steering(header_lines)
     return Outcome(
