@@ -1,5 +1,7 @@
 """Keys: which are taken, for whom, and when they stop being taken."""
 
+import re
+
 import httpx
 import pytest
 
@@ -29,20 +31,20 @@ async def test_key_and_owner_id_must_belong_together(api: Api, times: int) -> No
     for _ in range(times):
         assert await outcome(api.client(mine["key"], mine["id"])) == (200, "")
         assert await outcome(api.client(mine["key"], other["id"])) == (401, "key_invalid")
-        assert await outcome(api.client(mine["key"], UNKNOWN_ID)) == (403, "owner_unknown")
-        assert await outcome(api.client(mine["key"], "nonsense")) == (403, "credentials_malformed")
+        assert await outcome(api.client(mine["key"], UNKNOWN_ID)) == (401, "owner_unknown")
+        assert await outcome(api.client(mine["key"], "nonsense")) == (401, "credentials_malformed")
 
 
 @pytest.mark.parametrize(
     ("authorization", "expected"),
     [
-        (None, (403, "credentials_missing")),
-        ("", (403, "credentials_missing")),
-        ("Basic eDp5", (403, "credentials_malformed")),
-        ("Bearer", (403, "credentials_malformed")),
-        ("Bearer short", (403, "credentials_malformed")),
-        ("Bearer " + "-" * 64, (403, "credentials_malformed")),
-        ("Bearer " + "é" * 64, (403, "credentials_malformed")),
+        (None, (401, "credentials_missing")),
+        ("", (401, "credentials_missing")),
+        ("Basic eDp5", (401, "credentials_malformed")),
+        ("Bearer", (401, "credentials_malformed")),
+        ("Bearer short", (401, "credentials_malformed")),
+        ("Bearer " + "-" * 64, (401, "credentials_malformed")),
+        ("Bearer " + "é" * 64, (401, "credentials_malformed")),
         ("Bearer " + "k" * 64, (401, "key_invalid")),
     ],
 )
@@ -62,7 +64,7 @@ async def test_a_key_without_bearer_is_not_taken_even_when_it_is_remembered(api:
     client, registered = await api.owner()
     assert await outcome(client) == (200, "")
     client.headers["Authorization"] = "Digest " + registered["key"]
-    assert await outcome(client) == (403, "credentials_malformed")
+    assert await outcome(client) == (401, "credentials_malformed")
 
 
 # The operator
@@ -91,7 +93,7 @@ async def test_the_admin_key_must_say_whose_a_new_task_is(admin: httpx.AsyncClie
 
 
 async def test_the_admin_key_for_an_unknown_owner(api: Api) -> None:
-    assert await outcome(api.client(ADMIN_KEY, UNKNOWN_ID)) == (403, "owner_unknown")
+    assert await outcome(api.client(ADMIN_KEY, UNKNOWN_ID)) == (401, "owner_unknown")
 
 
 class TestWithoutAnAdminKey:
@@ -101,7 +103,7 @@ class TestWithoutAnAdminKey:
 
     @pytest.mark.parametrize("key", ["", "None", ADMIN_KEY])
     async def test_nothing_passes_for_one(self, api: Api, key: str) -> None:
-        assert (await outcome(api.client(key)))[0] == 403
+        assert (await outcome(api.client(key)))[0] == 401
 
 
 # One owner's tasks are not another's
@@ -196,4 +198,29 @@ async def test_a_task_for_an_owner_removed_elsewhere_is_not_stored(api: Api) -> 
 
     answer = await client.post("/v1/queues/register", json=task())
 
-    assert (answer.status_code, answer.json()["code"]) == (403, "owner_unknown")
+    assert (answer.status_code, answer.json()["code"]) == (401, "owner_unknown")
+
+
+# Every route
+
+
+@pytest.mark.parametrize("authorization", [None, "", "Basic eDp5", "Bearer short", "Bearer " + "k" * 64])
+async def test_a_key_that_is_missing_malformed_or_wrong_is_401_on_every_route(
+    api: Api, authorization: str | None
+) -> None:
+    client = api.client()
+    client.headers = httpx.Headers({} if authorization is None else {"authorization": authorization})
+    asked = [(route.method, route.path) for route in api.app.table if route.access in ("owner", "admin")]
+    assert len(asked) > 50
+    for method, path in asked:
+        answer = await client.request(method, re.sub(r"\{\w+\}", "some-name", path))
+        assert answer.status_code == 401, (method, path)
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+async def test_a_right_key_that_may_not_register_is_403_and_a_wrong_one_401(api: Api) -> None:
+    client, _ = await api.owner()
+    for key, expected in (("k" * 64, (401, "key_invalid")), ("short", (401, "credentials_malformed"))):
+        answer = await api.client(key).post("/v1/owners/register", json={"name": "other-shop"})
+        assert (answer.status_code, answer.json()["code"]) == expected, "also where nobody needs a key"
+    assert (await client.post("/v1/owners/register", json={"name": "other-shop"})).status_code == 201

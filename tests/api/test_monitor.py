@@ -139,13 +139,13 @@ class TestDefaultOwner:
     @pytest.mark.parametrize("path", ["/v1/queues", "/v1/schedules", "/v1/owners/local-user"])
     async def test_all_else_needs_a_key(self, guest: httpx.AsyncClient, path: str) -> None:
         answer = await guest.get(path)
-        assert (answer.status_code, answer.json()["code"]) == (403, "credentials_missing")
+        assert (answer.status_code, answer.json()["code"]) == (401, "credentials_missing")
 
     async def test_credentials_count_where_they_are_given(self, guest: httpx.AsyncClient) -> None:
         for headers, status in (
             ({"Authorization": f"Bearer {'x' * 64}"}, 401),
-            ({"Authorization": ""}, 403),
-            ({"X-Tasks-Owner-Id": "0" * 26}, 403),
+            ({"Authorization": ""}, 401),
+            ({"X-Tasks-Owner-Id": "0" * 26}, 401),
         ):
             assert (await guest.get("/tasks", headers=headers)).status_code == status
 
@@ -165,7 +165,7 @@ async def test_without_a_default_owner_every_request_needs_a_key(api: Api) -> No
         await client.post("/tasks", json={}),
         await client.get("/monitor/stats"),
     ):
-        assert (answer.status_code, answer.json()["code"]) == (403, "credentials_missing")
+        assert (answer.status_code, answer.json()["code"]) == (401, "credentials_missing")
     assert await api.store.owners() == []
 
 

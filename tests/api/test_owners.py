@@ -152,15 +152,21 @@ class TestClosed:
     @pytest.mark.parametrize(
         ("key", "expected"),
         [
-            (None, (403, "registration_closed")),
+            (None, (401, "registration_closed")),
+            ("", (401, "registration_closed")),
             ("k" * 64, (401, "key_invalid")),
-            ("short", (403, "credentials_malformed")),
+            ("short", (401, "credentials_malformed")),
             (ADMIN_KEY, (201, "")),
         ],
     )
     async def test_only_the_operator_registers(self, api: Api, key: str | None, expected: tuple[int, str]) -> None:
         answer = await api.client(key).post("/v1/owners/register", json={"name": "small-shop"})
         assert told(answer) == expected
+
+    async def test_the_key_of_an_owner_may_not(self, api: Api, admin: httpx.AsyncClient) -> None:
+        key = (await admin.post("/v1/owners/register", json={"name": "small-shop"})).json()["key"]
+        answer = await api.client(key).post("/v1/owners/register", json={"name": "other-shop"})
+        assert told(answer) == (403, "admin_required")
 
 
 # Keys

@@ -65,14 +65,14 @@ def test_owners_are_registered_by_who_is_on_the_machine(serve: Serve) -> None:
     server = serve("--role", "api")
     head, json_sent = "POST /v1/owners/register HTTP/1.1", "Content-Type: application/json"
     register = '{"name": "led-astray"}'
-    for headers, code in (
-        (["Host: rebound.example"], "host_unknown"),
-        (["Host: localhost", "Origin: http://elsewhere.example"], "cross_site"),
-        (["Host: localhost", "X-Forwarded-For: 203.0.113.9"], "registration_closed"),
+    for headers, refusal in (
+        (["Host: rebound.example"], (403, "host_unknown")),
+        (["Host: localhost", "Origin: http://elsewhere.example"], (403, "cross_site")),
+        (["Host: localhost", "X-Forwarded-For: 203.0.113.9"], (401, "registration_closed")),
     ):
-        assert told(server, head, json_sent, *headers, body=register) == (403, code)
+        assert told(server, head, json_sent, *headers, body=register) == refusal
     plain_proxy = "POST /v1/owners/register HTTP/1.0"
-    assert told(server, plain_proxy, json_sent, "Host: localhost", body=register) == (403, "registration_closed")
+    assert told(server, plain_proxy, json_sent, "Host: localhost", body=register) == (401, "registration_closed")
     assert told(server, head, json_sent, "Host: localhost", body=register) == (201, "")
 
 

@@ -195,7 +195,7 @@ def test_what_can_be_is_reloaded_and_the_rest_is_named(serve: Serve, config: Pat
     assert restart["settings"] == "RETENTION_DAYS, TZ"
     assert NEW_KEY not in server.log()
     until(lambda: listing(server, NEW_KEY) == 200, "the new key")
-    assert listing(server, OLD_KEY) == 403
+    assert listing(server, OLD_KEY) == 401
     until(lambda: events(server, "request_served"), "lines of the API at the new level")  # type: ignore[arg-type,return-value]  # truth is enough
     until(
         lambda: run_handler(server.url, key, "the new level") == runner and bool(events(server, "handler_detail")),

@@ -210,7 +210,7 @@ def test_registration_is_closed_beyond_loopback(serve: Serve, monkeypatch: pytes
     server = serve("--host", "0.0.0.0", "--role", "api")
     url = server.url
     assert url.startswith("http://127.0.0.1:")
-    assert httpx.post(f"{url}/v1/owners/register", json={"name": "small-shop"}).status_code == 403
+    assert httpx.post(f"{url}/v1/owners/register", json={"name": "small-shop"}).status_code == 401
     admin = {"Authorization": "Bearer an-admin-key-for-this-test"}
     assert httpx.post(f"{url}/v1/owners/register", json={"name": "small-shop"}, headers=admin).status_code == 201
 

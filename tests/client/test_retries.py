@@ -238,7 +238,7 @@ def test_nothing_is_in_doubt_where_nothing_is_changed(ask: Ask) -> None:
     [
         (400, InvalidRequest, "invalid_request"),
         (401, Unauthorized, "key_invalid"),
-        (403, Forbidden, "owner_unknown"),
+        (403, Forbidden, "admin_required"),
         (404, NotFound, "task_not_found"),
         (409, Conflict, "idempotency_key_reused"),
         (413, TooLarge, "body_too_large"),

@@ -6,7 +6,7 @@ from datetime import UTC
 import pytest
 
 from tasks_server.clock import ManualClock
-from tasks_server.domain.errors import Conflict, Forbidden, InvalidRequest, NotFound, Refused
+from tasks_server.domain.errors import Conflict, InvalidRequest, NotFound, Refused, Unauthorized
 from tasks_server.domain.limits import PROMOTE_AHEAD_MS
 from tasks_server.domain.owner import Owner
 from tasks_server.domain.task import NewTask, State
@@ -114,10 +114,10 @@ async def test_a_full_queue_refuses_and_says_how_large_it_is(
 
 
 async def test_an_owner_that_is_gone_gets_no_tasks(tasks: TaskService, clock: ManualClock) -> None:
-    with pytest.raises(Forbidden) as refused:
+    with pytest.raises(Unauthorized) as refused:
         await tasks.submit("0" * 26, draft(clock.now()))
     assert refused.value.code == "owner_unknown"
-    with pytest.raises(Forbidden):
+    with pytest.raises(Unauthorized):
         await tasks.submit_batch("0" * 26, [draft(clock.now())])
 
 

@@ -285,7 +285,8 @@ class App:
                 return await self._authenticator.caller(exchange.headers)
             self._door.admit(exchange)
             if (sign := self._door.forwarded(exchange)) is not None:
-                raise Forbidden(f"what a proxy passed on ({sign}) needs a key: send it as Authorization: Bearer <key>")
+                text = f"what a proxy passed on ({sign}) needs a key: send it as Authorization: Bearer <key>"
+                raise Unauthorized(text, code="credentials_missing")
             return await self._authenticator.guest()
         except (Unauthorized, Forbidden):
             if self._throttle is not None:  # who guesses keys is counted by address

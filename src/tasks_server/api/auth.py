@@ -74,12 +74,12 @@ class Authenticator:
         return known.caller if named is None or named == known.owner_id else None
 
     async def caller(self, headers: Mapping[bytes, bytes]) -> Caller:
-        """Who asks. Raises `Unauthorized` for a wrong key, `Forbidden` for headers that cannot be right."""
+        """Who asks. Raises `Unauthorized`, whatever is wrong with the key or the owner's id."""
         key, named = _credentials(headers), _named_owner(headers)
         if self.is_admin_key(key):
             return Caller(await self._named(named) if named else None, admin=True)
         if not _KEY.fullmatch(key):
-            raise Forbidden(f"a key is {limits.KEY_LENGTH} letters and digits", code="credentials_malformed")
+            raise Unauthorized(f"a key is {limits.KEY_LENGTH} letters and digits", code="credentials_malformed")
         digest, before = _digest(key), self._forgotten
         owner = await self._owners.by_digest(digest)
         if owner is None or (named and named != owner.id):
@@ -114,14 +114,6 @@ class Authenticator:
         authorization = headers.get(b"authorization", _NO_HEADER)
         return authorization[: len(_BEARER)].lower() == _BEARER and self.is_admin_key(authorization[len(_BEARER) :])
 
-    def require_admin(self, headers: Mapping[bytes, bytes]) -> None:
-        """Raises `Unauthorized` or `Forbidden` unless the request carries the admin key."""
-        key = _credentials(headers)
-        if not self.is_admin_key(key):
-            if not _KEY.fullmatch(key):
-                raise Forbidden("this is no key of this server", code="credentials_malformed")
-            raise Unauthorized("the key is not the admin key")
-
     def is_admin_key(self, key: bytes) -> bool:
         return self._admin_key is not None and hmac.compare_digest(key.strip(), self._admin_key)
 
@@ -143,7 +135,7 @@ class Authenticator:
     async def _named(self, owner_id: str) -> Owner:
         owner = await self._owners.by_id(owner_id)
         if owner is None:
-            raise Forbidden("there is no owner of this id", code="owner_unknown")
+            raise Unauthorized("there is no owner of this id", code="owner_unknown")
         return owner
 
 
@@ -154,9 +146,9 @@ def _digest(key: bytes) -> bytes:
 def _credentials(headers: Mapping[bytes, bytes]) -> bytes:
     authorization = headers.get(b"authorization", _NO_HEADER)
     if not authorization:
-        raise Forbidden("send the key as Authorization: Bearer <key>")
+        raise Unauthorized("send the key as Authorization: Bearer <key>", code="credentials_missing")
     if authorization[: len(_BEARER)].lower() != _BEARER:
-        raise Forbidden("Authorization must read Bearer <key>", code="credentials_malformed")
+        raise Unauthorized("Authorization must read Bearer <key>", code="credentials_malformed")
     return authorization[len(_BEARER) :].strip()
 
 
@@ -166,5 +158,5 @@ def _named_owner(headers: Mapping[bytes, bytes]) -> str | None:
         return None
     text = named.decode("latin-1")
     if not ids.is_owner_id(text):
-        raise Forbidden("X-Tasks-Owner-Id must be an owner's id: 26 characters", code="credentials_malformed")
+        raise Unauthorized("X-Tasks-Owner-Id must be an owner's id: 26 characters", code="credentials_malformed")
     return text

@@ -11,7 +11,7 @@ from tasks_server.api.exchange import Answer, Exchange
 from tasks_server.api.routes import BODY_ERRORS, Route, Success
 from tasks_server.api.wire import DONE, encode
 from tasks_server.domain import limits
-from tasks_server.domain.errors import Forbidden, NotFound
+from tasks_server.domain.errors import Forbidden, NotFound, Unauthorized
 from tasks_server.domain.owner import Owner
 from tasks_server.service.owners import OWNER_NOT_FOUND, OwnerService
 
@@ -21,7 +21,7 @@ server; everybody.
 """
 _REGISTRATION_MAX_BYTES: Final = 16 * 1_024
 """Of a body that anybody may send: a name and a number."""
-_CLOSED: Final = ("registration_closed", "admin_required", "credentials_malformed", "key_invalid")
+_CLOSED: Final = ("registration_closed", "admin_required", "credentials_malformed", "owner_unknown", "key_invalid")
 
 
 async def named_owner(owners: OwnerService, exchange: Exchange) -> Owner:
@@ -121,24 +121,26 @@ class OwnerRoutes:
         ]
 
     async def register(self, exchange: Exchange) -> Answer:
-        admin = self._admits(exchange)
+        admin = await self._admits(exchange)
         asked = wire.read_owner_registration(await exchange.json_body(min(self._body_max, _REGISTRATION_MAX_BYTES)))
         if asked.tasks_in_queue_limit is not None and not admin:
             raise Forbidden("only the admin key may set tasksInQueueLimit", code="admin_required")
         owner, issued = await self._owners.register(asked.name, asked.tasks_in_queue_limit)
         return Answer(201, encode(wire.registered_owner_view(owner, issued)))
 
-    def _admits(self, exchange: Exchange) -> bool:
+    async def _admits(self, exchange: Exchange) -> bool:
         """Whether it is the operator who registers. Raises when registration is for the operator only."""
         if self._authenticator.is_admin(exchange.headers):
             return True
+        has_key = bool(exchange.headers.get(b"authorization"))
+        if has_key:
+            await self._authenticator.caller(exchange.headers)
         if self._registration == "closed":
-            if b"authorization" not in exchange.headers:
-                raise Forbidden("owners are registered with the admin key here", code="registration_closed")
-            self._authenticator.require_admin(exchange.headers)
+            text = "owners are registered with the admin key here"
+            raise Forbidden(text, code="admin_required") if has_key else Unauthorized(text, code="registration_closed")
         self._door.admit(exchange)
         if self._registration == "loopback" and (sign := self._door.forwarded(exchange)) is not None:
-            raise Forbidden(
+            raise Unauthorized(
                 f"a proxy passed this on ({sign}): that the server listens on loopback only does not open registration "
                 "to it. Use the admin key; the operator may open registration to all (TASKS_SERVER_REGISTRATION=open)",
                 code="registration_closed",

@@ -62,11 +62,11 @@ class InvalidRequest(TasksError):
 
 
 class Unauthorized(TasksError):
-    """401: the key is wrong."""
+    """401: the key is missing, malformed or wrong."""
 
 
 class Forbidden(TasksError):
-    """403: there is no key, or it may not do this."""
+    """403: this key may not do this."""
 
 
 class NotFound(TasksError):

@@ -4,8 +4,8 @@
     ├── RequestError                 the caller can mend it
     │   ├── InvalidRequest           a field is malformed or out of bounds (carries every fault found)
     │   │   └── UnsupportedEncoding  the body is compressed
-    │   ├── Unauthorized             the key is wrong
-    │   ├── Forbidden                no usable credentials, or the owner is unknown
+    │   ├── Unauthorized             the key is missing, malformed or wrong, or the owner is unknown
+    │   ├── Forbidden                this key may not do this
     │   ├── NotFound                 no such thing, or not yours
     │   ├── Conflict                 taken, or an idempotency key used twice for different bodies
     │   ├── TooLarge                 the body is over its limit
@@ -86,7 +86,7 @@ class Unauthorized(RequestError):
 
 
 class Forbidden(RequestError):
-    code = "credentials_missing"
+    code = "admin_required"
 
 
 class NotFound(RequestError):

@@ -6,7 +6,7 @@ from typing import Final, Literal
 import msgspec
 
 from tasks_server.domain import limits
-from tasks_server.domain.errors import Forbidden, Refused
+from tasks_server.domain.errors import Refused, Unauthorized
 
 By = Literal["owner", "operator"]
 """Who acts on what is an owner's: itself, or the operator, who may do so in the owner's name."""
@@ -66,9 +66,9 @@ def queue_full(limit: int) -> Refused:
     )
 
 
-def owner_gone() -> Forbidden:
+def owner_gone() -> Unauthorized:
     """The refusal of what an owner asks for that was removed meanwhile."""
-    return Forbidden("the owner has been removed", code="owner_unknown")
+    return Unauthorized("the owner has been removed", code="owner_unknown")
 
 
 def by_whom(by: By) -> str:

@@ -10,9 +10,10 @@ import msgspec
 
 from tasks_server.domain import ids, limits, schedule
 from tasks_server.domain.abilities import Abilities
-from tasks_server.domain.errors import Conflict, Fault, Forbidden, InvalidRequest, NotFound, Refused, Unreadable
+from tasks_server.domain.errors import Conflict, Fault, InvalidRequest, NotFound, Refused, Unreadable
 from tasks_server.domain.firing import Template, encode_template, task_now
 from tasks_server.domain.opening import opened_template
+from tasks_server.domain.owner import owner_gone
 from tasks_server.domain.request import NO_FALLBACK, Fallback
 from tasks_server.domain.schedule import Rule, Schedule
 from tasks_server.domain.schedule_reading import TIMING, ScheduleDraft, merged, read_schedule
@@ -223,7 +224,7 @@ class ScheduleService:
                     text = f"this owner has {limits.SCHEDULES_MAX} schedules, which is as many as it may have"
                     raise Refused(text, code="schedules_full")
                 case ScheduleRefusal.UNKNOWN_OWNER:
-                    raise Forbidden("the owner has been removed", code="owner_unknown")
+                    raise owner_gone()
         self._store.hint_schedules()
         return answer
 
