@@ -11,7 +11,7 @@ from tasks_server.engine.bulks import BulkWorker
 from tasks_server.store.sqlite.store import SqliteStore
 from tasks_server.telemetry import Telemetry
 
-from .conftest import Api, claimed, task
+from .conftest import ADMIN_KEY, Api, claimed, task
 
 PATH = "/v1/lanes"
 NO_TASKS = {"scheduled": 0, "available": 0, "running": 0, "retryable": 0, "paused": 0}
@@ -100,11 +100,12 @@ async def test_who_paused_it_and_when_is_kept(client: httpx.AsyncClient, admin: 
     as_owner = {"X-Tasks-Owner-Id": owner}
     assert (await admin.post(f"{PATH}/mail/pause", headers=as_owner)).json()["pausedAt"] == first
     assert (await client.put(f"{PATH}/mail", json={"paused": True})).json()["pausedAt"] == first
-    assert (await client.post(f"{PATH}/mail/resume")).json() == {"name": "mail", **PLAIN}
+    assert (await admin.post(f"{PATH}/mail/resume", headers=as_owner)).json() == {"name": "mail", **PLAIN}
     assert (await client.post(f"{PATH}/mail/resume")).status_code == 200
     answer = await admin.patch(f"{PATH}/mail", json={"paused": True}, headers=as_owner)
     assert (answer.json()["pausedBy"], answer.json()["pausedAt"]) == ("operator", first + 5)
-    assert (await client.patch(f"{PATH}/mail", json={"paused": False})).json() == {"name": "mail", **PLAIN}
+    resumed = await admin.patch(f"{PATH}/mail", json={"paused": False}, headers=as_owner)
+    assert resumed.json() == {"name": "mail", **PLAIN}
 
 
 async def test_its_tasks_keep_to_it(client: httpx.AsyncClient, store: SqliteStore, clock: ManualClock) -> None:
@@ -247,3 +248,28 @@ async def test_an_owner_has_so_many(client: httpx.AsyncClient, monkeypatch: pyte
     for name in ("a", "b"):
         await put(client, name)
     assert code_of(await client.put(f"{PATH}/c", json={})) == (422, "lanes_full")
+
+
+async def test_what_the_operator_paused_its_owner_cannot_resume(client: httpx.AsyncClient, api: Api) -> None:
+    owner = (await client.get("/v1/owners/small-shop")).json()["id"]
+    operator = api.client(ADMIN_KEY, owner)
+    made = (await client.post("/v1/queues/register", json=task(lane="mail"))).json()["id"]
+    await put(client, paused=True)
+
+    assert (await operator.post(f"{PATH}/mail/pause")).json()["pausedBy"] == "operator", "also what was paused before"
+    assert (await client.post(f"{PATH}/mail/pause")).json()["pausedBy"] == "operator"
+    for refused in (
+        await client.post(f"{PATH}/mail/resume"),
+        await client.put(f"{PATH}/mail", json={"maxConcurrent": 5}),
+        await client.patch(f"{PATH}/mail", json={"paused": False}),
+    ):
+        assert code_of(refused) == (403, "lane_held")
+    assert (await client.patch(f"{PATH}/mail", json={"maxConcurrent": 7})).json()["paused"]
+    told = (await client.get(f"/v1/queues/{made}/explain")).json()["summary"]
+    assert "paused by the operator" in told
+    assert "only the operator can resume it" in told
+
+    await client.delete(f"/v1/queues/{made}")
+    assert code_of(await client.delete(f"{PATH}/mail")) == (403, "lane_held")
+    assert not (await operator.post(f"{PATH}/mail/resume")).json()["paused"]
+    assert (await client.delete(f"{PATH}/mail")).status_code == 200

@@ -411,3 +411,10 @@ async def test_many_targets_of_a_lane_without_room_are_not_walked_over(world: Wo
     await world.claim_one()
     look = await world.look(nothing, groups_max=8)
     assert (look.groups_resume_after, look.more) == (None, False)
+
+
+async def test_a_lane_that_the_operator_paused_is_deleted_by_the_operator_alone(world: World) -> None:
+    owner = await world.owner()
+    await set_lane(world, owner, paused_at=world.now, paused_by="operator")
+    assert await world.store.delete_lane(owner.id, "default", world.now, held_too=False) is LaneRefusal.HELD
+    assert await delete_lane(world, owner) is True

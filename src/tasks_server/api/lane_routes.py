@@ -73,7 +73,7 @@ class LaneRoutes:
                 "Put a lane",
                 "owner",
                 [shown, made],
-                [*BODY_ERRORS, "owner_missing", "lanes_full"],
+                [*BODY_ERRORS, "owner_missing", "lanes_full", "lane_held"],
                 body=LaneBody,
                 description=put_note,
             ),
@@ -84,7 +84,7 @@ class LaneRoutes:
                 "Edit a lane",
                 "owner",
                 [shown],
-                [*BODY_ERRORS, *here],
+                [*BODY_ERRORS, *here, "lane_held"],
                 body=LanePatch,
                 description="JSON merge patch (RFC 7396) of its settings. Without its rate, a burst goes, too.",
             ),
@@ -104,7 +104,10 @@ class LaneRoutes:
             "Deletes its tasks that are not final, those that run included, as bulk work of the engines; "
             "`GET /v1/bulk/{id}` tells how far it has come. Tasks that come later stay."
         )
-        resume_note = "Its tasks run again, those first that are due longest."
+        resume_note = (
+            "Its tasks run again, those first that are due longest. What the operator paused, only the operator can "
+            "resume."
+        )
         return [
             Route(
                 "DELETE",
@@ -113,12 +116,19 @@ class LaneRoutes:
                 "Delete a lane",
                 "owner",
                 [done],
-                [*here, "lane_in_use"],
+                [*here, "lane_in_use", "lane_held"],
                 description=delete_note,
             ),
             Route("POST", f"{path}/pause", self.pause, "Pause a lane", "owner", [shown], here, description=pause_note),
             Route(
-                "POST", f"{path}/resume", self.resume, "Resume a lane", "owner", [shown], here, description=resume_note
+                "POST",
+                f"{path}/resume",
+                self.resume,
+                "Resume a lane",
+                "owner",
+                [shown],
+                [*here, "lane_held"],
+                description=resume_note,
             ),
             Route(
                 "POST",
@@ -164,14 +174,14 @@ class LaneRoutes:
         return _answer(await self._lanes.edit(owner, name, patch, exchange.caller.by))
 
     async def delete(self, exchange: Exchange) -> Answer:
-        await self._lanes.delete(*_named(exchange))
+        await self._lanes.delete(*_named(exchange), exchange.caller.by)
         return Answer(200, DONE)
 
     async def pause(self, exchange: Exchange) -> Answer:
         return _answer(await self._lanes.pause(*_named(exchange), exchange.caller.by))
 
     async def resume(self, exchange: Exchange) -> Answer:
-        return _answer(await self._lanes.resume(*_named(exchange)))
+        return _answer(await self._lanes.resume(*_named(exchange), exchange.caller.by))
 
     async def purge(self, exchange: Exchange) -> Answer:
         owner, name = _named(exchange)

@@ -54,6 +54,7 @@ CODES: Final[Mapping[str, Code]] = {
     "owner_missing": Code(403, "Owner missing", "The admin key must name an owner by X-Tasks-Owner-Id here."),
     "admin_required": Code(403, "Admin key required", "Only the operator's admin key may do this."),
     "registration_closed": Code(401, "Registration closed", "New owners are registered with the admin key only."),
+    "lane_held": Code(403, "Lane held", "The operator paused the lane; its owner cannot resume it."),
     "host_unknown": Code(403, "Host unknown", "Without a key, the server does not answer under this Host; see limits."),
     "cross_site": Code(403, "Cross-site request", "A page of another site sent a request without a key."),
     "task_not_found": Code(404, "Task not found", "There is no task of this id, or it belongs to another owner."),

@@ -162,7 +162,7 @@ def pause(name: Name, owner: Owner, config: Config = None, data_dir: DataDir = N
 @app.command("resume")
 def resume(name: Name, owner: Owner, config: Config = None, data_dir: DataDir = None, json: Json = False) -> None:
     """Let the tasks of a paused lane start again."""
-    lane, _ = _asked(lambda service, owner_id: service.resume(owner_id, name), owner, (config, data_dir))
+    lane, _ = _asked(lambda service, owner_id: service.resume(owner_id, name, "operator"), owner, (config, data_dir))
     _told(lane, "goes on", json)
 
 

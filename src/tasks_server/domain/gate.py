@@ -34,7 +34,8 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "lane_paused": Kind(
         "The task's lane is paused.",
-        "Resume the lane: `POST /v1/lanes/:name/resume`, `tasks-server lane resume`.",
+        "Resume the lane: `POST /v1/lanes/:name/resume`, `tasks-server lane resume`. What the operator paused, only "
+        "the operator can resume.",
     ),
     "engine": Kind(
         "No engine takes tasks: none was ever started on this database, or all have been stopped, have died or have "

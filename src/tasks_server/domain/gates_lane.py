@@ -27,7 +27,8 @@ def paused(situation: Situation) -> Iterator[Gate]:
         yield Gate("lane_paused", False, f"its lane {lane.name} is not paused", None, facts)
         return
     by = f" by {WHO[limits.paused_by]}" if limits.paused_by else ""
-    text = f"its lane {lane.name} was paused{by} at {dates.shown(limits.paused_at)}; resume the lane"
+    what = "only the operator can resume it" if limits.held else "resume the lane"
+    text = f"its lane {lane.name} was paused{by} at {dates.shown(limits.paused_at)}; {what}"
     yield Gate("lane_paused", True, text, None, facts)
 
 

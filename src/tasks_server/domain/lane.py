@@ -9,8 +9,10 @@ import math
 from typing import Final, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from tasks_server.domain import limits
+from tasks_server.domain.errors import Forbidden
 from tasks_server.domain.owner import By
 from tasks_server.domain.task import FINAL, State
 
@@ -34,6 +36,11 @@ class LaneLimits(msgspec.Struct, frozen=True):
     """How many may start at once, after a while without any; None: what `burst_of` gives."""
     paused_at: int | None = None
     paused_by: By | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether the operator paused it, so that its owner cannot resume it."""
+        return self.paused_at is not None and self.paused_by == "operator"
 
     @property
     def limited(self) -> bool:
@@ -140,6 +147,25 @@ def changed(facts: LaneFacts, after: LaneLimits, now: int) -> LaneFacts:
         tokens = min(_missing(facts, before.rate, now) * before.rate / _US, burst_of(after))
         full_at = now * 1_000 + math.ceil(tokens * _US / after.rate) if tokens else 0
     return LaneFacts(after, full_at, facts.running)
+
+
+def paused(before: LaneLimits, by: By, now: int) -> LaneLimits:
+    """The limits of a lane that is paused. Paused already, it stays so since then; what the operator pauses is held."""
+    if before.paused_at is not None:
+        return replace(before, paused_by="operator") if by == "operator" else before
+    return replace(before, paused_at=now, paused_by=by)
+
+
+def resumed(before: LaneLimits, by: By) -> LaneLimits:
+    """The limits of a lane that is paused no more. Raises `Forbidden` for its owner when the operator paused it."""
+    if before.held and by == "owner":
+        raise held()
+    return replace(before, paused_at=None, paused_by=None)
+
+
+def held() -> Forbidden:
+    """The refusal of what would end the operator's pause."""
+    return Forbidden("the operator paused this lane: only the operator can resume it", code="lane_held")
 
 
 def _tokens(facts: LaneFacts, rate: float, now: int) -> int:

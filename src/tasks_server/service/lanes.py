@@ -34,7 +34,7 @@ class LaneService:
 
     async def put(self, owner: str, name: str, raw: object, by: By) -> tuple[Lane, bool]:
         """The lane with these settings and no others, made when there is none. Whether it was. Raises `InvalidRequest`
-        with every fault, `Refused` when the owner has as many lanes as may be set up.
+        with every fault, `Refused` when the owner has as many lanes as may be set up, `Forbidden` as `resume` does.
         """
         body = read_lane(name, raw)
         made = False
@@ -47,7 +47,9 @@ class LaneService:
         return _found(await self._change(owner, name, decide)), made
 
     async def edit(self, owner: str, name: str, patch: object, by: By) -> Lane:
-        """The lane under a merge patch of its settings. Raises `InvalidRequest`, `NotFound`."""
+        """The lane under a merge patch of its settings. Raises `InvalidRequest`, `NotFound`, and `Forbidden` as
+        `resume` does.
+        """
 
         def decide(found: Lane | None) -> LaneFacts | None:
             if found is None:
@@ -58,15 +60,19 @@ class LaneService:
 
     async def pause(self, owner: str, name: str, by: By) -> Lane:
         """Its tasks wait from now on; those that run go on. Raises `NotFound`."""
-        return await self._steer(owner, name, lambda before: self._paused(before, by))
+        return await self._steer(owner, name, lambda before: lane.paused(before, by, self._clock.now()))
 
-    async def resume(self, owner: str, name: str) -> Lane:
-        """Its tasks run again, those first that are due longest. Raises `NotFound`."""
-        return await self._steer(owner, name, _resumed)
+    async def resume(self, owner: str, name: str, by: By) -> Lane:
+        """Its tasks run again, those first that are due longest. Raises `NotFound`, and `Forbidden` for its owner when
+        the operator paused it.
+        """
+        return await self._steer(owner, name, lambda before: lane.resumed(before, by))
 
-    async def delete(self, owner: str, name: str) -> None:
-        """Forgets its settings. Raises `NotFound`, `Refused` while it has tasks in queue."""
-        answer = await self._store.delete_lane(owner, name, self._clock.now())
+    async def delete(self, owner: str, name: str, by: By) -> None:
+        """Forgets its settings. Raises `NotFound`, `Refused` while it has tasks in queue, `Forbidden` as `resume`."""
+        answer = await self._store.delete_lane(owner, name, self._clock.now(), held_too=by == "operator")
+        if answer is LaneRefusal.HELD:
+            raise lane.held()
         if isinstance(answer, LaneRefusal):
             raise Refused("tasks of this lane are in queue; purge it, or wait until they are done", code="lane_in_use")
         if not answer:
@@ -82,17 +88,12 @@ class LaneService:
 
     def _under(self, found: Lane | None, body: LaneBody, by: By) -> LaneFacts:
         facts = found.facts if found else LaneFacts(LaneLimits())
-        kept = self._paused(facts.limits, by) if body.paused else _resumed(facts.limits)
+        now = self._clock.now()
+        kept = lane.paused(facts.limits, by, now) if body.paused else lane.resumed(facts.limits, by)
         chosen = msgspec.structs.replace(
             kept, concurrent_max=body.max_concurrent, rate=body.rate_per_second, burst=body.burst
         )
-        return lane.changed(facts, chosen, self._clock.now())
-
-    def _paused(self, before: LaneLimits, by: By) -> LaneLimits:
-        """Paused already, it stays so since then and by whom it was."""
-        if before.paused_at is not None:
-            return before
-        return msgspec.structs.replace(before, paused_at=self._clock.now(), paused_by=by)
+        return lane.changed(facts, chosen, now)
 
     async def _change(self, owner: str, name: str, decide: DecideLane) -> Lane | None:
         answer = await self._store.change_lane(owner, name, decide, limits.LANES_MAX)
@@ -103,10 +104,6 @@ class LaneService:
             case LaneRefusal():
                 raise owner_gone()
         return answer
-
-
-def _resumed(before: LaneLimits) -> LaneLimits:
-    return msgspec.structs.replace(before, paused_at=None, paused_by=None)
 
 
 def _found(thing: _T | None) -> _T:

@@ -362,8 +362,8 @@ class Door(ABC):
             self.hint_work(self._clock.now())
         return answer
 
-    async def delete_lane(self, owner: str, name: str, now: int) -> LaneRefusal | bool:
-        answer: LaneRefusal | bool = await self._do("steer", self._lanings.delete, (owner, name, now))
+    async def delete_lane(self, owner: str, name: str, now: int, *, held_too: bool = True) -> LaneRefusal | bool:
+        answer: LaneRefusal | bool = await self._do("steer", self._lanings.delete, (owner, name, now, held_too))
         return answer
 
     # Changing keys

@@ -7,7 +7,7 @@ from typing import Any
 from tasks_server.domain.lane import Lane, LaneFacts, LaneLimits
 from tasks_server.domain.stored import word_of
 from tasks_server.domain.task import State
-from tasks_server.store.laning import LanePage
+from tasks_server.store.laning import LanePage, LaneRefusal
 
 
 def lane_of(row: Sequence[Any], counts: dict[State, int]) -> Lane | None:
@@ -17,6 +17,15 @@ def lane_of(row: Sequence[Any], counts: dict[State, int]) -> Lane | None:
     facts = LaneFacts(LaneLimits(*row[2:7]), row[7], counts.get(State.RUNNING, 0))
     lane = Lane(row[1], facts, counts)
     return None if row[8] is not None and not lane.in_queue else lane
+
+
+def refused(found: Lane | None, *, held_too: bool) -> LaneRefusal | bool | None:
+    """Why a lane is not deleted, False: there is none; None: it may be."""
+    if found is None:
+        return False
+    if found.in_queue:
+        return LaneRefusal.IN_USE
+    return LaneRefusal.HELD if found.facts.limits.held and not held_too else None
 
 
 def page_of(rows: Sequence[Sequence[Any]], counted: Iterable[Sequence[Any]], limit: int) -> LanePage:

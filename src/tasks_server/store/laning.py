@@ -19,6 +19,7 @@ class LaneRefusal(StrEnum):
 
     FULL = "full"
     IN_USE = "in_use"
+    HELD = "held"
     UNKNOWN_OWNER = "unknown_owner"
 
 
@@ -52,6 +53,8 @@ class Laning(Protocol):
         """
         ...
 
-    async def delete_lane(self, owner: str, name: str, now: int) -> LaneRefusal | bool:
-        """Forgets its settings. False when there is no such lane; refused while it has tasks in queue."""
+    async def delete_lane(self, owner: str, name: str, now: int, *, held_too: bool = True) -> LaneRefusal | bool:
+        """Forgets its settings. False when there is no such lane; refused while it has tasks in queue and, unless
+        `held_too`, while the operator has paused it.
+        """
         ...

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tasks_server.domain.errors import RequestError
 from tasks_server.domain.lane import Lane
-from tasks_server.store.lanes import counts_by_lane, lane_columns, lane_of, page_of
+from tasks_server.store.lanes import counts_by_lane, lane_columns, lane_of, page_of, refused
 from tasks_server.store.laning import DecideLane, LanePage, LaneRefusal
 from tasks_server.store.postgres.folding import Folded
 from tasks_server.store.postgres.link import Connection, one
@@ -46,8 +46,10 @@ class Lanings:
                 answers[index] = self._change(connection, *items[index])
         return answers
 
-    def delete(self, connection: Connection, items: Sequence[tuple[str, str, int]]) -> Sequence[LaneRefusal | bool]:
-        """Each item is an owner, a name, and the instant."""
+    def delete(
+        self, connection: Connection, items: Sequence[tuple[str, str, int, bool]]
+    ) -> Sequence[LaneRefusal | bool]:
+        """Each item is an owner, a name, the instant, and whether also one that the operator paused."""
         answers: list[LaneRefusal | bool] = [False] * len(items)
         with connection.transaction():
             for index in sorted(range(len(items)), key=lambda index: items[index][:2]):
@@ -86,10 +88,10 @@ class Lanings:
             return LaneRefusal.FULL
         return self._lanes.handle(connection, row[0], name)
 
-    def _delete(self, connection: Connection, owner: str, name: str, now: int) -> LaneRefusal | bool:
+    def _delete(self, connection: Connection, owner: str, name: str, now: int, held_too: bool) -> LaneRefusal | bool:
         seq, found = self._held(connection, owner, name)
-        if found is None or found.in_queue:
-            return found is not None and LaneRefusal.IN_USE
+        if (refusal := refused(found, held_too=held_too)) is not None:
+            return refusal
         connection.execute(sql("lane_delete"), {"seq": seq, "now": now})
         connection.execute(sql("lane_bucket_delete"), {"seq": seq})
         return True

@@ -6,7 +6,7 @@ import apsw
 
 from tasks_server.domain.errors import RequestError
 from tasks_server.domain.lane import Lane
-from tasks_server.store.lanes import counts_by_lane, lane_columns, lane_of, page_of
+from tasks_server.store.lanes import counts_by_lane, lane_columns, lane_of, page_of, refused
 from tasks_server.store.laning import DecideLane, LanePage, LaneRefusal
 from tasks_server.store.sqlite.rows import pack, single
 from tasks_server.store.sqlite.statements import sql
@@ -42,13 +42,15 @@ class Lanings:
         return [self._change(connection, *item) for item in items]
 
     @staticmethod
-    def delete(connection: apsw.Connection, items: Sequence[tuple[str, str, int]]) -> Sequence[LaneRefusal | bool]:
-        """Each item is an owner, a name, and the instant."""
+    def delete(
+        connection: apsw.Connection, items: Sequence[tuple[str, str, int, bool]]
+    ) -> Sequence[LaneRefusal | bool]:
+        """Each item is an owner, a name, the instant, and whether also one that the operator paused."""
         answers: list[LaneRefusal | bool] = []
-        for owner, name, now in items:
+        for owner, name, now, held_too in items:
             seq, found = _find(connection, owner, name)
-            if found is None or found.in_queue:
-                answers.append(found is not None and LaneRefusal.IN_USE)
+            if (refusal := refused(found, held_too=held_too)) is not None:
+                answers.append(refusal)
                 continue
             connection.execute(sql("lane_delete"), {"seq": seq, "now": now})
             connection.execute(sql("lane_bucket_delete"), {"seq": seq})
