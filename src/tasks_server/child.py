@@ -162,7 +162,7 @@ async def serve_api(plan: Plan, channel: Channel, told: Telemetry) -> None:
 
         def take_over(plan: Plan) -> None:
             _take_over(plan, store, told)
-            app.set_admin_key(plan.api.admin_key)
+            app.set_admin_keys(plan.api.admin_key, plan.api.admin_key_read_only)
 
         channel.follow(take_over)
         asked = asyncio.Event()

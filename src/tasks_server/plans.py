@@ -62,6 +62,7 @@ class ApiPlan(msgspec.Struct, frozen=True):
     """
 
     admin_key: str | None
+    admin_key_read_only: str | None
     registration: Literal["closed", "loopback", "open"]
     hosts: list[str]
     loopback: bool

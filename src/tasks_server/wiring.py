@@ -78,6 +78,7 @@ def abilities_plan(settings: "Settings") -> AbilitiesPlan:
 def plan(settings: "Settings", where: "Places", keys: list[bytes], listen_fd: int, loopback: bool) -> Plan:
     """What the processes have to know. `loopback`: only this machine can reach the server."""
     from tasks_server.settings.reach import connections_plan, own_hosts, registration
+    from tasks_server.settings.table import plain
 
     return Plan(
         database=where.locator,
@@ -89,7 +90,8 @@ def plan(settings: "Settings", where: "Places", keys: list[bytes], listen_fd: in
         egress=egress_plan(settings),
         abilities=abilities_plan(settings),
         api=ApiPlan(
-            admin_key=settings.admin_key.get_secret_value() if settings.admin_key else None,
+            admin_key=plain(settings.admin_key),
+            admin_key_read_only=plain(settings.admin_key_read_only),
             registration=registration(settings, loopback),
             hosts=own_hosts(settings),
             loopback=loopback,
@@ -189,6 +191,7 @@ def build_api(plan: Plan, store: "Store", clock: Clock, told: Telemetry) -> Any:
     chosen = plan.api
     config = ApiConfig(
         admin_key=chosen.admin_key,
+        admin_key_read_only=chosen.admin_key_read_only,
         registration=chosen.registration,
         hosts=KnownHosts(chosen.hosts, loopback=chosen.loopback),
         zone=ZoneInfo(chosen.zone),

@@ -224,3 +224,38 @@ async def test_a_right_key_that_may_not_register_is_403_and_a_wrong_one_401(api:
         answer = await api.client(key).post("/v1/owners/register", json={"name": "other-shop"})
         assert (answer.status_code, answer.json()["code"]) == expected, "also where nobody needs a key"
     assert (await client.post("/v1/owners/register", json={"name": "other-shop"})).status_code == 201
+
+
+class TestKeysOfTheOperator:
+    """Several that may do everything, and some that may only look."""
+
+    NEW, LOOKING = "the-next-key-of-the-operator", "the-key-of-the-monitoring"
+
+    @pytest.fixture
+    def config(self) -> ApiConfig:
+        return ApiConfig(f"{self.NEW}, {ADMIN_KEY}", self.LOOKING, registration="open")
+
+    async def test_each_of_them_counts_until_it_is_taken_away(self, api: Api) -> None:
+        for key in (ADMIN_KEY, self.NEW):
+            assert await outcome(api.client(key)) == (200, "")
+        assert (await outcome(api.client(f"{self.NEW}, {ADMIN_KEY}")))[0] == 401
+        api.app.set_admin_keys(self.NEW, None)
+        assert await outcome(api.client(self.NEW)) == (200, "")
+        for key in (ADMIN_KEY, self.LOOKING):
+            assert await outcome(api.client(key)) == (401, "credentials_malformed")
+
+    async def test_a_key_that_may_only_look_sees_all_and_changes_nothing_on_any_route(self, api: Api) -> None:
+        client, registered = await api.owner("my-shop")
+        made = (await client.post("/v1/queues/register", json=task())).json()["id"]
+        looking, named = api.client(self.LOOKING), api.client(self.LOOKING, registered["id"])
+        for who, path in ((looking, "/v1/queues"), (named, "/v1/lanes"), (looking, "/v1/owners/my-shop")):
+            assert (await who.get(path)).status_code == 200
+        signing = (await looking.get("/v1/owners/my-shop/signing")).json()
+        assert signing["secrets"][0]["secret"] is None
+
+        for route in api.app.table:
+            if route.method != "GET" and route.access != "none":
+                path = route.path.replace("{name}", "my-shop").replace("{id}", made)
+                answer = await named.request(route.method, path, json={"name": "other-shop"})
+                assert (answer.status_code, answer.json()["code"]) == (403, "key_read_only"), (route.method, path)
+        assert (await client.get(f"/v1/queues/{made}")).json()["state"] == "RUNNING"

@@ -24,6 +24,7 @@ from tasks_server.settings.places import cipher_keys, places, prepare
 from tests.cli.conftest import DEADLINE_SECONDS, Serve, Server, lives, until
 
 OLD_KEY, NEW_KEY = "the-old-admin-key-of-it", "the-new-admin-key-of-it"
+LOOKING_KEY = "the-key-of-the-monitoring"
 HANDLERS = """
 import logging, os
 from tasks_server import handlers
@@ -142,6 +143,15 @@ def test_an_admin_key_may_go(settled: Settled, config: Path) -> None:
     assert settled.plan.api.admin_key is None
 
 
+def test_admin_keys_are_changed_without_a_pause(settled: Settled, config: Path) -> None:
+    config.write_text(
+        f'admin_key = "{NEW_KEY},{OLD_KEY}"\nadmin_key_read_only = "{LOOKING_KEY}"\nhandlers = "talking"\n'
+    )
+    assert settled.read() == (["ADMIN_KEY", "ADMIN_KEY_READ_ONLY"], [])
+    assert settled.plan.api.admin_key == f"{NEW_KEY},{OLD_KEY}"
+    assert settled.plan.api.admin_key_read_only == LOOKING_KEY
+
+
 def test_settings_that_are_wrong_change_nothing(settled: Settled, config: Path) -> None:
     config.write_text(f'admin_key = "{NEW_KEY}"\nlog_level = "loud"\n')
     with pytest.raises(SettingsError, match="log_level") as told:
@@ -184,18 +194,19 @@ def test_what_can_be_is_reloaded_and_the_rest_is_named(serve: Serve, config: Pat
     key = registered(server.url)
     runner = run_handler(server.url, key, "the old level")
     config.write_text(
-        f'admin_key = "{NEW_KEY}"\nhandlers = "talking"\nlog_level = "debug"\n'
+        f'admin_key = "{NEW_KEY}"\nadmin_key_read_only = "{LOOKING_KEY}"\nhandlers = "talking"\nlog_level = "debug"\n'
         'retention_days = 9\ntz = "Europe/Berlin"\n'
     )
     reload(server)
     (reloaded,) = events(server, "settings_reloaded")
-    assert reloaded["settings"] == "ADMIN_KEY, LOG_LEVEL"
+    assert reloaded["settings"] == "ADMIN_KEY, ADMIN_KEY_READ_ONLY, LOG_LEVEL"
     until(lambda: bool(events(server, "restart_needed")), "what takes a restart")
     (restart,) = events(server, "restart_needed")
     assert restart["settings"] == "RETENTION_DAYS, TZ"
     assert NEW_KEY not in server.log()
     until(lambda: listing(server, NEW_KEY) == 200, "the new key")
     assert listing(server, OLD_KEY) == 401
+    assert listing(server, LOOKING_KEY) == 200
     until(lambda: events(server, "request_served"), "lines of the API at the new level")  # type: ignore[arg-type,return-value]  # truth is enough
     until(
         lambda: run_handler(server.url, key, "the new level") == runner and bool(events(server, "handler_detail")),

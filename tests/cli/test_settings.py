@@ -131,12 +131,30 @@ def test_a_wrong_url_is_refused_without_showing_the_password(monkeypatch: Env, u
     assert "more" not in message
 
 
-@pytest.mark.parametrize("key", ["short", "with space in the middle", "with-ümlaut-in-the-middle"])
-def test_an_admin_key_must_fit_a_header_and_is_never_shown(monkeypatch: Env, key: str) -> None:
-    monkeypatch.setenv("ADMIN_KEY", key)
+@pytest.mark.parametrize("name", ["ADMIN_KEY", "ADMIN_KEY_READ_ONLY"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "short",
+        "with space in the middle",
+        "with-ümlaut-in-the-middle",
+        "one-that-is-long-enough,",
+        "one-that-is-long-enough,short",
+    ],
+)
+def test_an_admin_key_must_fit_a_header_and_is_never_shown(monkeypatch: Env, name: str, key: str) -> None:
+    monkeypatch.setenv(name, key)
     message = fault_of()
-    assert "ADMIN_KEY: must be at least 16 visible ASCII characters" in message
+    assert f"{name}: must be at least 16 visible ASCII characters" in message
     assert key not in message
+
+
+def test_a_key_may_not_both_do_everything_and_only_look(monkeypatch: Env) -> None:
+    monkeypatch.setenv("ADMIN_KEY", "one-that-is-long-enough, another-that-is-long-enough")
+    monkeypatch.setenv("ADMIN_KEY_READ_ONLY", "another-that-is-long-enough")
+    message = fault_of()
+    assert "ADMIN_KEY_READ_ONLY: has a key that ADMIN_KEY has, too" in message
+    assert "long-enough" not in message
 
 
 def test_two_names_for_one_thing_are_refused(monkeypatch: Env) -> None:

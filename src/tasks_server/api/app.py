@@ -10,6 +10,7 @@ import msgspec
 from starlette.routing import Route as RouterRoute
 from starlette.routing import Router
 
+from tasks_server.api.admin_keys import AdminKeys
 from tasks_server.api.auth import Authenticator, Caller
 from tasks_server.api.bulk_routes import BulkRoutes
 from tasks_server.api.docs import docs_routes
@@ -67,12 +68,13 @@ _UNCOUNTED: Final = (_STATUS_PATH, HEALTH)
 
 @dataclass(frozen=True)
 class ApiConfig:
-    """What the operator may choose. Dates without a zone count in `zone`; no `throttle_requests_max`: no throttle;
-    `egress` says what tasks may call, `abilities` what the engine can do, `retention_ms` how long history is kept,
-    `hosts` under which names requests without a key are served.
+    """What the operator may choose. Of admin keys there may be several, separated by commas. Dates without a zone count
+    in `zone`; no `throttle_requests_max`: no throttle; `egress` says what tasks may call, `abilities` what the engine
+    can do, `retention_ms` how long history is kept, `hosts` under which names requests without a key are served.
     """
 
     admin_key: str | None = None
+    admin_key_read_only: str | None = None
     registration: Registration = "closed"
     hosts: KnownHosts = LOOPBACK
     zone: tzinfo = UTC
@@ -106,7 +108,9 @@ def create_app(
     owners = OwnerService(store, clock, random, config.retention_ms)
     ground = Ground(store, clock, config.zone, random, config.egress, config.abilities, examiner)
     tasks = TaskService(ground)
-    authenticator = Authenticator(owners, clock, config.admin_key, config.default_owner)
+    authenticator = Authenticator(
+        owners, clock, AdminKeys(config.admin_key, config.admin_key_read_only), config.default_owner
+    )
     door = Door(config.hosts)
     owner_routes = OwnerRoutes(
         owners, authenticator, door, registration=config.registration, body_max_bytes=config.body_max_bytes
@@ -201,9 +205,9 @@ class App:
         self._hot = {(route.method, route.path): route for route in table if route.hot}
         self._router = Router(self._router_routes(), default=self._serve_unknown_path, redirect_slashes=False)
 
-    def set_admin_key(self, admin_key: str | None) -> None:
-        """From now on, this is the operator's key."""
-        self._authenticator.set_admin_key(admin_key)
+    def set_admin_keys(self, keys: str | None, read_only: str | None) -> None:
+        """From now on, these are the operator's keys."""
+        self._authenticator.set_admin_keys(AdminKeys(keys, read_only))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -268,6 +272,7 @@ class App:
         if access in ("owner", "admin"):
             caller = self._authenticator.remembered(exchange.headers)
             exchange.caller = caller or await self._identify(route, exchange)
+            exchange.caller.check_may(exchange.scope["method"])
             if access == "admin" and not exchange.caller.admin:
                 raise Forbidden("this takes the admin key", code="admin_required")
             if self._throttle is not None and not exchange.caller.admin:

@@ -1,12 +1,12 @@
 """Who asks: from the key in a request to the owner it belongs to, or to the operator by the admin key."""
 
-import hmac
 import re
 from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
+from tasks_server.api.admin_keys import AdminKeys
 from tasks_server.clock import Clock
 from tasks_server.domain import ids, limits
 from tasks_server.domain.errors import Forbidden, Unauthorized
@@ -19,6 +19,7 @@ _REMEMBERED_MAX: Final = 10_000
 _BEARER: Final = b"bearer "
 _KEY: Final = re.compile(rb"[A-Za-z0-9]{%d}" % limits.KEY_LENGTH)
 _NO_HEADER: Final = b""
+_LOOKING: Final = ("GET", "HEAD")
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -26,6 +27,8 @@ class Caller(msgspec.Struct, frozen=True):
 
     owner: Owner | None
     admin: bool = False
+    read_only: bool = False
+    """Whether it may only look."""
 
     @property
     def scope(self) -> str | None:
@@ -36,6 +39,11 @@ class Caller(msgspec.Struct, frozen=True):
     def by(self) -> By:
         """Who acts: the operator, also in an owner's name, or the owner."""
         return "operator" if self.admin else "owner"
+
+    def check_may(self, method: str) -> None:
+        """Raises `Forbidden` for a change by a key that may only look."""
+        if self.read_only and method not in _LOOKING:
+            raise Forbidden("this key may only look: it may GET, and nothing else", code="key_read_only")
 
     def owner_id(self) -> str:
         """In whose name the caller acts. Raises `Forbidden` when the operator named nobody."""
@@ -54,11 +62,11 @@ class Authenticator:
     """Finds out who asks. Keys found good are remembered by their digest for `REMEMBERED_SECONDS`."""
 
     def __init__(
-        self, owners: OwnerService, clock: Clock, admin_key: str | None, default_owner: str | None = None
+        self, owners: OwnerService, clock: Clock, admin_keys: AdminKeys, default_owner: str | None = None
     ) -> None:
         self._owners = owners
         self._clock = clock
-        self.set_admin_key(admin_key)
+        self._admin_keys = admin_keys
         self._remembered: dict[bytes, _Remembered] = {}
         self._forgotten = 0
         self._default_owner = default_owner
@@ -76,8 +84,8 @@ class Authenticator:
     async def caller(self, headers: Mapping[bytes, bytes]) -> Caller:
         """Who asks. Raises `Unauthorized`, whatever is wrong with the key or the owner's id."""
         key, named = _credentials(headers), _named_owner(headers)
-        if self.is_admin_key(key):
-            return Caller(await self._named(named) if named else None, admin=True)
+        if (admin := self._admin_keys.find(key)) is not None:
+            return Caller(await self._named(named) if named else None, admin=True, read_only=admin.read_only)
         if not _KEY.fullmatch(key):
             raise Unauthorized(f"a key is {limits.KEY_LENGTH} letters and digits", code="credentials_malformed")
         digest, before = _digest(key), self._forgotten
@@ -105,17 +113,9 @@ class Authenticator:
             self._guest = guest
         return guest.caller
 
-    def set_admin_key(self, admin_key: str | None) -> None:
-        """From now on, this is the operator's key. It is remembered for no request."""
-        self._admin_key = admin_key.encode() if admin_key else None
-
-    def is_admin(self, headers: Mapping[bytes, bytes]) -> bool:
-        """Whether the request carries the admin key."""
-        authorization = headers.get(b"authorization", _NO_HEADER)
-        return authorization[: len(_BEARER)].lower() == _BEARER and self.is_admin_key(authorization[len(_BEARER) :])
-
-    def is_admin_key(self, key: bytes) -> bool:
-        return self._admin_key is not None and hmac.compare_digest(key.strip(), self._admin_key)
+    def set_admin_keys(self, admin_keys: AdminKeys) -> None:
+        """From now on, these are the operator's keys. They are remembered for no request."""
+        self._admin_keys = admin_keys
 
     def forget(self, owner_id: str) -> None:
         """Asks the store anew about every key of this owner: one was removed, or the owner itself."""

@@ -30,9 +30,10 @@ _STORE: Final = (
     "store_busy",
     "throttled",
 )
+_KEYED: Final = ("key_invalid", "credentials_missing", "credentials_malformed", "owner_unknown")
 _ACCESS: Final[Mapping[str, Sequence[str]]] = {
-    "owner": ("key_invalid", "credentials_missing", "credentials_malformed", "owner_unknown"),
-    "admin": ("key_invalid", "credentials_missing", "credentials_malformed", "owner_unknown", "admin_required"),
+    "owner": _KEYED,
+    "admin": (*_KEYED, "admin_required"),
 }
 _QUERY: Final = "invalid_request"
 _TASKS_OF_SCHEDULES: Final = (TaskTemplate, HandlerTemplate, NamedTemplate)
@@ -87,6 +88,8 @@ def openapi(table: Sequence[Route]) -> dict[str, Any]:
 def codes_of(route: Route) -> list[str]:
     """Every error code that a route may answer with."""
     codes = [*route.errors, *_ACCESS.get(route.access, ()), _QUERY, *_EVERYWHERE]
+    if route.access in _ACCESS and route.method != "GET":
+        codes.append("key_read_only")
     if route.body is not None:
         codes += ("body_timeout", "bodies_full")
     if route.access not in _ACCESS or route.guests:

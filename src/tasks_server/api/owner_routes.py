@@ -21,7 +21,14 @@ server; everybody.
 """
 _REGISTRATION_MAX_BYTES: Final = 16 * 1_024
 """Of a body that anybody may send: a name and a number."""
-_CLOSED: Final = ("registration_closed", "admin_required", "credentials_malformed", "owner_unknown", "key_invalid")
+_CLOSED: Final = (
+    "registration_closed",
+    "admin_required",
+    "key_read_only",
+    "credentials_malformed",
+    "owner_unknown",
+    "key_invalid",
+)
 
 
 async def named_owner(owners: OwnerService, exchange: Exchange) -> Owner:
@@ -130,11 +137,12 @@ class OwnerRoutes:
 
     async def _admits(self, exchange: Exchange) -> bool:
         """Whether it is the operator who registers. Raises when registration is for the operator only."""
-        if self._authenticator.is_admin(exchange.headers):
-            return True
         has_key = bool(exchange.headers.get(b"authorization"))
         if has_key:
-            await self._authenticator.caller(exchange.headers)
+            caller = await self._authenticator.caller(exchange.headers)
+            caller.check_may("POST")
+            if caller.admin:
+                return True
         if self._registration == "closed":
             text = "owners are registered with the admin key here"
             raise Forbidden(text, code="admin_required") if has_key else Unauthorized(text, code="registration_closed")

@@ -53,6 +53,7 @@ CODES: Final[Mapping[str, Code]] = {
     "owner_unknown": Code(401, "Owner unknown", "There is no owner of this id."),
     "owner_missing": Code(403, "Owner missing", "The admin key must name an owner by X-Tasks-Owner-Id here."),
     "admin_required": Code(403, "Admin key required", "Only the operator's admin key may do this."),
+    "key_read_only": Code(403, "Key may only look", "A read-only admin key may GET, and nothing else."),
     "registration_closed": Code(401, "Registration closed", "New owners are registered with the admin key only."),
     "lane_held": Code(403, "Lane held", "The operator paused the lane; its owner cannot resume it."),
     "host_unknown": Code(403, "Host unknown", "Without a key, the server does not answer under this Host; see limits."),

@@ -23,10 +23,11 @@ from tasks_server.domain.errors import TasksServerError
 from tasks_server.plans import Plan
 from tasks_server.settings import Settings, resolve
 from tasks_server.settings.places import Places, cipher_keys, places
-from tasks_server.settings.table import extra
+from tasks_server.settings.table import extra, plain
 
 _KEYS: Final = "the keys in cipher_key_file"
 """What stands for the contents of the key file, beside the setting that names it."""
+_ADMIN_KEYS: Final = frozenset({"admin_key", "admin_key_read_only"})
 _DIGEST_CHARACTERS: Final = 16
 
 
@@ -61,9 +62,9 @@ def reread(plan: Plan, before: InForce) -> Reread:
     if _KEYS in changed and _follows(where, plan):
         live.add(_KEYS)
         plan = replace(plan, cipher_keys=keys)
-    if "admin_key" in live:
-        key = settings.admin_key.get_secret_value() if settings.admin_key else None
-        plan = replace(plan, api=replace(plan.api, admin_key=key))
+    admin_keys = {name: plain(getattr(settings, name)) for name in live & _ADMIN_KEYS}
+    if admin_keys:
+        plan = replace(plan, api=replace(plan.api, **admin_keys))
     if "log_level" in live:
         plan = replace(plan, log=replace(plan.log, level=settings.log_level))
     kept = before.digests | {name: digests[name] for name in live}
@@ -83,16 +84,12 @@ def _follows(where: Places, plan: Plan) -> bool:
 
 
 def _digests(settings: Settings, keys: Sequence[bytes]) -> dict[str, str]:
-    values: dict[str, object] = {name: _plain(getattr(settings, name)) for name in Settings.model_fields}
+    values: dict[str, object] = {name: plain(getattr(settings, name)) for name in Settings.model_fields}
     if not settings.cipher_key:
         values[_KEYS] = list(keys)
     return {
         name: hashlib.sha256(repr(value).encode()).hexdigest()[:_DIGEST_CHARACTERS] for name, value in values.items()
     }
-
-
-def _plain(value: Any) -> object:
-    return value.get_secret_value() if hasattr(value, "get_secret_value") else value
 
 
 def _named(names: set[str]) -> list[str]:

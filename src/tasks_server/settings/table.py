@@ -9,7 +9,7 @@ import zoneinfo
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tasks_server.domain import egress, limits
@@ -150,8 +150,16 @@ class Settings(BaseSettings):
     # Who may do what
     admin_key: SecretStr | None = _setting(
         None,
-        "Key that may act for every owner and register owners. At least 16 visible ASCII characters. "
+        "Key that may act for every owner and register owners. At least 16 visible ASCII characters. Several are "
+        "separated by commas, so that keys can be [changed without a pause](owners.md#the-keys-of-the-operator). "
         "Default: there is no such key.",
+        short=True,
+        live=True,
+    )
+    admin_key_read_only: SecretStr | None = _setting(
+        None,
+        "Key that sees what the admin key sees, and may change nothing: for monitoring. In the same form; several are "
+        "separated by commas. Default: there is no such key.",
         short=True,
         live=True,
     )
@@ -347,13 +355,22 @@ class Settings(BaseSettings):
         egress.parse_rules(value or "")
         return value
 
-    @field_validator("admin_key")
+    @field_validator("admin_key", "admin_key_read_only")
     @classmethod
     def _usable_in_a_header(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            text = value.get_secret_value()
-            if len(text) < 16 or not all("!" <= character <= "~" for character in text):
-                raise ValueError("must be at least 16 visible ASCII characters without spaces")
+        keys = [] if value is None else [key.strip() for key in value.get_secret_value().split(",")]
+        if not all(len(key) >= 16 and all("!" <= character <= "~" for character in key) for key in keys):
+            raise ValueError(
+                "must be at least 16 visible ASCII characters without spaces, or several such keys with commas between"
+            )
+        return value
+
+    @field_validator("admin_key_read_only")
+    @classmethod
+    def _only_one_of_both(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        full, looking = (_parts(plain(key)) for key in (info.data.get("admin_key"), value))
+        if set(full) & set(looking):
+            raise ValueError("has a key that ADMIN_KEY has, too: one that may do everything cannot be read-only")
         return value
 
     @field_validator("database_url")
@@ -387,6 +404,11 @@ def extra(name: str, key: str) -> Any:
     described = Settings.model_fields[name].json_schema_extra
     assert isinstance(described, dict)  # `_setting` made it
     return described[key]
+
+
+def plain(value: Any) -> Any:
+    """The value, also of a secret, in the clear."""
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
 def is_secret(name: str) -> bool:
