@@ -82,6 +82,9 @@ async def test_a_task_waits_for_nothing_unless_it_says_so(
         ({"scheduled_at": "2023-11-14T22:13:30Z"}, 10_000),
         ({"scheduled_at": "2023-11-14T23:13:21+01:00"}, 1_000),
         ({"scheduled_at": "2023-11-14T22:13:21"}, 1_000),
+        ({"scheduled_at": "2023-11-14T23:13:21[Europe/Berlin]"}, 1_000),
+        ({"scheduled_at": "2023-11-14T23:13:21", "timezone": "Europe/Berlin"}, 1_000),
+        ({"scheduled_at": "2023-11-14T22:13:21Z", "timezone": "Europe/Berlin"}, 1_000),
         ({"scheduled_at": "2000-01-01T00:00:00Z"}, 0),
         ({"scheduled_at": None}, 0),
     ],
@@ -146,7 +149,8 @@ class TestRetryBase:
         ({"task_name": "a", "taskName": "b"}, "taskName", "did you mean task_name?"),
         ({"task_name": "a", "type": "daily"}, "type", "must be one of one_time, recurring"),
         ({"task_name": "a", "type": ["daily"]}, "type", "must be one of one_time, recurring"),
-        ({"task_name": "a", "timezone": "UTC"}, "timezone", "belongs to a task of the type recurring, with a schedule"),
+        ({"task_name": "a", "timezone": "UTC"}, "timezone", "has no meaning without a scheduled_at"),
+        ({"task_name": "a", "timezone": "CEST", "scheduled_at": "2030-01-01"}, "timezone", "did you mean Europe/Berl"),
         ({"task_name": "a", "name": "b"}, "name", "belongs to a task of the type recurring, with a schedule"),
         ({"task_name": "a", "schedule": "@daily"}, "type", "must be recurring for a task with a schedule"),
         ({"task_name": "a", "type": "recurring"}, "schedule", "is required"),
@@ -392,6 +396,11 @@ async def test_a_pending_task_is_put_on_another_time(api: Api, client: httpx.Asy
     assert (edited["event"], edited["detail"]) == ("edited", "by its owner")
     assert edited["fields"] == ["config.executeAt"]
     assert await worked(api.store, clock, FAILED) == 0
+    there = {"scheduled_at": "2023-11-14T23:13:26", "timezone": "Europe/Berlin"}
+    answer = await client.patch(f"/tasks/{task_id}", json=there)
+    assert answer.json()["scheduled_at"] == "2023-11-14T22:13:26.000Z"
+    edited = await client.patch(f"/v1/queues/{task_id}", json={"config": {"executionDelay": "5s"}})
+    assert edited.json()["estimateExecutionAt"] == clock.now() + 5_000, "a task by /tasks is edited as any other"
     answer = await client.patch(f"/tasks/{task_id}", json={"scheduled_at": "2001-01-01"})
     assert answer.json()["scheduled_at"] == iso(clock.now()), "what is past means now"
     assert await worked(api.store, clock, FAILED) == 1

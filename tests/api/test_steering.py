@@ -271,3 +271,40 @@ async def test_lanes_and_bulk_work_tell_it_too(client: httpx.AsyncClient, in_its
         assert (await who.put(f"/v1/lanes/put-{by}", json={"paused": True})).json()["pausedBy"] == by
         bulk = await who.post("/v1/bulk", json={"action": "revoke", "filter": {"lane": by}})
         assert bulk.json()["askedBy"] == by
+
+
+async def test_an_edit_of_a_delay_takes_the_place_of_a_date_and_the_reverse(
+    client: httpx.AsyncClient, api: Api
+) -> None:
+    at = api.clock.now() + 7_200_000
+    made = await registered(client, executeAt=at)
+
+    async def patched(**config: Any) -> httpx.Response:
+        return await client.patch(f"/v1/queues/{made['id']}", json={"config": config})
+
+    assert (await patched(executionDelay=60_000)).json()["estimateExecutionAt"] == api.clock.now() + 60_000
+    config = (await shown(client, made, "/config"))["config"]
+    assert (config["executionDelay"], config["executeAt"]) == (60_000, None)
+    assert (await patched(executeAt=at)).json()["estimateExecutionAt"] == at
+    config = (await shown(client, made, "/config"))["config"]
+    assert (config["executionDelay"], config["executeAt"]) == (1, at)
+    berlin = (await patched(executeAt="2030-01-31T12:00", timezone="Europe/Berlin")).json()
+    assert berlin["estimateExecutionAt"] == 1_896_087_600_000
+    assert (await shown(client, made, "/config"))["config"]["timezone"] == "Europe/Berlin"
+    both = await patched(executeAt=at, executionDelay=60_000)
+    (fault,) = both.json()["errors"]
+    assert (both.status_code, fault["field"]) == (400, "config.executionDelay")
+    assert "both say when the task is due" in fault["message"]
+
+
+async def test_a_date_and_a_delay_are_not_registered_together(client: httpx.AsyncClient, api: Api) -> None:
+    both = {"executeAt": api.clock.now() + 60_000, "executionDelay": 60_000}
+    for answer in (
+        await client.post("/v1/queues/register", json=task(**both)),
+        await client.post("/v1/queues/batch", json={"tasks": [task(**both)]}),
+        await client.post("/v1/queues/register", json={"handler": {"name": "send"}, "config": both}),
+    ):
+        assert answer.status_code == 400
+        assert [fault["field"].removeprefix("tasks.0.") for fault in answer.json()["errors"]] == [
+            "config.executionDelay"
+        ]

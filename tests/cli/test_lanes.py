@@ -38,7 +38,7 @@ def test_faults_are_named_by_their_options(cli: Cli, shop: dict[str, Any]) -> No
     for option in ("NAME", "--max-concurrent", "--rate", "--burst"):
         assert f"tasks-server: {option}: " in result.err
     alone = lane(cli, "set", "mail", "--burst", "3")
-    assert (alone.code, "--burst: needs a ratePerSecond" in alone.err) == (2, True)
+    assert (alone.code, "--burst: needs a --rate" in alone.err) == (2, True)
 
 
 def test_a_task_makes_it(cli: Cli, shop: dict[str, Any]) -> None:

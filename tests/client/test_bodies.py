@@ -132,6 +132,19 @@ def test_a_number_with_a_fraction_is_not_taken_for_milliseconds(fraction: float)
         schedule_patch({"every": cast(int, fraction)})
 
 
+def test_a_datetime_without_a_zone_counts_in_the_one_beside_it() -> None:
+    nine = datetime(2030, 1, 31, 9)
+    body = task_body({"url": "https://a.example/", "at": nine, "timezone": "Europe/Berlin"})
+    assert body["config"] == {"executeAt": "2030-01-31T09:00:00", "timezone": "Europe/Berlin"}
+    whole = task_body({"url": "https://a.example/", "config": {"expireAt": nine, "timezone": "Asia/Tokyo"}})
+    assert whole["config"] == {"expireAt": "2030-01-31T09:00:00", "timezone": "Asia/Tokyo"}
+    schedule = schedule_body({"cron": "@daily", "timezone": "Asia/Tokyo", "start_at": nine})
+    assert (schedule["startAt"], schedule["timezone"]) == ("2030-01-31T09:00:00", "Asia/Tokyo")
+    said = b'"scheduled_at":"2030-01-31T09:00:00","timezone":"Asia/Tokyo"'
+    assert said in handler_tasks.create("greet", scheduled_at=nine, timezone="Asia/Tokyo").content
+    assert handler_tasks.reschedule("A" * 24, nine, timezone="Asia/Tokyo").content == b"{%s}" % said
+
+
 def test_numbers_that_are_no_times_may_have_a_fraction() -> None:
     assert task_patch({"config": {"retryJitter": 0.25}}) == {"config": {"retryJitter": 0.25}}
     assert lanes.edit("mails", rate_per_second=0.5).content == b'{"ratePerSecond":0.5}'

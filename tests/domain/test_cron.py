@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks_server.domain.cron import Cron, cron, zone_of
+from tasks_server.domain.cron import Cron, cron
+from tasks_server.domain.zones import zone_of
 
 YEARS = (2020, 2030)
 

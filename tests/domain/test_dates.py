@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks_server.domain.cron import cron
 from tasks_server.domain.dates import DATE_MAX_MS, instant
 from tasks_server.domain.durations import duration_ms
 
@@ -42,6 +43,70 @@ def test_without_a_zone_it_counts_in_the_given_one(text: str) -> None:
     assert instant(text, ZoneInfo("Europe/Berlin")) == instant(summer_in_berlin.isoformat())
 
 
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("2026-12-01T09:00:00[Europe/Berlin]", "2026-12-01T09:00+01:00"),
+        ("2026-07-01T09:00[Europe/Berlin]", "2026-07-01T09:00+02:00"),
+        ("2026-12-01T09:00+01:00[Europe/Berlin]", "2026-12-01T09:00+01:00"),
+        ("2026-12-01T09:00Z[Europe/Berlin]", "2026-12-01T09:00+00:00"),
+        ("2026-12-01T09:00[!America/New_York][u-ca=hebrew]", "2026-12-01T09:00-05:00"),
+        ("2026-12-01T09:00[Asia/Kolkata][!u-ca=gregory]", "2026-12-01T09:00+05:30"),
+        ("2026-12-01T09:00[+05:30]", "2026-12-01T09:00+05:30"),
+        ("Dec 1 2026 9:00 AM [UTC]", "2026-12-01T09:00+00:00"),
+    ],
+)
+def test_a_zone_in_brackets(text: str, meant: str) -> None:
+    """RFC 9557; the zone that is given beside it makes no difference."""
+    assert instant(text, BERLIN) == instant(text, ZoneInfo("Asia/Tokyo")) == instant(meant)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("2026-03-29T01:59:59", "2026-03-29T01:59:59+01:00"),
+        ("2026-03-29T02:00", "2026-03-29T03:00+02:00"),
+        ("2026-03-29T02:30:15.5", "2026-03-29T03:00+02:00"),
+        ("2026-03-29T03:00:00.25", "2026-03-29T03:00:00.25+02:00"),
+        ("2026-10-25T02:30:15.5", "2026-10-25T02:30:15.5+02:00"),
+        ("2026-10-25T03:00", "2026-10-25T03:00+01:00"),
+    ],
+)
+def test_clock_changes_are_as_for_schedules(text: str, meant: str) -> None:
+    """What does not exist is the next valid minute; what occurs twice is the first."""
+    assert instant(text, BERLIN) == instant(f"{text}[Europe/Berlin]") == instant(meant)
+
+
+def test_a_date_is_when_a_schedule_of_that_time_fires() -> None:
+    for day, expression in (("2026-03-29", "30 2 29 3 *"), ("2026-10-25", "30 2 25 10 *")):
+        assert instant(f"{day}T02:30[Europe/Berlin]") == cron(expression, "Europe/Berlin").after(instant(f"{day}[UTC]"))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("2026-12-01T09:00+02:00[Europe/Berlin]", r"an offset that is not its zone's: there it is 2026-12-01T08:00"),
+        ("2026-12-01T09:00[CEST]", "did you mean Europe/Berlin"),
+        ("2026-12-01T09:00[Berlin]", "did you mean Europe/Berlin"),
+        ("2026-12-01T09:00[Mars/Olympus]", "names Mars/Olympus in brackets, which is not a time zone"),
+        ("2026-12-01T09:00[!u-ca=hebrew]", "asks for u-ca=hebrew"),
+        ("2026-12-01T09:00[]", "one time zone in brackets"),
+        ("2026-12-01T09:00[Europe/Berlin][Asia/Tokyo]", "one time zone in brackets"),
+        ("12[Europe/Berlin]", "ambiguous"),
+        ("[Europe/Berlin]", "not a date"),
+        ("2026-12-01[Europe/Berlin", "not a date"),
+        ("2030-01-31 12:00 CEST", r"give its offset, such as \+07:00, or a zone: \[Europe/Berlin\]"),
+        ("0001-01-01[Asia/Tokyo]", "calendar"),
+    ],
+)
+def test_zones_in_brackets_that_are_refused(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        instant(text)
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -65,7 +130,7 @@ def test_what_could_mean_two_things_is_refused(text: str, reason: str) -> None:
         instant(text)
 
 
-@given(st.text(max_size=64))
+@given(st.text(max_size=64) | st.from_regex(r"2026-0[1-9]-1[0-9]T0[0-9]:00(\[!?[A-Za-z/=_+:0-9-]{0,20}\]){1,2}"))
 def test_any_text_is_an_instant_or_a_value_error(text: str) -> None:
     with suppress(ValueError):
         assert isinstance(instant(text), int)

@@ -21,7 +21,7 @@ DEFAULTS = {
     "ignoreStatusCode": [], "timeout": 30_000, "timeoutAt": None, "expireAt": None, "priority": 0,
     "lane": "default", "httpVersion": "1.1", "userAgent": None, "location": True, "redirectAttempts": 8,
     "redirectMethod": "change",
-    "traceResponseData": True, "locationTrusted": None, "refererUrl": None, "keepAliveDuration": None,
+    "timezone": None, "traceResponseData": True, "locationTrusted": None, "refererUrl": None, "keepAliveDuration": None,
     "ipVersion": None, "proto": None, "protoRedirect": None, "resolve": None, "tlsVersion": None,
     "dnsServer": None, "dohUrl": None, "dohInsecure": False,
     "tlsMaxVersion": None, "insecure": False, "certStatus": False, "ca": None, "cert": None, "certType": "PEM",

@@ -7,8 +7,8 @@ import msgspec
 
 from tasks_server.api import wire
 from tasks_server.api.states import Readable
-from tasks_server.domain.cron import zone_of
 from tasks_server.domain.schedule import Schedule
+from tasks_server.domain.zones import zone_of
 from tasks_server.service.schedules import Shown
 
 

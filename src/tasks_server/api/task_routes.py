@@ -248,7 +248,9 @@ class TaskRoutes:
     async def config(self, exchange: Exchange) -> Answer:
         task = await self._tasks.task(*_named(exchange), response=False)
         spec = await self._tasks.spec(*_named(exchange))
-        return Answer(200, encode(wire.spec_view(spec, task.metadata)))
+        shown = wire.spec_view(spec, task.metadata)
+        shown.config["timezone"] = spec.config.timezone or str(self._tasks.zone)
+        return Answer(200, encode(shown))
 
     async def attempts(self, exchange: Exchange) -> Answer:
         faults: list[Fault] = []

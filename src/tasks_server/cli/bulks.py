@@ -12,6 +12,7 @@ import typer
 
 from tasks_server.api.bulk_wire import bulk_view, read_bulk, sight_view
 from tasks_server.cli import output, submit
+from tasks_server.cli.faults import in_options
 from tasks_server.cli.options import Config, DataDir, next_command, with_services
 from tasks_server.cli.output import Json
 from tasks_server.domain import limits
@@ -136,14 +137,17 @@ async def _create(services: Services, owner_name: str, raw: dict[str, Any]) -> B
             return await services.bulks.sight(owner.id, asked.action, asked.filter)
         return await services.bulks.create(owner.id, asked.action, asked.filter, "operator")
     except InvalidRequest as error:
-        raise InvalidRequest([_by_its_option(fault) for fault in error.faults]) from None
+        raise in_options(_without_conditions(error), _option_of) from None
 
 
-def _by_its_option(fault: Fault) -> Fault:
-    if fault.field == "filter":
-        options = ", ".join(_option_of(name) for name in fault.allowed or () if name != "all")
-        return Fault("filter", f"no condition is given; give any of {options}; or --all for every task of the owner")
-    return msgspec.structs.replace(fault, field=_option_of(fault.field))
+def _without_conditions(error: InvalidRequest) -> InvalidRequest:
+    """The same, with the options named that may be conditions where there is none."""
+    return InvalidRequest([_no_condition(fault) if fault.field == "filter" else fault for fault in error.faults])
+
+
+def _no_condition(fault: Fault) -> Fault:
+    options = ", ".join(_option_of(name) for name in fault.allowed or () if name != "all")
+    return Fault("", f"no condition is given; give any of {options}; or --all for every task of the owner")
 
 
 def _option_of(field: str) -> str:
@@ -153,6 +157,8 @@ def _option_of(field: str) -> str:
     ['ACTION', '--all', '--ended-since', '--id', '--metadata a']
     """
     name, _, entry = field.removeprefix("filter.").partition(".")
+    if not name:
+        return "filter"
     if name == "filter":
         return "--all"
     words = "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name)

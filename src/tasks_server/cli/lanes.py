@@ -10,6 +10,7 @@ import typer
 from tasks_server.api.lane_wire import lane_view
 from tasks_server.cli import bulks, output
 from tasks_server.cli.bulks import Wait
+from tasks_server.cli.faults import in_options
 from tasks_server.cli.options import Config, DataDir, with_services
 from tasks_server.cli.output import Json
 from tasks_server.domain import limits
@@ -132,10 +133,7 @@ async def _set(service: LaneService, owner_id: str, name: str, patch: dict[str, 
         except NotFound:
             return (await service.put(owner_id, name, patch, "operator"))[0]
     except InvalidRequest as error:
-        faults = [
-            msgspec.structs.replace(fault, field=_OPTIONS.get(fault.field, fault.field)) for fault in error.faults
-        ]
-        raise InvalidRequest(faults) from None
+        raise in_options(error, lambda field: _OPTIONS.get(field, field)) from None
 
 
 def _number(text: str) -> int | float | str | None:

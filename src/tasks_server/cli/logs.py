@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from tasks_server.api.log_routes import entry_view, read_query
 from tasks_server.cli import output
+from tasks_server.cli.faults import in_options
 from tasks_server.cli.options import Config, DataDir, with_services
 from tasks_server.cli.output import Json
 from tasks_server.domain import durations, limits
@@ -66,7 +67,7 @@ def logs(
         try:
             found = await _read(services, owner, asked, limit)
         except InvalidRequest as error:
-            raise InvalidRequest([replace(one, field=_option_of(one.field)) for one in error.faults]) from None
+            raise in_options(error, _option_of) from None
         names = {}
         for known in {entry.owner for entry in found}:
             one = await services.owners.by_id(known)

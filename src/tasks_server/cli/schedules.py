@@ -9,6 +9,7 @@ import typer
 
 from tasks_server.api.schedule_wire import listed_schedule_view, preview_view, schedule_view
 from tasks_server.cli import output, submit
+from tasks_server.cli.faults import in_options
 from tasks_server.cli.options import Config, DataDir, next_command, with_services
 from tasks_server.cli.output import Json, task_fields
 from tasks_server.domain import ids, limits, masking
@@ -111,8 +112,7 @@ async def _create(services: Services, owner_name: str, raw: dict[str, Any]) -> S
     try:
         return await services.schedules.create(owner.id, raw)
     except InvalidRequest as error:
-        faults = [msgspec.structs.replace(fault, field=_option_of(fault.field)) for fault in error.faults]
-        raise InvalidRequest(faults) from None
+        raise in_options(error, _option_of) from None
 
 
 def _option_of(field: str) -> str:

@@ -9,6 +9,7 @@ from msgspec import Raw
 
 from tasks_server.api.wire import read_json
 from tasks_server.cli import output
+from tasks_server.cli.faults import in_options
 from tasks_server.cli.options import Config, DataDir, next_command, with_services
 from tasks_server.cli.output import Json, task_fields
 from tasks_server.domain import shapes, validation
@@ -57,11 +58,24 @@ Query = Annotated[
 Data = Annotated[str | None, typer.Option("--data", "-d", help="Text to send, literally; not by GET, HEAD, DELETE.")]
 JsonData = Annotated[str | None, typer.Option("--json-data", help="A JSON object to send; not by GET, HEAD, DELETE.")]
 _Delay = Annotated[str | None, typer.Option("--delay", help="Wait this long first: 500ms, 90s, 5m, 2h, 3d5h.")]
-_At = Annotated[str | None, typer.Option("--at", help="Wait until this date: 2030-01-31T08:00:00+01:00.")]
+_At = Annotated[
+    str | None, typer.Option("--at", help="Wait until this date: 2030-01-31T08:00:00+01:00, or with [Europe/Berlin].")
+]
+_Timezone = Annotated[
+    str | None,
+    typer.Option("--timezone", help="Zone of dates that name none: Europe/Berlin.", show_default="TZ of the server"),
+]
 Retry = Annotated[int | None, typer.Option("--retry", help="Retries after a failure.", show_default="0")]
-RetryInterval = Annotated[str | None, typer.Option("--retry-interval", help="Wait before a retry: 10s.")]
+RetryInterval = Annotated[
+    str | None, typer.Option("--retry-interval", help="Wait before a retry: 10s.", show_default="1s")
+]
 RetryBackoff = Annotated[
-    str | None, typer.Option("--retry-backoff", help="fixed, linear or exponential.", show_default="linear")
+    str | None,
+    typer.Option(
+        "--retry-backoff",
+        help="fixed, linear or exponential.",
+        show_default="exponential; with --retry-interval, linear",
+    ),
 ]
 Timeout = Annotated[str | None, typer.Option("--timeout", help="How long one attempt may take.", show_default="30s")]
 _ExpireAt = Annotated[str | None, typer.Option("--expire-at", help="Not started after this date.")]
@@ -84,6 +98,7 @@ def submit(
     json_data: JsonData = None,
     delay: _Delay = None,
     at: _At = None,
+    timezone: _Timezone = None,
     retry: Retry = None,
     retry_interval: RetryInterval = None,
     retry_backoff: RetryBackoff = None,
@@ -97,7 +112,7 @@ def submit(
     json: Json = False,
 ) -> None:
     """Store a task: an HTTP request or a handler, when to do it, how often to try."""
-    timing = {"executionDelay": delay, "executeAt": at, "timeout": timeout, "expireAt": expire_at}
+    timing = {"executionDelay": delay, "executeAt": at, "timezone": timezone, "timeout": timeout, "expireAt": expire_at}
     retrying = {"retry": retry, "retryInterval": retry_interval, "retryBackoff": retry_backoff}
     faults: list[Fault] = []
     raw = what(url, handler, payload, Sent(method, header, query, data, json_data), faults)
@@ -125,8 +140,7 @@ async def _submit(services: Services, owner_name: str, raw: dict[str, Any]) -> t
     try:
         draft = await services.tasks.examining(owner.id, read)
     except InvalidRequest as error:
-        faults = [msgspec.structs.replace(fault, field=option_of(fault.field)) for fault in error.faults]
-        raise InvalidRequest(faults) from None
+        raise in_options(error, option_of) from None
     return await services.tasks.submit(owner.id, draft), zone
 
 

@@ -16,6 +16,7 @@ _REQUEST: Final = ("url", "method", "query", "headers", "data")
 _CONFIG: Final = {
     "delay": "executionDelay",
     "at": "executeAt",
+    "timezone": "timezone",
     "retry": "retry",
     "timeout": "timeout",
     "priority": "priority",
@@ -100,7 +101,13 @@ def _config(fields: TaskFields) -> dict[str, Any] | None:
     asked = {**(whole or {}), **short}
     if short and asked.get("executionDelay") is not None and asked.get("executeAt") is not None:
         raise TypeError("delay and at both say when the task is due: give one of them")
-    return times(asked)
+    return times({name: local(value, asked.get("timezone")) for name, value in asked.items()})
+
+
+def local(value: Any, timezone: object) -> Any:
+    """A datetime that knows no zone, but has a `timezone` beside it, as text; any other value as it is."""
+    is_naive = timezone is not None and isinstance(value, datetime) and value.tzinfo is None
+    return value.isoformat() if is_naive else value
 
 
 def schedule_body(fields: ScheduleFields, name: str | None = None) -> dict[str, Any]:
@@ -144,7 +151,8 @@ def _seconds(value: Any) -> Any:
 def settings_body(fields: Mapping[str, Any], wanted: Any) -> dict[str, Any]:
     """Fields of a typed dictionary under the names that the API has for them. Raises `TypeError` for unknown ones."""
     check_names(fields, wanted)
-    return {camel(name): _time(name, value) for name, value in fields.items()}
+    zone = fields.get("timezone")
+    return {camel(name): _time(name, local(value, zone)) for name, value in fields.items()}
 
 
 def camel(name: str) -> str:

@@ -84,6 +84,7 @@ class Config(TypedDict, total=False):
     executionDelay: Duration | None
     executeAt: Instant | None
     executeImmediately: bool | None
+    timezone: str | None
     retry: int | None
     retryInterval: Duration | None
     retryExponential: bool | None
@@ -164,6 +165,8 @@ class TaskFields(TypedDict, total=False):
     """How long after its registration the task is due (`executionDelay`)."""
     at: Instant
     """When the task is due (`executeAt`)."""
+    timezone: str
+    """The IANA name of the zone in which dates count that name none; with it, datetimes need not know theirs."""
     retry: int
     timeout: Duration
     priority: int

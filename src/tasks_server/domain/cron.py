@@ -7,15 +7,13 @@ minute or the hour begins with `*`): it follows the clock as it goes, through bo
 """
 
 from copy import copy
-from datetime import UTC, datetime, timedelta, tzinfo
-from difflib import get_close_matches
+from datetime import datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Final
-from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
 
-from tasks_server.domain import limits
+from tasks_server.domain import limits, zones
 from tasks_server.domain.stored import unreadable
 
 NAMES: Final = {
@@ -36,22 +34,9 @@ _WINDOW: Final = 3 * _DAY
 _FIELDS: Final = ("second", "minute", "hour", "day of the month", "month", "day of the week")
 
 
-@lru_cache(maxsize=1_024)
-def zone_of(name: str) -> tzinfo:
-    """The IANA time zone of this name. Raises `ValueError` that suggests the nearest one."""
-    if name == "UTC":
-        return UTC
-    known = _zone_names()
-    if name in known:
-        return ZoneInfo(name)
-    near = get_close_matches(name.lower(), {known_name.lower(): known_name for known_name in known}, n=1)
-    meant = next((known_name for known_name in known if near and known_name.lower() == near[0]), None)
-    raise ValueError("is not a time zone of the IANA database" + (f"; did you mean {meant}?" if meant else ""))
-
-
 def rule_told(expression: str | None, zone: str) -> str | None:
     """What is told of a stored rule that is no longer understood, and how to mend it; None: it is."""
-    if zone != "UTC" and zone not in _zone_names():
+    if not zones.is_known(zone):
         why = f"this machine's time zone database has no {zone[: limits.NAME_LENGTH_MAX]}"
         mend = "give it another timezone, or update the database (tzdata), start the server anew and resume it"
         return unreadable("the schedule's time zone", why, mend)
@@ -63,15 +48,10 @@ def rule_told(expression: str | None, zone: str) -> str | None:
     return None
 
 
-@lru_cache(maxsize=1)
-def _zone_names() -> frozenset[str]:
-    return frozenset(available_timezones() - {"Factory", "localtime", "posixrules"})
-
-
 @lru_cache(maxsize=4_096)
 def cron(expression: str, zone: str) -> "Cron":
     """The expression in the zone of this name. Raises `ValueError` saying what is wrong."""
-    return Cron(expression, zone_of(zone))
+    return Cron(expression, zones.zone_of(zone))
 
 
 class Cron:
@@ -92,7 +72,7 @@ class Cron:
     def after(self, at: int) -> int | None:
         """The first fire time later than `at`, both in ms since the epoch; None when none comes in 50 years.
 
-        >>> Cron("30 2 * * *", ZoneInfo("Europe/Berlin")).after(1_743_289_200_000)  # 2025-03-30 00:00 (+01:00)
+        >>> Cron("30 2 * * *", zones.zone_of("Europe/Berlin")).after(1_743_289_200_000)  # 2025-03-30 00:00 (+01:00)
         1743296400000
         """
         start = at // 1_000
@@ -106,7 +86,7 @@ class Cron:
         """The first match whose instant comes after `start`: wall times lead to instants in the same order."""
         wall = self._match(start + self._offset(start))
         while wall is not None:
-            found = self._instant(wall)
+            found, _ = zones.instant(self._zone, wall)
             if found > start:
                 return found
             wall = self._match(wall)
@@ -142,10 +122,7 @@ class Cron:
             return None
 
     def _offset(self, at: int) -> int:
-        """What the zone's clock is ahead of UTC, in seconds."""
-        if self._zone is UTC:
-            return 0
-        return _seconds(datetime.fromtimestamp(at, self._zone).utcoffset())
+        return zones.offset(self._zone, at)
 
     def _change(self, start: int, limit: int, offset: int) -> int | None:
         """The first instant after `start`, not after `limit`, with another offset than this one."""
@@ -153,28 +130,9 @@ class Cron:
         while before < limit:
             at = min(before + _DAY, limit)
             if self._offset(at) != offset:
-                return self._border(before, at, offset)
+                return zones.border(self._zone, before, at, offset)
             before = at
         return None
-
-    def _border(self, before: int, at: int, offset: int) -> int:
-        """The first instant after `before` without the offset that `before` still counts with, and `at` has not."""
-        while at - before > 1:
-            middle = (before + at) // 2
-            if self._offset(middle) == offset:
-                before = middle
-            else:
-                at = middle
-        return at
-
-    def _instant(self, wall: int) -> int:
-        """The first instant at which the clock shows this wall time; where it never does, the next whole minute."""
-        moment = (_EPOCH + timedelta(seconds=wall)).replace(tzinfo=self._zone)
-        first, second = _seconds(moment.utcoffset()), _seconds(moment.replace(fold=1).utcoffset())
-        if first >= second:  # once, or twice
-            return wall - first
-        end = self._border(wall - second, wall - first, first)
-        return end + -(end + self._offset(end)) % 60
 
 
 def _parse(text: str) -> CronSim:
@@ -194,8 +152,3 @@ def _parse(text: str) -> CronSim:
         raise ValueError(f"has {given} for the {name}, which does not fit") from None
     except Exception:  # odd input that the library did not think of; whatever it is, it is no expression
         raise ValueError("is not a cron expression") from None
-
-
-def _seconds(offset: timedelta | None) -> int:
-    assert offset is not None
-    return offset // _SECOND

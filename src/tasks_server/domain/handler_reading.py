@@ -22,7 +22,7 @@ from tasks_server.domain.reading import (
 from tasks_server.domain.request import NO_FALLBACK, Fallback, HandlerCall, Key, TaskConfig
 
 CONFIG_FIELDS: Final = (
-    *("execution_delay", "execute_at", "execute_immediately"),
+    *("execution_delay", "execute_at", "execute_immediately", "timezone"),
     *("retry", "retry_interval", "retry_exponential", "retry_backoff", "retry_max_interval", "retry_jitter"),
     *("retry_at", "repeat", "repeat_interval", "repeat_exponential", "repeat_at"),
     *("ignore_status_code", "timeout", "timeout_at", "expire_at", "priority", "lane", "trace_response_data"),

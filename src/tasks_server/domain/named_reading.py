@@ -9,7 +9,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from tasks_server.domain import dates, handler_reading, limits, rules, shapes, words
+from tasks_server.domain import dates, handler_reading, limits, rules, shapes, words, zones
+from tasks_server.domain.defaults import NOW
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.json_text import AS_IT_CAME, Kept
 from tasks_server.domain.reading import Metadata, whole
@@ -21,11 +22,15 @@ KEPT: Final[Kept] = {"payload": AS_IT_CAME}
 ONE_TIME: Final = "one_time"
 RECURRING: Final = "recurring"
 TYPES: Final = (ONE_TIME, RECURRING)
-_OF_RECURRING: Final = ("schedule", "timezone", "name")
+_FORMS: Final = "ISO 8601, such as 2030-01-31T12:00:00Z or 2030-01-31T12:00:00[Europe/Berlin]"
+_OF_RECURRING: Final = ("schedule", "name")
 Retries = Annotated[int, Meta(ge=0, le=limits.RETRY_MAX)]
 TimeoutMs = Annotated[int, Meta(ge=limits.TIMEOUT_MIN_MS, le=limits.TIMEOUT_MAX_MS)]
 Priority = Annotated[int, Meta(ge=0, le=limits.PRIORITY_MAX)]
 Text = Annotated[str, Meta(min_length=1, max_length=limits.NAME_LENGTH_MAX)]
+
+
+Date = Annotated[str, Meta(min_length=1, max_length=dates.LENGTH_MAX)]
 
 
 class _Named(msgspec.Struct, kw_only=True):
@@ -43,9 +48,12 @@ class _Named(msgspec.Struct, kw_only=True):
 
 
 class NamedTask(_Named, kw_only=True, forbid_unknown_fields=True):
-    """A task that runs a handler once. `scheduled_at`: when it is due; a date that is past means now."""
+    """A task that runs a handler once. `scheduled_at`: when it is due, in `timezone` if it names no zone itself; a date
+    that is past means now.
+    """
 
-    scheduled_at: Text | None = None
+    scheduled_at: Date | None = None
+    timezone: Text | None = None
     type: Literal["one_time"] = "one_time"
 
 
@@ -59,9 +67,12 @@ class RecurringTask(_Named, kw_only=True, forbid_unknown_fields=True):
 
 
 class Rescheduling(msgspec.Struct, forbid_unknown_fields=True):
-    """When a pending task is due instead. A date that is past means now."""
+    """When a pending task is due instead, in `timezone` if the date names no zone itself. A date that is past means
+    now.
+    """
 
-    scheduled_at: Text
+    scheduled_at: Date
+    timezone: Text | None = None
 
 
 class Manner(msgspec.Struct, frozen=True):
@@ -78,7 +89,7 @@ def judge_named(body: NamedTask, now: int, manner: Manner) -> Draft:
     if faults:
         raise InvalidRequest(faults)
     config = TaskConfig(
-        execution_delay=0,
+        execution_delay=NOW.execution_delay if at > now else 0,
         execute_at=at if at > now else None,
         retry=body.max_retries,
         timeout=body.timeout_ms,
@@ -94,6 +105,8 @@ def read_named(raw: object, now: int, manner: Manner) -> Draft:
     faults = _faults_of_type(value, faults)
     spoiled = {fault.field.split(".", 1)[0] for fault in faults}
     known = shapes.fields_of(NamedTask)
+    if "schedule" in value:
+        spoiled.add("timezone")  # it is that of the schedule
     fitting = {name: item for name, item in value.items() if name in known and name not in spoiled}
     body = msgspec.convert({"task_name": "unknown"} | fitting, NamedTask)
     if faults:
@@ -136,7 +149,7 @@ def read_rescheduling(raw: object, now: int, zone: tzinfo) -> int:
     value, faults = _object(raw, Rescheduling)
     at = now
     if isinstance(text := value.get("scheduled_at"), str) and not faults:
-        at = _instant(text, now, zone, faults)
+        at = _instant(text, now, _zone_of(value.get("timezone"), zone, faults), faults)
     if faults:
         raise InvalidRequest(faults)
     return at
@@ -193,7 +206,12 @@ def _judge(body: NamedTask, now: int, manner: Manner, faults: list[Fault]) -> in
         broken.append(Fault("lane", "has a line break in it"))
     if body.metadata is not None:
         rules.judge_names("metadata", body.metadata, broken)
-    at = now if body.scheduled_at is None else _instant(body.scheduled_at, now, manner.zone, broken)
+    at, zone = now, _zone_of(body.timezone, manner.zone, broken)
+    if body.scheduled_at is not None:
+        at = _instant(body.scheduled_at, now, zone, broken)
+    elif body.timezone is not None:
+        text = "has no meaning without a scheduled_at, which it is the zone of, or a schedule"
+        broken.append(Fault("timezone", text, body.timezone))
     if broken:
         faults += in_these_words(broken)
     return at
@@ -207,12 +225,30 @@ def _given(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not UNSET}
 
 
+def _zone_of(name: str | None, zone: tzinfo, faults: list[Fault]) -> tzinfo:
+    """The zone of this name, else `zone`."""
+    if name is None:
+        return zone
+    try:
+        return zones.zone_of(name)
+    except ValueError as error:
+        faults.append(Fault("timezone", str(error), name, zones.FORMS))
+        return zone
+
+
 def _instant(text: str, now: int, zone: tzinfo, faults: list[Fault]) -> int:
     """The instant that a text means, but now when it is past."""
     try:
         at = dates.instant(text, zone)
     except ValueError as error:
-        faults.append(Fault("scheduled_at", str(error), shapes.shown(text), "ISO 8601, such as 2030-01-31T12:00:00Z"))
+        faults.append(
+            Fault(
+                "scheduled_at",
+                str(error),
+                shapes.shown(text),
+                _FORMS,
+            )
+        )
         return now
     return max(now, at)
 

@@ -8,15 +8,16 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Raw
 
-from tasks_server.domain import dates, durations, limits, shapes, words
+from tasks_server.domain import dates, durations, limits, shapes, words, zones
 from tasks_server.domain.errors import Fault
 from tasks_server.domain.json_text import NULL, merged
 from tasks_server.domain.request import Key, TaskConfig
+from tasks_server.domain.rules_pairs import DATE_NAMES
 
 MetadataValue = Annotated[str, Meta(min_length=1, max_length=limits.METADATA_VALUE_LENGTH_MAX)]
 Metadata = Annotated[dict[Key, MetadataValue], Meta(min_length=1, max_length=limits.METADATA_ENTRIES_MAX)]
 
-DATES: Final = frozenset({"executeAt", "retryAt", "repeatAt", "timeoutAt", "expireAt"})
+DATES: Final = DATE_NAMES
 DURATIONS: Final = frozenset({"executionDelay", "retryInterval", "retryMaxInterval", "repeatInterval", "timeout"})
 RESCHEDULING: Final = frozenset({"executionDelay", "executeAt"})
 
@@ -77,7 +78,7 @@ def read_config(value: object, zone: tzinfo, path: str, faults: list[Fault]) -> 
     if not isinstance(value, dict):
         faults.append(Fault(path, "must be an object", shapes.shown(value), "an object"))
         return TaskConfig()
-    canonical = words.spelled(TaskConfig, _canonical(value, zone, path, faults))
+    canonical = words.spelled(TaskConfig, _canonical(value, _zone_of(value, zone), path, faults))
     try:
         return msgspec.convert(canonical, TaskConfig)
     except msgspec.ValidationError:
@@ -109,6 +110,12 @@ def fitting(
         if next(shapes.faults_of(known[name].type, entries, path), None) is None:
             fitted[name] = entries
     return fitted
+
+
+def _zone_of(value: dict[str, Any], zone: tzinfo) -> tzinfo:
+    """Where the dates of a configuration count that name no zone. One that is not known is a fault of `rules`."""
+    name = value.get("timezone")
+    return zones.zone_of(name) if isinstance(name, str) and zones.is_known(name) else zone
 
 
 def _canonical(value: dict[str, Any], zone: tzinfo, path: str, faults: list[Fault]) -> dict[str, Any]:

@@ -94,6 +94,14 @@ class TaskConfig(ConnectionOptions, rename="camel", forbid_unknown_fields=True, 
     execute_immediately: Annotated[
         bool, told("Takes an `executeAt` that is past, and runs the task at once.", ENGINE)
     ] = NOW.execute_immediately
+    timezone: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=limits.NAME_LENGTH_MAX)] | None,
+        told(
+            "The time zone of those dates in `config` that name none, by its IANA name; by default the server's `TZ`. "
+            "What clocks skip is the next valid minute, what they show twice is the first of both.",
+            ENGINE,
+        ),
+    ] = None
     retry: Annotated[
         Annotated[int, Meta(ge=0, le=limits.RETRY_MAX)] | UnsetType,
         told("How often to try again after the first attempt failed.", ENGINE),

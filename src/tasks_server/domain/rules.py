@@ -11,10 +11,11 @@ from typing import Final
 
 import msgspec
 
-from tasks_server.domain import dates, limits, shapes, urls
+from tasks_server.domain import dates, limits, shapes, urls, zones
 from tasks_server.domain.errors import Fault
 from tasks_server.domain.json_text import deeper_than
 from tasks_server.domain.request import FormPart, HttpRequest, TaskConfig
+from tasks_server.domain.rules_pairs import judge_pairs
 
 HEADERS_REFUSED: Final = frozenset(
     {*("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "content-length", "expect")}
@@ -30,11 +31,14 @@ _TOO_FAR: Final = "is no date that this calendar holds"
 
 
 class Moment(msgspec.Struct, frozen=True):
-    """What dates are judged against: the clock, when the task is due, and which fields to judge (None: all)."""
+    """What dates are judged against: the clock, when the task is due, and which dates to judge (None: all). `named`:
+    the fields of the configuration that an edit names (None: it is no edit).
+    """
 
     now: int
     due: int
     only: frozenset[str] | None = None
+    named: frozenset[str] | None = None
 
     def concerns(self, name: str) -> bool:
         return self.only is None or name in self.only
@@ -88,10 +92,16 @@ def judge_config(config: TaskConfig, faults: list[Fault]) -> None:
         faults.append(Fault("config.redirectMethod", "has no meaning where no redirects are followed"))
     if config.user_agent is not None and CONTROL.search(config.user_agent):
         faults.append(Fault("config.userAgent", "must not contain control characters"))
+    if config.timezone is not None:
+        try:
+            zones.zone_of(config.timezone)
+        except ValueError as error:
+            faults.append(Fault("config.timezone", str(error), config.timezone, zones.FORMS))
 
 
 def judge_times(config: TaskConfig, moment: Moment, faults: list[Fault]) -> None:
-    """Judges the dates: `executeAt` against the clock, the others against the due time."""
+    """Judges the dates: `executeAt` against the clock, the others against the due time; and what goes together."""
+    judge_pairs(config, moment.named, faults)
     if config.execute_at is not None and moment.concerns("executeAt"):
         _judge_execute_at(config.execute_at, config.execute_immediately, moment.now, faults)
     soon = moment.due + limits.AFTER_DUE_MIN_MS

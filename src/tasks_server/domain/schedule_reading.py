@@ -3,18 +3,18 @@ judged by `domain.validation`, as a task's registration is.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import tzinfo
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from tasks_server.domain import asked, dates, durations, ids, limits, masking, reading, shapes, validation, words
+from tasks_server.domain import asked, dates, durations, ids, limits, masking, reading, shapes, validation, words, zones
 from tasks_server.domain.abilities import Abilities
 from tasks_server.domain.asked import AskedRequest
 from tasks_server.domain.certificates import make_way
-from tasks_server.domain.cron import FORMS, cron, zone_of
+from tasks_server.domain.cron import FORMS, cron
 from tasks_server.domain.defaults import NOW
 from tasks_server.domain.egress import Egress
 from tasks_server.domain.errors import Fault, InvalidRequest
@@ -23,6 +23,7 @@ from tasks_server.domain.handler_reading import HandlerBody, HandlerConfig
 from tasks_server.domain.json_text import AS_IT_CAME, Kept
 from tasks_server.domain.reading import Metadata
 from tasks_server.domain.request import Key, TaskConfig, is_special
+from tasks_server.domain.rules_pairs import make_room
 from tasks_server.domain.schedule import Rule, next_fire
 
 Every = Annotated[int, durations.bounds(limits.EVERY_MIN_MS, limits.EVERY_MAX_MS)]
@@ -119,7 +120,7 @@ def read_schedule(
     *,
     changed: frozenset[str] | None = None,
 ) -> ScheduleDraft:
-    """The draft of any JSON value. Dates without a zone count in `zone`, which is also the default of `timezone`.
+    """The draft of any JSON value. Dates without a zone count in `timezone`, whose default is `zone`.
     `changed`: the fields that a patch named; only those are judged against the clock (None: all are). Raises
     `InvalidRequest` with every fault.
     """
@@ -127,7 +128,8 @@ def read_schedule(
         raise InvalidRequest([Fault("body", "must be a JSON object", shapes.shown(raw), "an object")])
     faults: list[Fault] = []
     frame = _read_frame(raw, zone, faults)
-    template, headers = _read_task(raw.get("task"), "task" in raw, now, zone, egress, abilities, faults)
+    judged = None if changed is None or "task" in changed else frozenset[str]()
+    template, headers = _read_task(raw, now, zone, (egress, abilities, judged), faults)
     timezone = frame.timezone or _name_of(zone)
     rule = Rule(
         cron=frame.cron,
@@ -141,6 +143,7 @@ def read_schedule(
         missed_window_ms=frame.missed_window,
         overlap=frame.overlap,
     )
+    faults += _idle_faults(raw, frame, changed)
     spoiled = {fault.field for fault in faults}
     if frame.cron is None and "every" in spoiled:
         spoiled.add("cron")  # it is not missing: there is a wrong `every` in its place
@@ -169,6 +172,7 @@ def merged(draft: ScheduleDraft, patch: object) -> dict[str, Any]:
         if patch.get(one) is not None and other not in patch:
             before.pop(other, None)
     make_way(before["task"], patch.get("task"))
+    make_room(before["task"], patch.get("task"))
     whole: dict[str, Any] = reading.merge(before, patch)
     return whole
 
@@ -199,6 +203,9 @@ def as_asked(draft: ScheduleDraft) -> dict[str, Any]:
 def _read_frame(raw: dict[str, Any], zone: tzinfo, faults: list[Fault]) -> ScheduleFrame:
     """The fields beside the task as far as they fit; what does not is left at its default."""
     read: dict[str, Any] = {}
+    own = raw.get("timezone")
+    if isinstance(own, str) and zones.is_known(own):
+        zone = zones.zone_of(own)
     for name, value in raw.items():
         if name == "task":
             continue
@@ -234,8 +241,14 @@ def _canonical(name: str, value: Any, zone: tzinfo) -> Any:
 
 
 def _read_task(
-    raw: Any, given: bool, now: int, zone: tzinfo, egress: Egress, abilities: Abilities, faults: list[Fault]
+    whole: dict[str, Any],
+    now: int,
+    zone: tzinfo,
+    by: tuple[Egress, Abilities, frozenset[str] | None],
+    faults: list[Fault],
 ) -> tuple[Template | None, tuple[str, ...]]:
+    """What the tasks are made from. `by`: what it is judged by, and which pairs of options (None: all)."""
+    raw, given = whole.get("task"), "task" in whole
     if not isinstance(raw, dict):
         what = "must be an object" if given else "is required"
         faults.append(Fault("task", what, shapes.shown(raw), "an object with httpRequest or handler"))
@@ -254,10 +267,14 @@ def _read_task(
         if delay not in (None, NOW.execution_delay):
             text = "has no place in a schedule: its fire times say when; leave it out"
             faults.append(Fault("task.config.executionDelay", text, shapes.shown(delay)))
-        left_out = {*_ABSOLUTE, "executionDelay"}
+        if config.get("timezone") is not None:
+            text = "has no place in a schedule's task, which has no dates; the schedule has a timezone itself"
+            faults.append(Fault("task.config.timezone", text, shapes.shown(config["timezone"])))
+        left_out = {*_ABSOLUTE, "executionDelay", "timezone"}
         raw = {**raw, "config": {name: value for name, value in config.items() if name not in left_out}}
     try:
-        draft = validation.read(raw, now, zone, "task", egress, abilities)
+        egress, abilities, judged = by
+        draft = validation.read(raw, now, zone, "task", egress, abilities, named=judged)
     except InvalidRequest as error:
         faults += _in_their_words(error.faults) if named else error.faults
         return None, ()
@@ -301,6 +318,17 @@ def _moved(field: str, moved: Mapping[str, str]) -> tuple[str, str]:
     return next(((ours, theirs) for ours, theirs in moved.items() if f"{field}.".startswith(f"{ours}.")), ("", ""))
 
 
+def _idle_faults(raw: dict[str, Any], frame: ScheduleFrame, changed: frozenset[str] | None) -> Iterator[Fault]:
+    """What is given and would change nothing, as far as it was `changed`."""
+    given = {name for name, value in raw.items() if value is not None and (changed is None or name in changed)}
+    if "timezone" in given and frame.every is not None and frame.cron is None:
+        text = "belongs to cron: every counts how much time has passed, in any zone"
+        yield Fault("timezone", text, shapes.shown(raw["timezone"]), "together with cron")
+    if "missedWindow" in given and frame.missed == "skip":
+        text = "has no meaning where missed is skip: no missed run is made up for"
+        yield Fault("missedWindow", text, shapes.shown(raw["missedWindow"]), "with missed once or all")
+
+
 def _rule_faults(rule: Rule, now: int, changed: frozenset[str] | None) -> list[Fault]:
     faults: list[Fault] = []
     if (rule.cron is None) == (rule.every_ms is None):
@@ -308,9 +336,9 @@ def _rule_faults(rule: Rule, now: int, changed: frozenset[str] | None) -> list[F
         faults.append(Fault("cron", text, rule.cron, FORMS))
     timezone = rule.timezone
     try:
-        zone_of(timezone)
+        zones.zone_of(timezone)
     except ValueError as error:
-        faults.append(Fault("timezone", str(error), timezone, "a name of the IANA database, such as Europe/Berlin"))
+        faults.append(Fault("timezone", str(error), timezone, zones.FORMS))
         timezone = "UTC"
     if rule.cron is not None:
         try:

@@ -8,7 +8,7 @@ decodes falls back on it. Both apply the same rules. `revise` reads a merge patc
 
 from collections.abc import Callable
 from datetime import tzinfo
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -19,6 +19,7 @@ from tasks_server.domain import (
     rules_egress,
     rules_hosts,
     rules_options,
+    rules_pairs,
     shapes,
     words,
 )
@@ -30,7 +31,6 @@ from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.forms import encode_spec
 from tasks_server.domain.handler_reading import HandlerRegistration
 from tasks_server.domain.reading import (
-    DATES,
     REQUEST_NOT_OFFERED,
     RESCHEDULING,
     Metadata,
@@ -117,12 +117,21 @@ def judge_handler(registration: HandlerRegistration, now: int) -> Draft:
 
 
 def read(
-    raw: object, now: int, zone: tzinfo, path: str = "", egress: Egress = OPEN, abilities: Abilities = ALL
+    raw: object,
+    now: int,
+    zone: tzinfo,
+    path: str = "",
+    egress: Egress = OPEN,
+    abilities: Abilities = ALL,
+    *,
+    named: frozenset[str] | None = None,
 ) -> Draft:
-    """The draft of any JSON value. Raises `InvalidRequest` with every fault, named by dotted path below `path`."""
+    """The draft of any JSON value. `named`: the fields of the configuration that an edit names (None: it is no edit).
+    Raises `InvalidRequest` with every fault, named by dotted path below `path`.
+    """
 
     def moment(config: TaskConfig) -> rules.Moment:
-        return rules.Moment(now, lifecycle.due_at(config, now))
+        return rules.Moment(now, lifecycle.due_at(config, now), named=named)
 
     return _read(raw, now, zone, path, moment, egress, abilities)
 
@@ -147,15 +156,23 @@ def revise(
     if task.metadata:
         before["metadata"] = task.metadata
     make_way(before, patch)
+    rules_pairs.make_room(before, patch)
     named = named_config(patch)
     rescheduled = bool(named & RESCHEDULING)
 
     def moment(config: TaskConfig) -> rules.Moment:
         if rescheduled:
-            return rules.Moment(now, lifecycle.due_at(config, now))
-        return rules.Moment(now, task.due_at, named)
+            return rules.Moment(now, lifecycle.due_at(config, now), named=named)
+        return rules.Moment(now, task.due_at, named, named)
 
-    draft = _read(merge(before, patch), now, zone, "", moment, egress, abilities)
+    idle = list(rules_pairs.edit_faults(patch, spec.config, task))
+    try:
+        draft = _read(merge(before, patch), now, zone, "", moment, egress, abilities)
+    except InvalidRequest as error:
+        spoiled = {fault.field for fault in error.faults}
+        raise InvalidRequest([*error.faults, *(fault for fault in idle if fault.field not in spoiled)]) from None
+    if idle:
+        raise InvalidRequest(idle)
     if spec.handler is not None and draft.handler is not None:
         draft.handler.fallback = spec.handler.fallback
         draft = handler_draft(draft.handler, draft.config, draft.metadata, now)
@@ -179,7 +196,7 @@ def named_config(patch: dict[str, Any]) -> frozenset[str]:
     if "config" not in patch:
         return frozenset()
     config = patch["config"]
-    return frozenset(config) if isinstance(config, dict) else DATES | RESCHEDULING
+    return frozenset(config) if isinstance(config, dict) else _ALL
 
 
 def _draft(
@@ -196,6 +213,7 @@ def handler_draft(call: HandlerCall, config: TaskConfig, metadata: dict[str, str
 
 # The long way: any JSON value, every fault
 
+_ALL: Final = frozenset(field.encode_name for field in msgspec.structs.fields(TaskConfig))
 _MomentOf = Callable[[TaskConfig], rules.Moment]
 
 

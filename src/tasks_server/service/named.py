@@ -8,6 +8,7 @@ import msgspec
 
 from tasks_server.domain import ids, lifecycle, limits
 from tasks_server.domain.attempt import Attempt, Event, EventFacts
+from tasks_server.domain.defaults import NOW
 from tasks_server.domain.engines import Engine
 from tasks_server.domain.errors import Conflict, InvalidRequest, NotFound, Unreadable
 from tasks_server.domain.forms import encode_spec
@@ -108,7 +109,7 @@ class NamedService:
         def decide(task: Task, stored: bytes) -> Change:
             _pending(task, "be put on another time")
             spec = opened_spec(stored, task.unreadable)
-            config = msgspec.structs.replace(spec.config, execute_at=at, execution_delay=0)
+            config = msgspec.structs.replace(spec.config, execute_at=at, execution_delay=NOW.execution_delay)
             edited = lifecycle.edit(task, config, True, now)
             blob = encode_spec(msgspec.structs.replace(spec, config=config))
             facts = EventFacts(fields=["config.executeAt"])

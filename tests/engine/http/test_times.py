@@ -68,7 +68,6 @@ def in_turns(*answers: bytes) -> Callable[[Connection, Received], Awaitable[None
         ({"executionDelay": 90_000}, 90_000),
         ({"executionDelay": "1.5m"}, 90_000),
         ({"executeAt": 60_000}, 60_000),
-        ({"executeAt": 60_000, "executionDelay": 5}, 60_000),
     ],
 )
 async def test_a_task_is_called_when_it_is_due(
@@ -80,6 +79,20 @@ async def test_a_task_is_called_when_it_is_due(
     assert await delivery.calls(task, target) == [due]
     assert target.last.path == "/a"
     assert (await delivery.task(task)).response == b"ok"
+
+
+@pytest.mark.option("timezone")
+@pytest.mark.parametrize(
+    ("zone", "hours"), [("Asia/Kolkata", 5.5), ("America/New_York", -5), (None, 0)], ids=["east", "west", "the server"]
+)
+async def test_a_date_without_a_zone_counts_in_that_of_the_task(
+    delivery: Delivery, target: Target, zone: str | None, hours: float
+) -> None:
+    """The clock of these tests begins in November 2023."""
+    at = delivery.began_at + 7 * 3_600_000
+    there = datetime.fromtimestamp(at / 1_000 + hours * 3_600, UTC).isoformat(timespec="milliseconds")[:-6]
+    task = await delivery.submit(target.url(), {"executeAt": there} | ({"timezone": zone} if zone else {}))
+    assert await delivery.calls(task, target) == [7 * 3_600_000]
 
 
 @pytest.mark.option("executeImmediately")
@@ -96,15 +109,17 @@ async def test_what_should_have_run_before_runs_at_once(delivery: Delivery, targ
     ("config", "waits"),
     [
         ({}, []),
-        ({"retry": 2}, [1_000, 2_000]),
+        ({"retry": 4}, [900, 1_800, 3_600, 7_200]),  # half of a fifth is left to chance
+        ({"retry": 2, "retryInterval": 1_000}, [1_000, 2_000]),
+        ({"retry": 2, "retryExponential": True}, [1_000, 2_000]),
         ({"retry": 3, "retryInterval": "2s"}, [2_000, 4_000, 6_000]),
         ({"retry": 3, "retryExponential": False}, [1_000, 1_000, 1_000]),
         ({"retry": 3, "retryBackoff": "fixed"}, [1_000, 1_000, 1_000]),
-        ({"retry": 3, "retryBackoff": "linear", "retryExponential": False}, [1_000, 2_000, 3_000]),
+        ({"retry": 3, "retryBackoff": "linear", "retryExponential": True}, [1_000, 2_000, 3_000]),
         ({"retry": 3, "retryBackoff": "exponential", "retryJitter": 0}, [1_000, 2_000, 4_000]),
-        ({"retry": 3, "retryBackoff": "exponential"}, [900, 1_800, 3_600]),  # half of a fifth is left to chance
-        ({"retry": 2, "retryJitter": 1}, [500, 1_000]),
-        ({"retry": 3, "retryMaxInterval": 1_500}, [1_000, 1_500, 1_500]),
+        ({"retry": 3, "retryBackoff": "exponential"}, [900, 1_800, 3_600]),
+        ({"retry": 2, "retryInterval": "1s", "retryJitter": 1}, [500, 1_000]),
+        ({"retry": 3, "retryMaxInterval": 1_500, "retryJitter": 0}, [1_000, 1_500, 1_500]),
         ({"retry": 2, "retryInterval": "2d"}, [172_800_000, 172_800_000]),
         ({"retry": 2, "retryInterval": "2d", "retryMaxInterval": "3d"}, [172_800_000, 259_200_000]),
     ],
@@ -113,7 +128,7 @@ async def test_failures_are_tried_again(
     delivery: Delivery, target: Target, config: dict[str, Any], waits: list[int]
 ) -> None:
     target.scripts["/"] = DOWN
-    task = await delivery.submit(target.url(), {"executionDelay": 0, "retryInterval": 1_000, **config})
+    task = await delivery.submit(target.url(), {"executionDelay": 0, **config})
     called = await delivery.calls(task, target)
     assert [after - before for before, after in itertools.pairwise(called)] == waits
     assert [seen.header("X-Tasks-Attempt") for seen in target.received] == [
@@ -125,7 +140,7 @@ async def test_failures_are_tried_again(
 @pytest.mark.option("retryAt")
 async def test_one_retry_at_its_time(delivery: Delivery, target: Target) -> None:
     target.scripts["/"] = DOWN
-    task = await delivery.submit(target.url(), {"retryAt": date(delivery, 50_000), "retry": 7})
+    task = await delivery.submit(target.url(), {"retryAt": date(delivery, 50_000)})
     assert await delivery.calls(task, target) == [1, 50_000]
     assert (await delivery.task(task)).state is State.FAILED
 
@@ -153,7 +168,7 @@ async def test_successes_are_repeated(
 
 @pytest.mark.option("repeatAt")
 async def test_one_repeat_at_its_time(delivery: Delivery, target: Target) -> None:
-    task = await delivery.submit(target.url(), {"repeatAt": date(delivery, 50_000), "repeat": 7})
+    task = await delivery.submit(target.url(), {"repeatAt": date(delivery, 50_000)})
     assert await delivery.calls(task, target) == [1, 50_000]
     assert (await delivery.task(task)).state is State.COMPLETED
 

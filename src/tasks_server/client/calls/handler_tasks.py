@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, TypeAlias, Unpack
 from uuid import uuid4
 
 from tasks_server.client import results
-from tasks_server.client.bodies import check_names, iso
+from tasks_server.client.bodies import check_names, iso, local
 from tasks_server.client.options import HandlerOptions
 from tasks_server.client.protocol import Request, Route
 
@@ -25,13 +25,15 @@ def create(
     payload: Any = None,
     *,
     scheduled_at: datetime | str | None = None,
+    timezone: str | None = None,
     idempotency_key: str | None = None,
     **options: Unpack[HandlerOptions],
 ) -> Request[results.Created]:
-    """Runs a handler once, now or at `scheduled_at`. What is not given is as the handler is registered. Tried again, it
-    is one task, as with `tasks.register`.
+    """Runs a handler once, now or at `scheduled_at`; a date without a zone counts in `timezone`. What is not given is
+    as the handler is registered. Tried again, it is one task, as with `tasks.register`.
     """
-    body = _body(options, task_name=task_name, payload=payload, scheduled_at=iso(scheduled_at))
+    at = iso(local(scheduled_at, timezone))
+    body = _body(options, task_name=task_name, payload=payload, scheduled_at=at, timezone=timezone)
     return _CREATE.request(body=body).keyed(uuid4().hex if idempotency_key is None else idempotency_key)
 
 
@@ -79,9 +81,14 @@ def get(task_id: str) -> Request[results.HandlerTask]:
     return _GET.request(task_id)
 
 
-def reschedule(task_id: str, scheduled_at: datetime | str) -> Request[results.HandlerTask]:
-    """Sets when it is due instead. Only while it is pending, else `Conflict`."""
-    return _RESCHEDULE.request(task_id, body={"scheduled_at": iso(scheduled_at)})
+def reschedule(
+    task_id: str, scheduled_at: datetime | str, *, timezone: str | None = None
+) -> Request[results.HandlerTask]:
+    """Sets when it is due instead; a date without a zone counts in `timezone`. Only while it is pending, else
+    `Conflict`.
+    """
+    body = {"scheduled_at": iso(local(scheduled_at, timezone))} | ({"timezone": timezone} if timezone else {})
+    return _RESCHEDULE.request(task_id, body=body)
 
 
 def delete(task_id: str) -> Request[None]:
