@@ -16,10 +16,11 @@ from tasks_server.api import wire
 from tasks_server.api.app import ApiConfig, create_app
 from tasks_server.clock import SystemClock
 from tasks_server.domain.egress import OPEN
-from tasks_server.domain.owner import Owner
+from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.task import NewTask
 from tasks_server.service.ground import Ground
 from tasks_server.service.tasks import TaskService
+from tasks_server.store.owning import KeyHolder
 from tasks_server.store.ports import Inserted
 from tasks_server.telemetry import Telemetry
 
@@ -49,8 +50,9 @@ class _Sink:
     async def insert(self, task: NewTask) -> Inserted:
         return Inserted()
 
-    async def owner_by_key(self, digest: bytes) -> Owner:
-        return Owner("01ARYZ6S410000000000000000", "bench-owner", 0)
+    async def owner_by_key(self, digest: bytes) -> KeyHolder:
+        owner = Owner("01ARYZ6S410000000000000000", "bench-owner", 0)
+        return KeyHolder(owner, OwnerKey("01ARYZ6S4100000000000000", 0, 2**60))
 
 
 def microseconds(work: Callable[[], object], seconds: float = 0.4, rounds: int = 5) -> float:

@@ -175,10 +175,11 @@ def has_owners(where: "Places") -> bool:
         from tasks_server.store.sqlite.owning import has_owners
 
         return has_owners(where.database)
+    from tasks_server.store.owning import OWNERS_END
     from tasks_server.store.postgres.owning import Ownings
 
     with contextlib.suppress(StoreError):
-        return bool(_at_database(where.locator, lambda connection: Ownings.page(connection, [("", 1)])[0]))
+        return bool(_at_database(where.locator, lambda connection: Ownings.page(connection, [("", 1, OWNERS_END)])[0]))
     return False
 
 

@@ -56,7 +56,7 @@ async def test_every_answer_has_its_headers(client: httpx.AsyncClient, path: str
     assert first.headers["x-request-id"] != second.headers["x-request-id"]
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/v1", "/v1/queues/", "/v1/owners", "/v1/queues/x/y", "/status/"])
+@pytest.mark.parametrize("path", ["/nowhere", "/v1", "/v1/queues/", "/v1/owner", "/v1/queues/x/y", "/status/"])
 async def test_unknown_paths(client: httpx.AsyncClient, path: str) -> None:
     answer = await client.get(path)
     assert (answer.status_code, answer.json()["code"]) == (404, "path_not_found")

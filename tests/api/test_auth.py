@@ -7,7 +7,7 @@ import pytest
 
 from tasks_server.api.app import ApiConfig
 from tasks_server.domain.ids import key_digest
-from tasks_server.domain.owner import Owner
+from tasks_server.store.owning import KeyHolder
 
 from .conftest import ADMIN_KEY, Api, task
 
@@ -177,7 +177,7 @@ async def test_a_key_removed_while_it_is_looked_up_is_not_remembered(api: Api, m
     look_up = api.store.owner_by_key
     api.clock.advance(11_000)
 
-    async def slow(digest: bytes) -> Owner | None:
+    async def slow(digest: bytes) -> KeyHolder | None:
         found = await look_up(digest)
         if digest == key_digest(registered["key"]):  # removed after it was found, before that is told
             remover = api.client(other["key"])

@@ -25,7 +25,10 @@ async def test_registering_answers_id_and_key_once(api: Api) -> None:
         "tasksInQueue": 0,
         "tasksInQueueLimit": 1_000,
         "retentionDays": None,
-        "keys": [{"keyId": registered["keyId"], "createdAt": api.clock.now()}],
+        "requestsPerMinute": None,
+        "suspended": False,
+        "suspendedAt": None,
+        "keys": [{"keyId": registered["keyId"], "createdAt": api.clock.now(), "lastUsedAt": None}],
     }
 
 
@@ -203,3 +206,109 @@ async def test_an_owner_with_tasks_in_queue_stays(api: Api) -> None:
 
     assert (await client.delete("/v1/owners/my-shop")).json() == {"status": "Done"}
     assert (await api.owner("my-shop"))[1]["name"] == "my-shop"
+
+
+# What the operator does with owners
+
+
+async def test_owners_are_listed_by_name_page_after_page(api: Api, admin: httpx.AsyncClient) -> None:
+    for name in ("shop-b", "shop-a", "shop-c", "depot"):
+        await api.owner(name)
+    page = await admin.get("/v1/owners?limit=2&prefix=shop-")
+    assert [owner["name"] for owner in page.json()] == ["shop-a", "shop-b"]
+    following = page.links["next"]["url"]
+    assert [owner["name"] for owner in (await admin.get(following)).json()] == ["shop-c"]
+    assert [owner["name"] for owner in (await admin.get("/v1/owners")).json()] == [
+        "depot",
+        "shop-a",
+        "shop-b",
+        "shop-c",
+    ]
+    assert "keys" not in page.json()[0]
+    for query, field in (("prefix=Shop", "prefix"), ("cursor=%2F", "cursor"), ("limit=0", "limit"), ("name=a", "name")):
+        answer = await admin.get(f"/v1/owners?{query}")
+        assert told(answer) == (400, "invalid_request")
+        assert answer.json()["errors"][0]["field"] == f"query.{field}"
+
+
+async def test_the_list_of_owners_takes_an_admin_key(api: Api) -> None:
+    client, _ = await api.owner()
+    assert told(await client.get("/v1/owners")) == (403, "admin_required")
+
+
+async def test_a_suspended_owner_is_refused_on_every_route_until_it_is_resumed(
+    api: Api, admin: httpx.AsyncClient
+) -> None:
+    client, registered = await api.owner("my-shop")
+    made = (await client.post("/v1/queues/register", json=task())).json()["id"]
+    api.clock.advance(5)
+    suspended = (await admin.patch("/v1/owners/my-shop", json={"suspended": True})).json()
+    assert (suspended["suspended"], suspended["suspendedAt"]) == (True, api.clock.now())
+    api.clock.advance(5)
+    again = (await admin.patch("/v1/owners/my-shop", json={"suspended": True})).json()
+    assert again["suspendedAt"] == suspended["suspendedAt"]
+
+    for route in api.app.table:
+        if route.access == "owner":
+            path = route.path.replace("{name}", "my-shop").replace("{id}", made)
+            answer = await client.request(route.method, path)
+            assert told(answer) == (403, "owner_suspended"), (route.method, path)
+    assert "my-shop is suspended: ask the operator" in answer.json()["detail"]
+    named = api.client(ADMIN_KEY, registered["id"])
+    told_why = (await named.get(f"/v1/queues/{made}/explain")).json()
+    assert next(gate["gate"] for gate in told_why["gates"] if gate["closed"]) == "owner_suspended"
+    assert (await named.get(f"/v1/queues/{made}")).status_code == 200
+
+    resumed = (await admin.patch("/v1/owners/my-shop", json={"suspended": False})).json()
+    assert (resumed["suspended"], resumed["suspendedAt"]) == (False, None)
+    assert (await client.get(f"/v1/queues/{made}")).status_code == 200
+
+
+async def test_an_owner_may_neither_suspend_nor_resume_nor_rate_itself(api: Api) -> None:
+    client, _ = await api.owner("my-shop")
+    for body in ({"suspended": True}, {"suspended": False}, {"requestsPerMinute": None}, {"requestsPerMinute": 9}):
+        answer = await client.patch("/v1/owners/my-shop", json=body)
+        assert told(answer) == (403, "admin_required")
+        assert next(iter(body)) in answer.json()["detail"]
+
+
+async def test_an_owner_may_have_a_rate_of_its_own(api: Api, admin: httpx.AsyncClient) -> None:
+    client, _ = await api.owner("my-shop")
+    other, _ = await api.owner("other-shop")
+    assert told(await admin.patch("/v1/owners/my-shop", json={"requestsPerMinute": 0})) == (400, "invalid_request")
+    shown = (await admin.patch("/v1/owners/my-shop", json={"requestsPerMinute": 2})).json()
+    assert shown["requestsPerMinute"] == 2
+    first, second, third = [await client.get("/v1/queues") for _ in range(3)]
+    assert [first.headers["ratelimit-remaining"], second.headers["ratelimit-remaining"]] == ["1", "0"]
+    assert (told(third), third.headers["ratelimit-limit"]) == ((429, "throttled"), "2")
+    assert (await other.get("/v1/queues")).status_code == 200
+    api.clock.advance(60_000)
+    assert (await client.get("/v1/queues")).status_code == 200
+    await admin.patch("/v1/owners/my-shop", json={"requestsPerMinute": None})
+    assert "ratelimit-limit" not in (await client.get("/v1/queues")).headers
+
+
+async def test_an_edit_of_several_things_is_all_or_nothing(api: Api, admin: httpx.AsyncClient) -> None:
+    await api.owner("my-shop")
+    refused = await admin.patch("/v1/owners/my-shop", json={"suspended": True, "retentionDays": 0.001})
+    assert told(refused) == (400, "invalid_request")
+    assert not (await admin.get("/v1/owners/my-shop")).json()["suspended"]
+
+
+async def test_keys_are_listed_without_their_secrets(api: Api, admin: httpx.AsyncClient) -> None:
+    client, first = await api.owner("my-shop")
+    second = (await client.post("/v1/owners/my-shop/keys")).json()
+    for who in (client, admin):
+        answer = await who.get("/v1/owners/my-shop/keys")
+        assert {key["keyId"] for key in answer.json()} == {first["keyId"], second["keyId"]}
+        assert set(answer.json()[0]) == {"keyId", "createdAt", "lastUsedAt"}
+        assert first["key"] not in answer.text
+    other, _ = await api.owner("other-shop")
+    assert told(await other.get("/v1/owners/my-shop/keys")) == (404, "owner_not_found")
+
+
+async def test_the_name_that_is_taken_is_named(api: Api) -> None:
+    await api.owner("my-shop")
+    answer = await api.client().post("/v1/owners/register", json={"name": "my-shop"})
+    assert told(answer) == (409, "owner_name_taken")
+    assert "my-shop" in answer.json()["detail"]

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 import typer
 
-from tasks_server.api import bulk_wire, lane_wire, schedule_wire, wire
+from tasks_server.api import bulk_wire, lane_wire, owner_wire, schedule_wire, wire
 from tasks_server.api.app import ApiConfig
 from tasks_server.api.openapi import bodies_of
 from tasks_server.api.routes import Route
@@ -41,8 +41,8 @@ BODIES: dict[Any, tuple[Any, dict[str, Any]]] = {
     HandlerRegistration: (HandlerRegistration, {"handler": {"name": "a"}}),
     wire.Batch: (wire.Batch, {"tasks": [{"httpRequest": REQUEST}]}),
     wire.TaskPatch: (Registration, {}),
-    wire.OwnerRegistration: (wire.OwnerRegistration, {}),
-    wire.OwnerPatch: (wire.OwnerPatch, {}),
+    owner_wire.OwnerRegistration: (owner_wire.OwnerRegistration, {}),
+    owner_wire.OwnerPatch: (owner_wire.OwnerPatch, {}),
     wire.SigningPatch: (wire.SigningPatch, {}),
     wire.SigningRotation: (wire.SigningRotation, {}),
     ScheduleBody: (ScheduleBody, SCHEDULE),

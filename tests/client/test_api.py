@@ -230,6 +230,22 @@ async def test_handlers_run_by_name(client: AsyncClient, clock: ManualClock) -> 
     assert (await client.monitor.health()).status == "ok"
 
 
+async def test_what_the_operator_does_with_owners(door: Door) -> None:
+    async with door.client(ADMIN_KEY) as admin:
+        owner = await admin.owners.register("big-shop")
+        await admin.owners.register("small-shop")
+        assert [one.name async for one in admin.owners.list(page_size=1)] == ["big-shop", "small-shop"]
+        assert [one.name async for one in admin.owners.list(prefix="big-")] == ["big-shop"]
+        assert (await admin.owners.edit("big-shop", requests_per_minute=50)).requests_per_minute == 50
+        async with door.client(owner.key) as client:
+            assert (await admin.owners.suspend("big-shop")).suspended
+            with pytest.raises(Forbidden) as refused:
+                await client.owners.get("big-shop")
+            assert refused.value.code == "owner_suspended"
+            assert not (await admin.owners.resume("big-shop")).suspended
+            assert (await client.owners.get("big-shop")).suspended_at is None
+
+
 async def test_the_life_of_an_owner(door: Door) -> None:
     async with door.client(ADMIN_KEY) as admin:
         owner = await admin.owners.register("big-shop", tasks_in_queue_limit=5)
@@ -240,6 +256,7 @@ async def test_the_life_of_an_owner(door: Door) -> None:
         second = await client.owners.add_key("big-shop")
         assert second.key not in repr(second)
         assert {key.key_id for key in (await client.owners.get("big-shop")).keys} == {owner.key_id, second.key_id}
+        assert {key.key_id for key in await client.owners.keys("big-shop")} == {owner.key_id, second.key_id}
         await client.owners.delete_key("big-shop", second.key_id)
         (secret,) = (await client.owners.signing("big-shop")).secrets
         rotated = await client.owners.rotate_signing("big-shop", overlap_seconds=timedelta(hours=1))

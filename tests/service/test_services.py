@@ -12,7 +12,7 @@ from tasks_server.domain.owner import Owner
 from tasks_server.domain.task import NewTask, State
 from tasks_server.domain.validation import Draft, read
 from tasks_server.service.ground import Ground
-from tasks_server.service.owners import OwnerService
+from tasks_server.service.owners import OwnerEdit, OwnerService
 from tasks_server.service.tasks import TaskService
 from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite.store import SqliteStore
@@ -64,7 +64,7 @@ async def test_a_key_is_found_by_its_digest_and_stored_nowhere(owners: OwnerServ
 
     found = await owners.by_digest(key_digest(issued.key))
     assert found is not None
-    assert found.id == owner.id
+    assert (found.owner.id, found.key.id, found.key.used_at) == (owner.id, issued.id, None)
     assert [key.id for key in await owners.keys(owner)] == [issued.id]
 
 
@@ -107,7 +107,7 @@ async def test_a_task_is_placed_in_line_or_waits(
 async def test_a_full_queue_refuses_and_says_how_large_it_is(
     tasks: TaskService, owners: OwnerService, owner: Owner, clock: ManualClock
 ) -> None:
-    await owners.set_limit(owner.name, 1)
+    await owners.edit(owner.name, OwnerEdit(tasks_in_queue_max=1), "operator")
     await tasks.submit(owner.id, draft(clock.now()))
     with pytest.raises(Refused, match="1 tasks in queue"):
         await tasks.submit(owner.id, draft(clock.now()))

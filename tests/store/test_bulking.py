@@ -7,7 +7,7 @@ import pytest
 from tasks_server.domain import lifecycle
 from tasks_server.domain.attempt import OutcomeKind
 from tasks_server.domain.bulk import DEFAULT_STATES, QUEUE_FULL, Action, Bulk, BulkFilter
-from tasks_server.domain.errors import Forbidden, Refused
+from tasks_server.domain.errors import Refused, Unauthorized
 from tasks_server.domain.owner import Owner
 from tasks_server.domain.schedule import Rule
 from tasks_server.domain.task import FINAL, State, Task
@@ -446,5 +446,5 @@ async def test_a_single_retry_respects_the_limit(world: World, desk: Desk) -> No
 async def test_a_single_retry_after_its_owner_is_gone_is_refused(world: World, desk: Desk, owner: Owner) -> None:
     (one,) = await desk.failed(owner, 1)
     assert await world.store.delete_owner(owner.id)
-    with pytest.raises(Forbidden):
+    with pytest.raises(Unauthorized):
         await world.steer(one, lifecycle.restart)

@@ -200,9 +200,23 @@ def test_claims_touch_no_more_pages_however_many_dead_rows_there_are(begin: Begi
     assert just_started.connection.pages.total() > 20 * before
 
 
-def test_a_lane_that_goes_on_is_seen_while_all_is_seen_seldom(begin: Begin) -> None:
+@pytest.mark.parametrize(
+    ("held", "goes_on"),
+    [
+        (
+            "INSERT INTO lane (seq, owner, name, paused_at) VALUES (1, 1, 'default', 1)",
+            "UPDATE lane SET paused_at = NULL",
+        ),
+        (
+            "INSERT INTO owner (seq, id, created_at, tasks_in_queue_max, suspended_at) VALUES (1, 'owner', 1, 1, 1)",
+            "UPDATE owner SET suspended_at = NULL",
+        ),
+    ],
+    ids=["lane", "owner"],
+)
+def test_what_goes_on_is_seen_while_all_is_seen_seldom(begin: Begin, held: str, goes_on: str) -> None:
     engine = begin()
-    engine.real.execute("INSERT INTO lane (seq, owner, name, paused_at) VALUES (1, 1, 'default', 1)")
+    engine.real.execute(held)
     churn(engine)
     engine.submit("available")
     engine.real.execute("SELECT setval('task_seq_seq', last_value + 100000) FROM task_seq_seq")  # they are not new
@@ -216,7 +230,7 @@ def test_a_lane_that_goes_on_is_seen_while_all_is_seen_seldom(begin: Begin) -> N
     engine.connection.pages.clear()
     assert claimed() == 0
     assert engine.connection.pages["groups_find"] == 0  # only what is known is asked for
-    engine.real.execute("UPDATE lane SET paused_at = NULL")
+    engine.real.execute(goes_on)
     assert claimed() == EACH
 
 

@@ -11,20 +11,26 @@ def digest(text: str) -> bytes:
     return ids.key_digest(text)
 
 
+async def holder(world: World, text: str) -> Owner | None:
+    """Whose key it is."""
+    found = await world.store.owner_by_key(digest(text))
+    return None if found is None else found.owner
+
+
 async def test_an_owner_is_found_by_id_name_and_key(world: World, owner: Owner) -> None:
     assert await world.store.owner(owner.id) == owner
     assert await world.store.owner_by_name(owner.name) == owner
-    assert await world.store.owner_by_key(digest(owner.name)) == owner
+    assert await holder(world, owner.name) == owner
     assert await world.store.owner("7" * 26) is None
     assert await world.store.owner_by_name("First-Owner") is None
-    assert await world.store.owner_by_key(digest("other")) is None
+    assert await holder(world, "other") is None
 
 
 async def test_a_name_is_given_once(world: World, owner: Owner) -> None:
     twin = Owner(ids.owner_id(world.now, b"\xff" * 10), owner.name, world.now)
     assert await world.store.create_owner(twin, OwnerKey("key", world.now), digest("twin"), secret(9)) is False
     assert await world.store.owner(twin.id) is None
-    assert await world.store.owner_by_key(digest("twin")) is None
+    assert await holder(world, "twin") is None
     assert await world.store.owner_by_name(owner.name) == owner
 
 
@@ -34,18 +40,18 @@ async def test_the_count_of_tasks_in_queue(world: World, owner: Owner) -> None:
     for found in (
         await world.store.owner(owner.id),
         await world.store.owner_by_name(owner.name),
-        await world.store.owner_by_key(digest(owner.name)),
+        await holder(world, owner.name),
     ):
         assert found is not None
         assert found.tasks_in_queue == 2
 
 
 async def test_the_limit_is_set(world: World, owner: Owner) -> None:
-    assert await world.store.set_limit(owner.id, 7) is True
+    assert await world.set_limit(owner.id, 7) is True
     found = await world.store.owner(owner.id)
     assert found is not None
     assert found.tasks_in_queue_max == 7
-    assert await world.store.set_limit("7" * 26, 7) is False
+    assert await world.set_limit("7" * 26, 7) is False
 
 
 async def test_owners_are_listed_by_name(world: World) -> None:
@@ -69,12 +75,12 @@ async def test_two_keys_for_rotation(world: World, owner: Owner) -> None:
     assert await world.store.add_key(owner.id, second, digest("second"), 2) is True
     assert await world.store.add_key(owner.id, OwnerKey("third", world.now), digest("third"), 2) is False
     assert await world.store.keys(owner.id) == [first, second]
-    assert await world.store.owner_by_key(digest("third")) is None
+    assert await holder(world, "third") is None
     assert await world.store.remove_key(owner.id, first.id) is True
-    assert await world.store.owner_by_key(digest(owner.name)) is None
-    assert await world.store.owner_by_key(digest("second")) == owner
+    assert await holder(world, owner.name) is None
+    assert await holder(world, "second") == owner
     assert await world.store.remove_key(owner.id, second.id) is False
-    assert await world.store.owner_by_key(digest("second")) == owner
+    assert await holder(world, "second") == owner
 
 
 async def test_keys_of_others_are_no_keys(world: World, owner: Owner, other: Owner) -> None:
@@ -105,10 +111,10 @@ async def test_a_deleted_owner_is_not_found_and_its_name_is_free(world: World, o
     await world.store.delete_owner(owner.id)
     assert await world.store.owner(owner.id) is None
     assert await world.store.owner_by_name(owner.name) is None
-    assert await world.store.owner_by_key(digest(owner.name)) is None
+    assert await holder(world, owner.name) is None
     assert await world.store.owners() == []
     assert await world.store.keys(owner.id) == []
-    assert await world.store.set_limit(owner.id, 5) is False
+    assert await world.set_limit(owner.id, 5) is False
     assert await world.store.add_key(owner.id, OwnerKey("k", world.now), digest("k"), 2) is False
     again = Owner(ids.owner_id(world.now, b"\x01" * 10), owner.name, world.now)
     assert await world.store.create_owner(again, OwnerKey("new", world.now), digest("new"), secret(9)) is True
@@ -144,3 +150,19 @@ async def test_prune_takes_all_that_a_deleted_owner_left(world: World, owner: Ow
         await world.store.prune(0, 100)
     assert await world.adapter.rows(world.store) == before
     assert await world.store.owner(owner.id) == owner
+
+
+async def test_when_keys_were_used_is_kept_and_never_goes_back(world: World, owner: Owner) -> None:
+    await world.store.note_keys_used([(digest(owner.name), 7_000), (digest("nobody"), 1)])
+    await world.store.note_keys_used([(digest(owner.name), 3_000)])
+    (key,) = await world.store.keys(owner.id)
+    assert key.used_at == 7_000
+    found = await world.store.owner_by_key(digest(owner.name))
+    assert found is not None
+    assert found.key == key
+
+
+async def test_owners_are_listed_up_to_a_name(world: World) -> None:
+    for name in ("depot", "shop-a", "shop-b", "store"):
+        await world.owner(name)
+    assert [owner.name for owner in await world.store.owners("shoo~", 10, "shop~")] == ["shop-a", "shop-b"]

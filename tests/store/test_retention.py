@@ -38,8 +38,8 @@ async def grown(world: World, *owners: Owner, days: int) -> None:
 
 async def test_each_owner_keeps_what_it_wants(world: World, owner: Owner, other: Owner) -> None:
     short = await world.owner("short-owner")
-    assert await world.store.set_retention(owner.id, 6 * DAY)
-    assert await world.store.set_retention(short.id, DAY + DAY // 2)
+    assert await world.set_retention(owner.id, 6 * DAY)
+    assert await world.set_retention(short.id, DAY + DAY // 2)
     await grown(world, owner, other, short, days=9)
     await prune(world)
     assert await ages(world, owner) == [1, 2, 3, 4, 5, 6]
@@ -51,8 +51,8 @@ async def test_each_owner_keeps_what_it_wants(world: World, owner: Owner, other:
 
 
 async def test_no_row_of_what_is_gone_stays(world: World, owner: Owner, other: Owner) -> None:
-    await world.store.set_retention(owner.id, 6 * DAY)
-    await world.store.set_retention(other.id, limits.HOUR_MS)
+    await world.set_retention(owner.id, 6 * DAY)
+    await world.set_retention(other.id, limits.HOUR_MS)
     await grown(world, owner, other, days=2)
     for _ in range(6):
         await prune(world)
@@ -63,7 +63,7 @@ async def test_no_row_of_what_is_gone_stays(world: World, owner: Owner, other: O
 
 
 async def test_a_page_of_what_was_kept_is_whole(world: World, owner: Owner, other: Owner) -> None:
-    await world.store.set_retention(owner.id, 30 * DAY)
+    await world.set_retention(owner.id, 30 * DAY)
     for _ in range(12):
         await run(world, owner, 20)
         await run(world, other, 20)
@@ -78,17 +78,17 @@ async def test_a_page_of_what_was_kept_is_whole(world: World, owner: Owner, othe
 
 
 async def test_a_change_holds_from_then_on(world: World, owner: Owner) -> None:
-    await world.store.set_retention(owner.id, 9 * DAY)
+    await world.set_retention(owner.id, 9 * DAY)
     await grown(world, owner, days=8)
     await prune(world)
     assert len(await ages(world, owner)) == 8
-    await world.store.set_retention(owner.id, 5 * DAY)
+    await world.set_retention(owner.id, 5 * DAY)
     await prune(world)
     assert await ages(world, owner) == [1, 2, 3, 4, 5]
-    await world.store.set_retention(owner.id, None)
+    await world.set_retention(owner.id, None)
     await prune(world)
     assert await ages(world, owner) == [1, 2, 3]
-    await world.store.set_retention(owner.id, 7 * DAY)
+    await world.set_retention(owner.id, 7 * DAY)
     await grown(world, owner, days=3)
     await prune(world)
     assert await ages(world, owner) == [1, 2, 3, 4, 5, 6]
@@ -96,7 +96,7 @@ async def test_a_change_holds_from_then_on(world: World, owner: Owner) -> None:
 
 @pytest.mark.parametrize("days", [None, 1, 9])
 async def test_a_task_that_lives_on_keeps_its_last_attempt(world: World, owner: Owner, days: int | None) -> None:
-    await world.store.set_retention(owner.id, None if days is None else days * DAY)
+    await world.set_retention(owner.id, None if days is None else days * DAY)
     config = TaskConfig(repeat=20, repeat_interval=DAY, repeat_exponential=False)
     task = await world.submit(owner)
     led = Redirected(1, "GET", "http://a.test/")
@@ -116,7 +116,7 @@ async def test_a_task_that_lives_on_keeps_its_last_attempt(world: World, owner: 
 
 async def test_what_has_to_stay_does_not_hold_up_what_may_go(world: World, owner: Owner) -> None:
     """Many living tasks with an old last attempt, and behind them one that may go: each step is bounded."""
-    await world.store.set_retention(owner.id, DAY)
+    await world.set_retention(owner.id, DAY)
     config = TaskConfig(repeat=2, repeat_interval=90 * DAY, repeat_exponential=False)
     await world.submit_many(owner, 40)
     await world.settle(await world.claim(), SUCCESS, config)
@@ -135,7 +135,7 @@ async def test_what_has_to_stay_does_not_hold_up_what_may_go(world: World, owner
 async def test_a_deleted_owner_leaves_nothing_however_long_it_kept(world: World, owner: Owner) -> None:
     before = await world.adapter.rows(world.store)
     keeper = await world.owner("long-keeper")
-    await world.store.set_retention(keeper.id, 100 * DAY)
+    await world.set_retention(keeper.id, 100 * DAY)
     await grown(world, keeper, days=7)
     await prune(world)
     assert len(await ages(world, keeper)) == 7
@@ -147,9 +147,9 @@ async def test_a_deleted_owner_leaves_nothing_however_long_it_kept(world: World,
 
 async def test_an_owner_says_what_it_keeps(world: World, owner: Owner) -> None:
     assert owner.retention_ms is None
-    assert await world.store.set_retention(owner.id, 5)
+    assert await world.set_retention(owner.id, 5)
     for found in (await world.store.owner(owner.id), await world.store.owner_by_name(owner.name)):
         assert found is not None
         assert found.retention_ms == 5
     assert [one.retention_ms for one in await world.store.owners()] == [5]
-    assert not await world.store.set_retention("7" * 26, 5)
+    assert not await world.set_retention("7" * 26, 5)

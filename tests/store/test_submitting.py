@@ -147,9 +147,9 @@ async def test_a_task_that_ends_or_goes_makes_room(world: World) -> None:
 async def test_a_limit_that_is_changed_counts_at_once(world: World) -> None:
     small = await world.owner(limit=1)
     await world.submit(small)
-    assert await world.store.set_limit(small.id, 2)
+    assert await world.set_limit(small.id, 2)
     await world.submit(small)
-    assert await world.store.set_limit(small.id, 0)
+    assert await world.set_limit(small.id, 0)
     assert await world.store.insert(world.task(small)) == QueueFull(0)
 
 
@@ -214,7 +214,7 @@ async def test_a_key_is_forgotten_after_a_day(world: World, owner: Owner) -> Non
 async def test_a_task_that_was_refused_does_not_use_its_key_up(world: World) -> None:
     small = await world.owner(limit=0)
     assert await world.store.insert(keyed(world, small)) == QueueFull(0)
-    await world.store.set_limit(small.id, 1)
+    await world.set_limit(small.id, 1)
     first = keyed(world, small)
     assert await world.store.insert(first) == Inserted()
     assert duplicate_of(await world.store.insert(keyed(world, small)), same_body=True) == first.id

@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from tasks_server.clock import ManualClock
 from tasks_server.domain import ids, lifecycle, limits
 from tasks_server.domain.attempt import Attempt, Event, Outcome, OutcomeKind
@@ -80,6 +82,20 @@ class World:
         key = OwnerKey(f"key-{number}", self.now)
         assert await self.store.create_owner(owner, key, ids.key_digest(name), secret(number))
         return owner
+
+    async def set_limit(self, owner_id: str, tasks_in_queue_max: int) -> bool:
+        return await self.change_owner(owner_id, tasks_in_queue_max=tasks_in_queue_max)
+
+    async def set_retention(self, owner_id: str, retention_ms: int | None) -> bool:
+        return await self.change_owner(owner_id, retention_ms=retention_ms)
+
+    async def suspend(self, owner: Owner, *, suspended: bool = True) -> None:
+        assert await self.change_owner(owner.id, suspended_at=self.now if suspended else None)
+
+    async def change_owner(self, owner_id: str, **changes: Any) -> bool:
+        """Whether there is such an owner."""
+        changed = await self.store.change_owner(owner_id, lambda before: replace(before, **changes), self.now)
+        return changed is not None
 
     async def in_queue(self, owner: Owner) -> int:
         """How many tasks of the owner are in queue, by its counter."""

@@ -21,7 +21,7 @@ COMPOSED = {
     "bulk.wait": "`GET /v1/bulk/{id}` until it has ended",
 }
 """Methods that are made of others."""
-SECOND = {"bulk.dry_run", "handler_tasks.create_recurring"}
+SECOND = {"bulk.dry_run", "handler_tasks.create_recurring", "owners.suspend", "owners.resume"}
 """Methods that ask for a route which another one asks for, too."""
 NOT_A_METHOD = {"GET /openapi.json": "for those who write clients"}
 """Routes that no method asks for, and why."""

@@ -49,6 +49,7 @@ from tasks_server.service.bulks import BulkService
 from tasks_server.service.explain import ExplainService
 from tasks_server.service.ground import Examiner, Ground
 from tasks_server.service.journal import JournalService
+from tasks_server.service.key_uses import KeyUses
 from tasks_server.service.lanes import LaneService
 from tasks_server.service.monitoring import MonitorService
 from tasks_server.service.named import NamedService
@@ -109,7 +110,11 @@ def create_app(
     ground = Ground(store, clock, config.zone, random, config.egress, config.abilities, examiner)
     tasks = TaskService(ground)
     authenticator = Authenticator(
-        owners, clock, AdminKeys(config.admin_key, config.admin_key_read_only), config.default_owner
+        owners,
+        KeyUses(store, clock),
+        clock,
+        AdminKeys(config.admin_key, config.admin_key_read_only),
+        config.default_owner,
     )
     door = Door(config.hosts)
     owner_routes = OwnerRoutes(
@@ -199,6 +204,7 @@ class App:
         self._authenticator = authenticator
         self.inflow = inflow
         self._throttle = throttle
+        self._own_throttle = Throttle(limits.REQUESTS_PER_MINUTE_MAX, limits.MINUTE_MS, clock)
         self._clock = clock
         self._telemetry = telemetry
         self._request_ids = request_ids()
@@ -275,14 +281,21 @@ class App:
             exchange.caller.check_may(exchange.scope["method"])
             if access == "admin" and not exchange.caller.admin:
                 raise Forbidden("this takes the admin key", code="admin_required")
-            if self._throttle is not None and not exchange.caller.admin:
-                return self._throttle.count(exchange.caller.scope or "")
-            return ()
+            return self._count(exchange.caller)
         if access == "none":
             self._door.admit(exchange, any_host=route.any_host)
         if self._throttle is not None and route.path not in _UNCOUNTED:
             return self._throttle.count(exchange.address())
         return ()
+
+    def _count(self, caller: Caller) -> Sequence[tuple[bytes, bytes]]:
+        """Counts a request of an owner, by its own bound where it has one, else by that of all."""
+        owner = caller.owner
+        if owner is None or caller.admin:
+            return ()
+        if owner.requests_max is not None:
+            return self._own_throttle.count(owner.id, owner.requests_max)
+        return () if self._throttle is None else self._throttle.count(owner.id)
 
     async def _identify(self, route: Route, exchange: Exchange) -> Caller:
         try:

@@ -10,7 +10,8 @@ from tasks_server.api.admin_keys import AdminKeys
 from tasks_server.clock import Clock
 from tasks_server.domain import ids, limits
 from tasks_server.domain.errors import Forbidden, Unauthorized
-from tasks_server.domain.owner import By, Owner
+from tasks_server.domain.owner import By, Owner, suspended
+from tasks_server.service.key_uses import KeyUses
 from tasks_server.service.owners import OwnerService
 
 REMEMBERED_SECONDS: Final = 10.0
@@ -62,9 +63,15 @@ class Authenticator:
     """Finds out who asks. Keys found good are remembered by their digest for `REMEMBERED_SECONDS`."""
 
     def __init__(
-        self, owners: OwnerService, clock: Clock, admin_keys: AdminKeys, default_owner: str | None = None
+        self,
+        owners: OwnerService,
+        uses: KeyUses,
+        clock: Clock,
+        admin_keys: AdminKeys,
+        default_owner: str | None = None,
     ) -> None:
         self._owners = owners
+        self._uses = uses
         self._clock = clock
         self._admin_keys = admin_keys
         self._remembered: dict[bytes, _Remembered] = {}
@@ -82,19 +89,23 @@ class Authenticator:
         return known.caller if named is None or named == known.owner_id else None
 
     async def caller(self, headers: Mapping[bytes, bytes]) -> Caller:
-        """Who asks. Raises `Unauthorized`, whatever is wrong with the key or the owner's id."""
+        """Who asks. Raises `Unauthorized`, whatever is wrong with the key or the owner's id; `Forbidden` for the key of
+        an owner that is suspended.
+        """
         key, named = _credentials(headers), _named_owner(headers)
         if (admin := self._admin_keys.find(key)) is not None:
             return Caller(await self._named(named) if named else None, admin=True, read_only=admin.read_only)
         if not _KEY.fullmatch(key):
             raise Unauthorized(f"a key is {limits.KEY_LENGTH} letters and digits", code="credentials_malformed")
         digest, before = _digest(key), self._forgotten
-        owner = await self._owners.by_digest(digest)
-        if owner is None or (named and named != owner.id):
+        holder = await self._owners.by_digest(digest)
+        if holder is None or (named and named != holder.owner.id):
             if named:
                 await self._named(named)
             raise Unauthorized("the key is not a key of this owner" if named else "the key is unknown")
-        caller = Caller(owner)
+        owner = holder.owner
+        self._uses.note(digest, holder)
+        caller = _active(owner)
         if before == self._forgotten:  # no key or owner was removed while the store was asked
             self._remember(digest, caller, owner)
         return caller
@@ -109,7 +120,7 @@ class Authenticator:
         guest = self._guest
         if guest is None or guest.until < self._clock.monotonic():
             owner = await self._owners.ensured(self._default_owner)
-            guest = _Remembered(Caller(owner), owner.id.encode(), self._clock.monotonic() + REMEMBERED_SECONDS)
+            guest = _Remembered(_active(owner), owner.id.encode(), self._clock.monotonic() + REMEMBERED_SECONDS)
             self._guest = guest
         return guest.caller
 
@@ -118,7 +129,7 @@ class Authenticator:
         self._admin_keys = admin_keys
 
     def forget(self, owner_id: str) -> None:
-        """Asks the store anew about every key of this owner: one was removed, or the owner itself."""
+        """Asks the store anew about every key of this owner: one was removed, or the owner was changed or removed."""
         self._forgotten += 1
         self._guest = None
         name = owner_id.encode()
@@ -137,6 +148,13 @@ class Authenticator:
         if owner is None:
             raise Unauthorized("there is no owner of this id", code="owner_unknown")
         return owner
+
+
+def _active(owner: Owner) -> Caller:
+    """Whoever has the key of this owner. Raises `Forbidden` when it is suspended."""
+    if owner.suspended_at is not None:
+        raise suspended(owner)
+    return Caller(owner)
 
 
 def _digest(key: bytes) -> bytes:

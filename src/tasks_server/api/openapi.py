@@ -30,7 +30,7 @@ _STORE: Final = (
     "store_busy",
     "throttled",
 )
-_KEYED: Final = ("key_invalid", "credentials_missing", "credentials_malformed", "owner_unknown")
+_KEYED: Final = ("key_invalid", "credentials_missing", "credentials_malformed", "owner_unknown", "owner_suspended")
 _ACCESS: Final[Mapping[str, Sequence[str]]] = {
     "owner": _KEYED,
     "admin": (*_KEYED, "admin_required"),

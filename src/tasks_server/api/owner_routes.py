@@ -1,17 +1,17 @@
-"""`/v1/owners`: register, show, limit, rotate keys, remove."""
+"""`/v1/owners`: register, list, show, limit, suspend, change keys, remove."""
 
 from typing import Final, Literal
+from urllib.parse import urlencode
 
-from msgspec import UNSET
-
-from tasks_server.api import wire
+from tasks_server.api import owner_wire, wire
 from tasks_server.api.auth import Authenticator
 from tasks_server.api.door import Door
 from tasks_server.api.exchange import Answer, Exchange
-from tasks_server.api.routes import BODY_ERRORS, Route, Success
+from tasks_server.api.listing import read_number
+from tasks_server.api.routes import BODY_ERRORS, QueryParameter, Route, Success
 from tasks_server.api.wire import DONE, encode
 from tasks_server.domain import limits
-from tasks_server.domain.errors import Forbidden, NotFound, Unauthorized
+from tasks_server.domain.errors import Fault, Forbidden, InvalidRequest, NotFound, Unauthorized
 from tasks_server.domain.owner import Owner
 from tasks_server.service.owners import OWNER_NOT_FOUND, OwnerService
 
@@ -21,6 +21,11 @@ server; everybody.
 """
 _REGISTRATION_MAX_BYTES: Final = 16 * 1_024
 """Of a body that anybody may send: a name and a number."""
+_LIST_QUERY: Final = (
+    QueryParameter("limit", {"type": "integer", "minimum": 1, "maximum": limits.PAGE_SIZE_MAX}, "Owners of a page"),
+    QueryParameter("cursor", {"type": "string"}, "Where the page begins; from the Link header of the page before"),
+    QueryParameter("prefix", {"type": "string", "pattern": "^[a-z0-9-]{0,32}$"}, "With what their names begin"),
+)
 _CLOSED: Final = (
     "registration_closed",
     "admin_required",
@@ -62,7 +67,7 @@ class OwnerRoutes:
 
     def _table_of_owners(self) -> list[Route]:
         path = "/v1/owners/{name}"
-        owner, done = Success(200, wire.OwnerView, "The owner"), Success(200, wire.DoneView, "Done")
+        owner, done = Success(200, owner_wire.OwnerView, "The owner"), Success(200, wire.DoneView, "Done")
         return [
             Route(
                 "POST",
@@ -70,11 +75,29 @@ class OwnerRoutes:
                 self.register,
                 "Register an owner",
                 "open",
-                [Success(201, wire.RegisteredOwnerView, "The owner and its key, which is shown this once")],
+                [Success(201, owner_wire.RegisteredOwnerView, "The owner and its key, which is shown this once")],
                 [*BODY_ERRORS, "owner_name_taken", *_CLOSED],
-                body=wire.OwnerRegistration,
+                body=owner_wire.OwnerRegistration,
                 description="Open while the server listens on loopback or when the operator says so; otherwise it "
                 "takes the admin key. Only the admin key may set `tasksInQueueLimit`.",
+            ),
+            Route(
+                "GET",
+                "/v1/owners",
+                self.list,
+                "List owners",
+                "admin",
+                [
+                    Success(
+                        200,
+                        list[owner_wire.ListedOwnerView],
+                        "A page of owners, by name",
+                        {"Link": 'The next page, as rel="next"; not there on the last one'},
+                    )
+                ],
+                ["invalid_request"],
+                query=_LIST_QUERY,
+                description="Takes an admin key. A page costs the same however many owners there are.",
             ),
             Route("GET", path, self.show, "Show an owner", "owner", [owner], [OWNER_NOT_FOUND]),
             Route(
@@ -85,8 +108,9 @@ class OwnerRoutes:
                 "owner",
                 [owner],
                 [*BODY_ERRORS, OWNER_NOT_FOUND, "admin_required"],
-                body=wire.OwnerPatch,
-                description="Only the admin key may set `tasksInQueueLimit`. `retentionDays` takes fractions, of one "
+                body=owner_wire.OwnerPatch,
+                description="Only the admin key may set `tasksInQueueLimit`, `requestsPerMinute` and `suspended`. "
+                "`retentionDays` takes fractions, of one "
                 "hour at least; an owner itself may set it up to what it has or what the operator keeps of all, "
                 "whichever is longer. Null: as long as the operator keeps all.",
             ),
@@ -106,12 +130,21 @@ class OwnerRoutes:
         path = "/v1/owners/{name}/keys"
         return [
             Route(
+                "GET",
+                path,
+                self.list_keys,
+                "List the keys of an owner",
+                "owner",
+                [Success(200, list[owner_wire.KeyView], "Its live keys, without their secrets; the oldest first")],
+                [OWNER_NOT_FOUND],
+            ),
+            Route(
                 "POST",
                 path,
                 self.add_key,
                 "Add a key",
                 "owner",
-                [Success(201, wire.IssuedKeyView, "The key, which is shown this once")],
+                [Success(201, owner_wire.IssuedKeyView, "The key, which is shown this once")],
                 [OWNER_NOT_FOUND, "keys_full"],
                 description="An owner has at most two live keys, so that keys can be changed without a pause.",
             ),
@@ -129,11 +162,13 @@ class OwnerRoutes:
 
     async def register(self, exchange: Exchange) -> Answer:
         admin = await self._admits(exchange)
-        asked = wire.read_owner_registration(await exchange.json_body(min(self._body_max, _REGISTRATION_MAX_BYTES)))
+        asked = owner_wire.read_owner_registration(
+            await exchange.json_body(min(self._body_max, _REGISTRATION_MAX_BYTES))
+        )
         if asked.tasks_in_queue_limit is not None and not admin:
             raise Forbidden("only the admin key may set tasksInQueueLimit", code="admin_required")
         owner, issued = await self._owners.register(asked.name, asked.tasks_in_queue_limit)
-        return Answer(201, encode(wire.registered_owner_view(owner, issued)))
+        return Answer(201, encode(owner_wire.registered_owner_view(owner, issued)))
 
     async def _admits(self, exchange: Exchange) -> bool:
         """Whether it is the operator who registers. Raises when registration is for the operator only."""
@@ -155,21 +190,28 @@ class OwnerRoutes:
             )
         return False
 
+    async def list(self, exchange: Exchange) -> Answer:
+        query, faults = exchange.query(("limit", "cursor", "prefix")), list[Fault]()
+        limit = read_number(query, "limit", (1, limits.PAGE_SIZE_MAX), limits.PAGE_SIZE_DEFAULT, faults)
+        prefix, after = owner_wire.read_prefix(query, faults), owner_wire.read_cursor(query, faults)
+        if faults:
+            raise InvalidRequest(faults)
+        page = await self._owners.page(after, limit, prefix)
+        body = encode([owner_wire.listed_owner_view(owner) for owner in page])
+        if len(page) < limit:
+            return Answer(200, body)
+        kept = {name: value for name, value in query.items() if name in ("limit", "prefix")}
+        link = f'</v1/owners?{urlencode({**kept, "cursor": page[-1].name})}>; rel="next"'
+        return Answer(200, body, headers=((b"link", link.encode("ascii")),))
+
     async def show(self, exchange: Exchange) -> Answer:
         return await self._answer(await self._owner(exchange))
 
     async def edit(self, exchange: Exchange) -> Answer:
-        asked = wire.read_owner_patch(await exchange.json_body(self._body_max))
-        admin = exchange.caller.admin
-        if asked.tasks_in_queue_limit is not UNSET and not admin:
-            raise Forbidden("only the admin key may set tasksInQueueLimit", code="admin_required")
+        asked = owner_wire.read_owner_patch(await exchange.json_body(self._body_max))
         owner = await self._owner(exchange)
-        if asked.retention_days is not UNSET:
-            days = asked.retention_days
-            retention_ms = None if days is None else round(days * limits.DAY_MS)
-            owner = await self._owners.set_retention(owner.name, retention_ms, by_operator=admin)
-        if asked.tasks_in_queue_limit is not UNSET:
-            owner = await self._owners.set_limit(owner.name, asked.tasks_in_queue_limit)
+        owner = await self._owners.edit(owner.name, asked, exchange.caller.by)
+        self._authenticator.forget(owner.id)
         return await self._answer(owner)
 
     async def delete(self, exchange: Exchange) -> Answer:
@@ -178,9 +220,13 @@ class OwnerRoutes:
         self._authenticator.forget(owner.id)
         return Answer(200, DONE)
 
+    async def list_keys(self, exchange: Exchange) -> Answer:
+        keys = await self._owners.keys(await self._owner(exchange))
+        return Answer(200, encode([owner_wire.key_view(key) for key in keys]))
+
     async def add_key(self, exchange: Exchange) -> Answer:
         issued = await self._owners.add_key(await self._owner(exchange))
-        return Answer(201, encode(wire.IssuedKeyView(issued.id, issued.key)))
+        return Answer(201, encode(owner_wire.IssuedKeyView(issued.id, issued.key)))
 
     async def remove_key(self, exchange: Exchange) -> Answer:
         owner = await self._owner(exchange)
@@ -192,4 +238,4 @@ class OwnerRoutes:
         return await named_owner(self._owners, exchange)
 
     async def _answer(self, owner: Owner) -> Answer:
-        return Answer(200, encode(wire.owner_view(owner, await self._owners.keys(owner))))
+        return Answer(200, encode(owner_wire.owner_view(owner, await self._owners.keys(owner))))

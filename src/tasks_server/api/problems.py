@@ -55,6 +55,7 @@ CODES: Final[Mapping[str, Code]] = {
     "admin_required": Code(403, "Admin key required", "Only the operator's admin key may do this."),
     "key_read_only": Code(403, "Key may only look", "A read-only admin key may GET, and nothing else."),
     "registration_closed": Code(401, "Registration closed", "New owners are registered with the admin key only."),
+    "owner_suspended": Code(403, "Owner suspended", "The operator has suspended the owner, and alone can resume it."),
     "lane_held": Code(403, "Lane held", "The operator paused the lane; its owner cannot resume it."),
     "host_unknown": Code(403, "Host unknown", "Without a key, the server does not answer under this Host; see limits."),
     "cross_site": Code(403, "Cross-site request", "A page of another site sent a request without a key."),

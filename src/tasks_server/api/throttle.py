@@ -18,8 +18,11 @@ class Throttle:
         self._clock = clock
         self._windows: dict[str, tuple[float, int]] = {}
 
-    def count(self, name: str) -> Sequence[tuple[bytes, bytes]]:
-        """Counts one request of `name`; gives the RateLimit headers of its answer. Raises `Throttled`."""
+    def count(self, name: str, requests_max: int | None = None) -> Sequence[tuple[bytes, bytes]]:
+        """Counts one request of `name`, which may send `requests_max` in a window, None: as all others; gives the
+        RateLimit headers of its answer. Raises `Throttled`.
+        """
+        most = self._max if requests_max is None else requests_max
         now = self._clock.monotonic()
         ends_at, count = self._windows.get(name, (0.0, 0))
         if ends_at <= now:
@@ -27,13 +30,13 @@ class Throttle:
             ends_at, count = now + self._window_seconds, 0
         self._windows[name] = (ends_at, count + 1)
         left = max(1, -int(-(ends_at - now) // 1))
-        if count >= self._max:
+        if count >= most:
             raise Throttled(
-                f"more than {self._max} requests in {self._window_seconds:g} s; go on in {left} s",
+                f"more than {most} requests in {self._window_seconds:g} s; go on in {left} s",
                 retry_after_seconds=left,
-                limit=self._max,
+                limit=most,
             )
-        return rate_limit_headers(self._max, self._max - count - 1, left)
+        return rate_limit_headers(most, most - count - 1, left)
 
     def _make_room(self, now: float) -> None:
         if len(self._windows) >= _CALLERS_MAX:

@@ -11,7 +11,7 @@ from datetime import tzinfo
 from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta
 
 from tasks_server.api.states import Readable, state_word
 from tasks_server.domain import asked, encodings, limits, masking, reading, shapes, validation, words
@@ -22,12 +22,10 @@ from tasks_server.domain.egress import Egress
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.handler_reading import HandlerRegistration
 from tasks_server.domain.json_text import Kept, check_encoding, deeper_than, opened
-from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.request import TaskSpec
 from tasks_server.domain.signing import Signing
 from tasks_server.domain.task import NewTask, Task
 from tasks_server.domain.validation import Draft, Registration
-from tasks_server.service.owners import IssuedKey
 
 _NESTING_MAX: Final = 64
 """Levels of any body; `data` has its own, lower limit."""
@@ -46,35 +44,6 @@ class HandlerBatch(msgspec.Struct, forbid_unknown_fields=True):
     """The same, when each of them runs a handler."""
 
     tasks: Annotated[list[HandlerRegistration], Meta(min_length=1, max_length=limits.BATCH_TASKS_MAX)]
-
-
-QueueLimit = Annotated[int, Meta(ge=0, le=limits.TASKS_IN_QUEUE_MAX_MAX)]
-
-
-class OwnerRegistration(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """An owner to register. Only the operator may set the limit."""
-
-    name: str
-    tasks_in_queue_limit: QueueLimit | None = None
-
-
-RetentionDays = Annotated[
-    float,
-    Meta(
-        gt=0,
-        le=limits.RETENTION_DAYS_MAX,
-        extra={"words": f"a number of days from 1/24 (one hour) to {limits.RETENTION_DAYS_MAX}"},
-    ),
-]
-
-
-class OwnerPatch(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """What may be changed of an owner: by the operator alone its limit, by itself how long its history is kept (null:
-    as long as the operator keeps all).
-    """
-
-    tasks_in_queue_limit: QueueLimit | UnsetType = UNSET
-    retention_days: RetentionDays | UnsetType | None = UNSET
 
 
 class SigningRotation(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -220,31 +189,18 @@ def _batch_faults(raw: object) -> Iterable[Fault]:
         yield Fault("tasks", f"{what} {allowed}", shapes.shown(tasks), allowed)
 
 
-def read_owner_registration(body: bytes) -> OwnerRegistration:
-    """Raises `InvalidRequest` with every fault."""
-    return msgspec.convert(_object(OwnerRegistration, body), OwnerRegistration)
-
-
-def read_owner_patch(body: bytes) -> OwnerPatch:
-    """Raises `InvalidRequest` with every fault."""
-    patch = msgspec.convert(_object(OwnerPatch, body), OwnerPatch)
-    if patch == OwnerPatch():
-        fields = ["tasksInQueueLimit", "retentionDays"]
-        raise InvalidRequest([Fault("body", f"must name what to change: {' or '.join(fields)}", allowed=fields)])
-    return patch
-
-
 def read_signing_rotation(body: bytes) -> SigningRotation:
     """An empty body asks for the defaults. Raises `InvalidRequest` with every fault."""
-    return msgspec.convert(_object(SigningRotation, body or b"{}"), SigningRotation)
+    return msgspec.convert(read_fields(SigningRotation, body or b"{}"), SigningRotation)
 
 
 def read_signing_patch(body: bytes) -> SigningPatch:
     """Raises `InvalidRequest` with every fault."""
-    return msgspec.convert(_object(SigningPatch, body), SigningPatch)
+    return msgspec.convert(read_fields(SigningPatch, body), SigningPatch)
 
 
-def _object(wanted: type[msgspec.Struct], body: bytes) -> dict[str, Any]:
+def read_fields(wanted: type[msgspec.Struct], body: bytes) -> dict[str, Any]:
+    """The fields of a body, for `msgspec.convert`. Raises `InvalidRequest` with every fault."""
     raw = read_json(body)
     if not isinstance(raw, dict):
         raise InvalidRequest([Fault("body", "must be a JSON object", shapes.shown(raw), "an object")])
@@ -339,43 +295,6 @@ class AttemptView(Readable, rename="camel"):
     error: str | None
     response_truncated: bool
     redirected: Redirected | None
-
-
-class KeyView(msgspec.Struct, rename="camel"):
-    """A live key of an owner, without its secret."""
-
-    key_id: str
-    created_at: int
-
-
-class IssuedKeyView(msgspec.Struct, rename="camel"):
-    """A key. It is shown this once."""
-
-    key_id: str
-    key: str
-
-
-class RegisteredOwnerView(msgspec.Struct, rename="camel"):
-    """A new owner with its first key. The key is shown this once."""
-
-    id: str
-    key: str
-    name: str
-    key_id: str
-
-
-class OwnerView(msgspec.Struct, rename="camel"):
-    """An owner. `tasksInQueue` counts every task that is not final; `retentionDays` is for how long its history is
-    kept, null: as long as the operator keeps all.
-    """
-
-    id: str
-    name: str
-    created_at: int
-    tasks_in_queue: int
-    tasks_in_queue_limit: int
-    retention_days: float | None
-    keys: list[KeyView]
 
 
 class SigningSecretView(msgspec.Struct, rename="camel"):
@@ -473,25 +392,9 @@ def attempt_view(attempt: Attempt) -> AttemptView:
     )
 
 
-def owner_view(owner: Owner, keys: Iterable[OwnerKey]) -> OwnerView:
-    return OwnerView(
-        id=owner.id,
-        name=owner.name,
-        created_at=owner.created_at,
-        tasks_in_queue=owner.tasks_in_queue,
-        tasks_in_queue_limit=owner.tasks_in_queue_max,
-        retention_days=owner.retention_days,
-        keys=[KeyView(key.id, key.created_at) for key in keys],
-    )
-
-
 def signing_view(signing: Signing, *, reveal: bool) -> SigningView:
     secrets = [
         SigningSecretView(secret.id, secret.text if reveal else None, secret.created_at, secret.expires_at)
         for secret in signing.secrets
     ]
     return SigningView(signing.enabled, secrets)
-
-
-def registered_owner_view(owner: Owner, issued: IssuedKey) -> RegisteredOwnerView:
-    return RegisteredOwnerView(owner.id, issued.key, owner.name, issued.id)

@@ -16,6 +16,7 @@ from tasks_server.cli import (
     nodes,
     options,
     output,
+    owner_keys,
     owners,
     schedules,
     serve,
@@ -38,6 +39,7 @@ app.command("serve")(serve.serve)
 app.command("worker")(worker.worker)
 app.command("settings")(settings.show)
 owners.app.add_typer(signing.app, name="signing", help="How the calls of an owner are signed.")
+owners.app.add_typer(owner_keys.app, name="key", help="The keys of an owner.")
 app.add_typer(owners.app, name="owner", help="Who may submit tasks.")
 databases.app.command("copy")(copying.copy)
 app.add_typer(databases.app, name="db", help="The schema of the database, and moving to another one.")

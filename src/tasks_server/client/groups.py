@@ -142,9 +142,13 @@ class Owners(Group[K]):
     """Who owns tasks: `/v1/owners`."""
 
     register = Method(owners.register)
+    list = Pages(owners.list_)
     get = Method(owners.get)
     edit = Method(owners.edit)
+    suspend = Method(owners.suspend)
+    resume = Method(owners.resume)
     delete = Method(owners.delete)
+    keys = Method(owners.keys)
     add_key = Method(owners.add_key)
     delete_key = Method(owners.delete_key)
     signing = Method(owners.signing)

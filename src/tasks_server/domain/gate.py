@@ -32,6 +32,10 @@ KINDS: Final[dict[str, Kind]] = {
         "The task's time has not come: it is scheduled, or waits for a retry or a repeat.",
         "Wait, or run it now.",
     ),
+    "owner_suspended": Kind(
+        "The operator has suspended the task's owner: its tasks do not start, those that run go on.",
+        "The operator resumes it: `tasks-server owner resume NAME`.",
+    ),
     "lane_paused": Kind(
         "The task's lane is paused.",
         "Resume the lane: `POST /v1/lanes/:name/resume`, `tasks-server lane resume`. What the operator paused, only "

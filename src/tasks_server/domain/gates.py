@@ -12,7 +12,7 @@ from tasks_server.domain.limits import SECOND_MS
 from tasks_server.domain.situation import Load, Situation
 from tasks_server.domain.task import FINAL, State
 
-_ADVISED: Final = frozenset({"final", "paused", "lane_paused"})
+_ADVISED: Final = frozenset({"final", "paused", "owner_suspended", "lane_paused"})
 """Gates whose text says what to do."""
 _BEHIND_MS: Final = SECOND_MS
 """How long an engine may take to take a task that nothing holds."""
@@ -33,6 +33,7 @@ def gates(situation: Situation) -> list[Gate]:
     takers = gates_engine.takers_of(situation, loads)
     found = [
         *gates_task.waiting(situation),
+        *gates_lane.suspended(situation),
         *gates_lane.paused(situation),
         *gates_engine.there(situation, loads),
         *gates_lane.roomy(situation),

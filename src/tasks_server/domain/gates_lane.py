@@ -1,4 +1,4 @@
-"""The gates that lie in a task's lane: whether it is paused, has a free place, may start one now."""
+"""The gates that lie in a task's owner and lane: whether they are held, have a free place, may start one now."""
 
 import math
 from collections.abc import Iterator
@@ -30,6 +30,14 @@ def paused(situation: Situation) -> Iterator[Gate]:
     what = "only the operator can resume it" if limits.held else "resume the lane"
     text = f"its lane {lane.name} was paused{by} at {dates.shown(limits.paused_at)}; {what}"
     yield Gate("lane_paused", True, text, None, facts)
+
+
+def suspended(situation: Situation) -> Iterator[Gate]:
+    """Whether the owner is suspended, of one that is."""
+    at = situation.suspended_at
+    if at is not None:
+        text = f"its owner was suspended by the operator at {dates.shown(at)}; only the operator can resume it"
+        yield Gate("owner_suspended", True, text, None, {"suspendedAt": at})
 
 
 def roomy(situation: Situation) -> Iterator[Gate]:

@@ -72,6 +72,11 @@ OWNER_NAME_LENGTH_MAX = 32
 TASKS_IN_QUEUE_MAX_DEFAULT = 1_000
 TASKS_IN_QUEUE_MAX_MAX = 1_000_000_000
 KEYS_PER_OWNER_MAX = 2
+KEY_USE_NOTED_MS = 5 * 60_000
+"""How exactly it is known when a key was used last."""
+REQUESTS_PER_MINUTE_MAX = 1_000_000
+SUSPENDED_LOOK_MS = 10 * 60_000
+"""How often it is looked whether schedules of an owner that is suspended go on, beside when it is resumed."""
 KEY_LENGTH = 64
 
 # Signing

@@ -6,7 +6,7 @@ from typing import Final, Literal
 import msgspec
 
 from tasks_server.domain import limits
-from tasks_server.domain.errors import Refused, Unauthorized
+from tasks_server.domain.errors import Forbidden, Refused, Unauthorized
 
 By = Literal["owner", "operator"]
 """Who acts on what is an owner's: itself, or the operator, who may do so in the owner's name."""
@@ -24,6 +24,10 @@ class Owner(msgspec.Struct, frozen=True):
     tasks_in_queue: int = 0
     retention_ms: int | None = None
     """For how long its history is kept; None: as the operator has set for all."""
+    suspended_at: int | None = None
+    """Since when its tasks do not start and its keys are refused; None: it is not suspended."""
+    requests_max: int | None = None
+    """How many requests a minute each API process takes of it; None: as of all others."""
 
     @property
     def retention_days(self) -> float | int | None:
@@ -39,6 +43,8 @@ class OwnerKey(msgspec.Struct, frozen=True):
 
     id: str
     created_at: int
+    used_at: int | None = None
+    """When it was used last, to `limits.KEY_USE_NOTED_MS`; None: never, as far as that is known."""
 
 
 def name_fault(name: str) -> str | None:
@@ -63,6 +69,14 @@ def queue_full(limit: int) -> Refused:
         f"the queue is full: this owner may have {limit} tasks in queue; wait for some to end, or ask the "
         "operator for a higher limit",
         code="queue_full",
+    )
+
+
+def suspended(owner: Owner) -> Forbidden:
+    """The refusal of what the key of an owner asks for that is suspended."""
+    return Forbidden(
+        f"the owner {owner.name} is suspended: ask the operator of this server, who alone can resume it",
+        code="owner_suspended",
     )
 
 

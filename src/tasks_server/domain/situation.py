@@ -125,6 +125,8 @@ class Situation(msgspec.Struct, frozen=True):
     lane: Lane | None = None
     holders: Sequence[str] = ()
     """Tasks that hold places of the lane, if it has a limit of places: at most `HOLDERS_MAX` ids."""
+    suspended_at: int | None = None
+    """Since when its owner is suspended; None: it is not."""
     stop: Stop | None = None
     clock: Timekeeping = Timekeeping()
     """What is known of the clock."""

@@ -64,6 +64,7 @@ class ExplainService:
         if (told := unknown_word("its state", task.state)) is not None:
             raise Unreadable(told)
         spec = opened_spec(standing.spec, task.unreadable)
+        known = await self._store.owner(task.owner)
         return Situation(
             now=self._clock.now(),
             task=task,
@@ -74,6 +75,7 @@ class ExplainService:
             ahead=standing.ahead,
             lane=await self._store.lane(task.owner, task.lane),
             holders=standing.holders,
+            suspended_at=known.suspended_at if known else None,
             stop=await self._stop(owner, task),
             clock=await self._store.timekeeping(),
             operator=owner is None,

@@ -5,13 +5,15 @@ from collections.abc import Callable
 from typing import Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from tasks_server.clock import Clock
 from tasks_server.domain import ids, limits
-from tasks_server.domain.errors import Conflict, Fault, InvalidRequest, NotFound, Refused
-from tasks_server.domain.owner import Owner, OwnerKey, name_fault
+from tasks_server.domain.errors import Conflict, Fault, Forbidden, InvalidRequest, NotFound, Refused
+from tasks_server.domain.owner import By, Owner, OwnerKey, name_fault
 from tasks_server.domain.signing import Signing, SigningSecret, rotated
-from tasks_server.store.ports import Owning
+from tasks_server.store.owning import OWNERS_END, KeyHolder, Owning
 
 OWNER_NOT_FOUND: Final = "owner_not_found"
 KEY_NOT_FOUND: Final = "key_not_found"
@@ -22,6 +24,32 @@ class IssuedKey(msgspec.Struct, frozen=True):
 
     id: str
     key: str
+
+
+class OwnerEdit(msgspec.Struct, frozen=True):
+    """What is to change of an owner; UNSET: it stays. `retention_ms` and `requests_max` None: as of all others."""
+
+    tasks_in_queue_max: int | UnsetType = UNSET
+    retention_ms: int | UnsetType | None = UNSET
+    requests_max: int | UnsetType | None = UNSET
+    suspended: bool | UnsetType = UNSET
+
+    def applied(self, before: Owner, now: int) -> Owner:
+        """The owner under these changes. One that is suspended already stays so since then."""
+        names = ("tasks_in_queue_max", "retention_ms", "requests_max")
+        changed = {name: value for name in names if (value := getattr(self, name)) is not UNSET}
+        if self.suspended is not UNSET:
+            changed["suspended_at"] = (before.suspended_at or now) if self.suspended else None
+        return replace(before, **changed)
+
+
+_WIRE: Final = {
+    "tasks_in_queue_max": "tasksInQueueLimit",
+    "requests_max": "requestsPerMinute",
+    "suspended": "suspended",
+}
+_OPERATORS: Final = tuple(_WIRE)
+"""What only the operator may change."""
 
 
 class OwnerService:
@@ -74,47 +102,57 @@ class OwnerService:
     async def by_id(self, owner_id: str) -> Owner | None:
         return await self._store.owner(owner_id)
 
-    async def by_digest(self, digest: bytes) -> Owner | None:
-        """The owner whose key has this digest (`ids.key_digest`)."""
+    async def by_digest(self, digest: bytes) -> KeyHolder | None:
+        """Whose key has this digest (`ids.key_digest`)."""
         return await self._store.owner_by_key(digest)
 
-    async def page(self, after: str = "", limit: int = 1_000) -> list[Owner]:
-        """Owners by name, those after the name `after`."""
-        return await self._store.owners(after, limit)
+    async def page(self, after: str = "", limit: int = 1_000, prefix: str = "") -> list[Owner]:
+        """Owners by name, of those whose name begins with `prefix` the ones after the name `after`."""
+        if not prefix:
+            return await self._store.owners(after, limit)
+        before = f"{prefix[:-1]}{chr(ord(prefix[-1]) - 1)}{OWNERS_END}"
+        return await self._store.owners(max(after, before), limit, prefix + OWNERS_END)
 
     async def keys(self, owner: Owner) -> list[OwnerKey]:
         return await self._store.keys(owner.id)
 
-    async def set_limit(self, name: str, tasks_in_queue_max: int) -> Owner:
-        """The owner with its new limit; tasks that are in queue already stay. Raises `NotFound`."""
-        owner = await self.by_name(name)
-        await self._store.set_limit(owner.id, tasks_in_queue_max)
-        return await self.by_name(name)
-
-    async def set_retention(self, name: str, retention_ms: int | None, *, by_operator: bool) -> Owner:
-        """The owner, whose history is kept for so long from now on; None: as long as the operator keeps all. What is
-        gone does not come back. An owner itself may choose up to what it has or all have, whichever is longer.
-        Raises `NotFound`, `InvalidRequest`.
+    async def edit(self, name: str, edit: OwnerEdit, by: By) -> Owner:
+        """The owner under all these changes, or none of them. Tasks that are in queue stay, whatever the limit. What is
+        gone of the history does not come back; an owner itself may keep it for up to what it has or all have, whichever
+        is longer, and may change nothing else. Raises `NotFound`, `InvalidRequest`, `Forbidden`.
         """
-        owner = await self.by_name(name)
-        if retention_ms is not None:
-            longest = limits.RETENTION_DAYS_MAX * limits.DAY_MS
-            if not by_operator:
-                longest = min(longest, max(self._retention_ms, owner.retention_ms or 0))
-            if not limits.RETENTION_MIN_MS <= retention_ms <= longest:
-                days = retention_ms / limits.DAY_MS
-                allowed = f"a number of days from 1/24 (one hour) to {longest / limits.DAY_MS:g}"
-                more = "" if by_operator else "; only the operator may set more"
-                raise InvalidRequest([Fault("retentionDays", f"must be {allowed}{more}", days, allowed)])
-        await self._store.set_retention(owner.id, retention_ms)
-        return await self.by_name(name)
+        if by == "owner" and (fields := [field for field in _OPERATORS if getattr(edit, field) is not UNSET]):
+            raise Forbidden(f"only the admin key may set {_WIRE[fields[0]]}", code="admin_required")
+        owner, now = await self.by_name(name), self._clock.now()
+
+        def decide(before: Owner) -> Owner:
+            if edit.retention_ms is not UNSET:
+                self._check_retention(before, edit.retention_ms, by)
+            return edit.applied(before, now)
+
+        changed = await self._store.change_owner(owner.id, decide, now)
+        if changed is None:
+            raise _gone()
+        return changed
+
+    def _check_retention(self, owner: Owner, retention_ms: int | None, by: By) -> None:
+        if retention_ms is None:
+            return
+        longest = limits.RETENTION_DAYS_MAX * limits.DAY_MS
+        if by == "owner":
+            longest = min(longest, max(self._retention_ms, owner.retention_ms or 0))
+        if not limits.RETENTION_MIN_MS <= retention_ms <= longest:
+            days = retention_ms / limits.DAY_MS
+            allowed = f"a number of days from 1/24 (one hour) to {longest / limits.DAY_MS:g}"
+            more = "" if by == "operator" else "; only the operator may set more"
+            raise InvalidRequest([Fault("retentionDays", f"must be {allowed}{more}", days, allowed)])
 
     async def delete(self, name: str) -> Owner:
         """Removes the owner with its keys and finished tasks. Raises `NotFound`, `Refused` while tasks are in queue."""
         owner = await self.by_name(name)
         deleted = await self._store.delete_owner(owner.id)
         if deleted is None:
-            raise NotFound("the owner has just been removed", code=OWNER_NOT_FOUND)
+            raise _gone()
         if not deleted:
             raise Refused("the owner has tasks in queue; revoke or delete them first", code="owner_has_tasks")
         return owner
@@ -159,7 +197,7 @@ class OwnerService:
 
     def _valid(self, signing: Signing | None) -> Signing:
         if signing is None:
-            raise NotFound("the owner has just been removed", code=OWNER_NOT_FOUND)
+            raise _gone()
         now = self._clock.now()
         return Signing(signing.enabled, tuple(secret for secret in signing.secrets if secret.valid_at(now)))
 
@@ -170,3 +208,7 @@ class OwnerService:
     def _issue(self, now: int) -> IssuedKey:
         key_id = ids.task_id(now, self._random(ids.TASK_ID_RANDOM_BYTES))
         return IssuedKey(key_id, ids.owner_key(self._random(ids.KEY_RANDOM_BYTES)))
+
+
+def _gone() -> NotFound:
+    return NotFound("the owner has just been removed", code=OWNER_NOT_FOUND)

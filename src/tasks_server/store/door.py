@@ -26,11 +26,11 @@ from tasks_server.store.bulking import BulkRefusal, DecideBulk, Sighted, Stride,
 from tasks_server.store.explaining import Standing
 from tasks_server.store.journal import LogPage, LogQuery
 from tasks_server.store.laning import DecideLane, LanePage, LaneRefusal
+from tasks_server.store.owning import OWNERS_END, DecideOwner, DecideSigning, KeyHolder
 from tasks_server.store.ports import (
     Choose,
     Claimed,
     Decide,
-    DecideSigning,
     Duplicate,
     InsertAnswer,
     Inserted,
@@ -184,21 +184,22 @@ class Door(ABC):
         found: Owner | None = await self._do("read", self._ownings.by_name, name)
         return found
 
-    async def owner_by_key(self, digest: bytes) -> Owner | None:
-        found: Owner | None = await self._do("read", self._ownings.by_key, digest)
+    async def owner_by_key(self, digest: bytes) -> KeyHolder | None:
+        found: KeyHolder | None = await self._do("read", self._ownings.by_key, digest)
         return found
 
-    async def owners(self, after: str = "", limit: int = limits.PAGE_SIZE_MAX) -> list[Owner]:
-        found: list[Owner] = await self._do("read", self._ownings.page, (after, limit))
+    async def owners(self, after: str = "", limit: int = limits.PAGE_SIZE_MAX, until: str = OWNERS_END) -> list[Owner]:
+        found: list[Owner] = await self._do("read", self._ownings.page, (after, limit, until))
         return found
 
-    async def set_limit(self, owner_id: str, tasks_in_queue_max: int) -> bool:
-        done: bool = await self._do("steer", self._ownings.set_limit, (owner_id, tasks_in_queue_max))
-        return done
-
-    async def set_retention(self, owner_id: str, retention_ms: int | None) -> bool:
-        done: bool = await self._do("steer", self._ownings.set_retention, (owner_id, retention_ms))
-        return done
+    async def change_owner(self, owner_id: str, decide: DecideOwner, now: int) -> Owner | None:
+        answer: Owner | RequestError | None = await self._do("steer", self._ownings.change, (owner_id, decide, now))
+        if isinstance(answer, RequestError):
+            raise answer
+        if answer is not None and answer.suspended_at is None:
+            self.hint_work(now)
+            self.hint_schedules()
+        return answer
 
     async def delete_owner(self, owner_id: str) -> bool | None:
         done: bool | None = await self._do("steer", self._ownings.delete, owner_id)
@@ -211,6 +212,9 @@ class Door(ABC):
     async def keys(self, owner_id: str) -> list[OwnerKey]:
         found: list[OwnerKey] = await self._do("read", self._ownings.keys, owner_id)
         return found
+
+    async def note_keys_used(self, uses: Sequence[tuple[bytes, int]]) -> None:
+        await self._do("duty", self._ownings.note_used, uses, len(uses))
 
     async def remove_key(self, owner_id: str, key_id: str) -> bool | None:
         done: bool | None = await self._do("steer", self._ownings.remove_key, (owner_id, key_id))

@@ -14,8 +14,7 @@ from tasks_server.domain import limits
 from tasks_server.domain.attempt import Attempt, Event
 from tasks_server.domain.errors import RequestError, Unreadable
 from tasks_server.domain.lane import Why
-from tasks_server.domain.owner import Owner, OwnerKey
-from tasks_server.domain.signing import Signing, SigningSecret
+from tasks_server.domain.signing import Signing
 from tasks_server.domain.task import NewTask, State, Task
 from tasks_server.store.bulking import Bulking
 from tasks_server.store.clustering import Clustering
@@ -25,6 +24,7 @@ from tasks_server.store.explaining import Explaining
 from tasks_server.store.filtering import EVERYTHING, TaskFilter
 from tasks_server.store.journal import Journaling
 from tasks_server.store.laning import Laning
+from tasks_server.store.owning import Owning
 from tasks_server.store.scheduling import Scheduling
 from tasks_server.store.settling import DecideLost, Settling
 from tasks_server.store.timekeeping import KeepingTime
@@ -185,63 +185,6 @@ class Reading(Protocol):
 
     async def events(self, owner: str | None, task_id: str) -> list[Event]:
         """What happened beside the attempts, oldest first: the last `HISTORY_MAX` of it."""
-        ...
-
-
-# Owners
-
-
-DecideSigning = Callable[[Signing], Signing]
-"""Given how an owner's calls are signed, how they are to be. May raise a `RequestError`: then nothing changes."""
-
-
-class Owning(Protocol):
-    """Asked by the service of owners."""
-
-    async def create_owner(self, owner: Owner, key: OwnerKey, digest: bytes, secret: SigningSecret) -> bool:
-        """Stores a new owner with its first key and signing secret. False when the name is taken."""
-        ...
-
-    async def owner(self, owner_id: str) -> Owner | None:
-        """The owner with its count of tasks in queue."""
-        ...
-
-    async def owner_by_name(self, name: str) -> Owner | None: ...
-
-    async def owners(self, after: str = "", limit: int = 1_000) -> list[Owner]:
-        """Owners by name, those after `after`."""
-        ...
-
-    async def owner_by_key(self, digest: bytes) -> Owner | None:
-        """Whose key this is."""
-        ...
-
-    async def set_limit(self, owner_id: str, tasks_in_queue_max: int) -> bool: ...
-
-    async def set_retention(self, owner_id: str, retention_ms: int | None) -> bool: ...
-
-    async def delete_owner(self, owner_id: str) -> bool | None:
-        """Removes the owner; its finished tasks are pruned afterwards. False while tasks are in queue, None when
-        there is no such owner.
-        """
-        ...
-
-    async def add_key(self, owner_id: str, key: OwnerKey, digest: bytes, keys_max: int) -> bool:
-        """False when the owner has `keys_max` live keys already."""
-        ...
-
-    async def keys(self, owner_id: str) -> list[OwnerKey]: ...
-
-    async def remove_key(self, owner_id: str, key_id: str) -> bool | None:
-        """False when it is the owner's last key, None when there is no such key."""
-        ...
-
-    async def signing(self, owner_id: str) -> Signing | None:
-        """How the owner's calls are signed, with secrets that have expired."""
-        ...
-
-    async def change_signing(self, owner_id: str, decide: DecideSigning) -> Signing | None:
-        """Applies `decide` alone with the owner. How calls are signed afterwards, None when there is no owner."""
         ...
 
 

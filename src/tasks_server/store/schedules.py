@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
+from tasks_server.domain import limits
 from tasks_server.domain.cron import rule_told
 from tasks_server.domain.schedule import Rule, Schedule, task_id
 from tasks_server.domain.stored import OTHER_VERSION, together, unreadable
@@ -94,15 +95,24 @@ class FiredSchedules(ABC):
         """The task, or None when it is gone; with `hold`, nobody else changes it from now on."""
 
     def _fire_each(
-        self, connection: Any, rows: Iterable[Sequence[Any]], rooms: dict[int, int], horizon: int, decide: DecideFiring
+        self,
+        connection: Any,
+        rows: Iterable[Sequence[Any]],
+        rooms: dict[int, int],
+        held: frozenset[int],
+        horizon: int,
+        decide: DecideFiring,
     ) -> tuple[Fired, list[NewTask], bool]:
         """Each row is a schedule's handle, its owner's, its facts and its template; `rooms` says how many tasks the
-        queue of each owner takes. Those whose turn comes up to `horizon` have it now. What was done, the tasks that
-        were stored, whether one in flight was stopped.
+        queue of each owner takes, `held` which owners are suspended: their schedules wait. Those whose turn comes up to
+        `horizon` have it now. What was done, the tasks that were stored, whether one in flight was stopped.
         """
         fired, tasks, stopped = Fired(), list[NewTask](), False
         for seq, owner, facts, sealed in rows:
             fired.schedules += 1
+            if owner in held:
+                self._run(connection, "schedule_put_off", {"seq": seq, "look_at": horizon + limits.SUSPENDED_LOOK_MS})
+                continue
             if is_newer(facts):
                 self._run(connection, "schedule_put_off", {"seq": seq, "look_at": horizon + PUT_OFF_MS})
                 continue

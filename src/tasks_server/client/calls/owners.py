@@ -10,9 +10,11 @@ from tasks_server.client.protocol import Request, Route
 
 _PATH: Final = "/v1/owners/{name}"
 _REGISTER: Final = Route("POST", "/v1/owners/register", results.RegisteredOwner)
+_LIST: Final = Route("GET", "/v1/owners", list[results.ListedOwner])
 _GET: Final = Route("GET", _PATH, results.Owner)
 _EDIT: Final = Route("PATCH", _PATH, results.Owner, harmless_twice=True)
 _DELETE: Final = Route("DELETE", _PATH, type(None), harmless_twice=False)
+_KEYS: Final = Route("GET", f"{_PATH}/keys", list[results.OwnerKey])
 _ADD_KEY: Final = Route("POST", f"{_PATH}/keys", results.IssuedKey)
 _DELETE_KEY: Final = Route("DELETE", f"{_PATH}/keys/{{keyId}}", type(None), harmless_twice=False)
 _SIGNING: Final = Route("GET", f"{_PATH}/signing", results.Signing)
@@ -26,6 +28,12 @@ def register(name: str, *, tasks_in_queue_limit: int | None = None) -> Request[r
     return _REGISTER.request(body={"name": name, **limit})
 
 
+def list_(*, prefix: str | None = None, page_size: int = 100) -> Request[list[results.ListedOwner]]:
+    """All owners by name, those whose name begins with `prefix`, page after page; takes an admin key."""
+    given = {} if prefix is None else {"prefix": prefix}
+    return _LIST.request(query={"limit": page_size, **given})
+
+
 def get(name: str) -> Request[results.Owner]:
     """The owner, how many tasks it has in queue, its keys."""
     return _GET.request(name)
@@ -36,15 +44,39 @@ def edit(
     *,
     tasks_in_queue_limit: int | UnsetType = UNSET,
     retention_days: float | UnsetType | None = UNSET,
+    requests_per_minute: int | UnsetType | None = UNSET,
+    suspended: bool | UnsetType = UNSET,
 ) -> Request[results.Owner]:
-    """Sets its limit, which takes the admin key, or for how many days its history is kept; None: as all others'."""
-    given = {"tasksInQueueLimit": tasks_in_queue_limit, "retentionDays": retention_days}
+    """Sets for how many days its history is kept, None: as all others'. The rest takes the admin key: its limit, how
+    many requests a minute each API process takes of it (None: as of all others), whether it is suspended.
+    """
+    given = {
+        "tasksInQueueLimit": tasks_in_queue_limit,
+        "retentionDays": retention_days,
+        "requestsPerMinute": requests_per_minute,
+        "suspended": suspended,
+    }
     return _EDIT.request(name, body={field: value for field, value in given.items() if value is not UNSET})
 
 
 def delete(name: str) -> Request[None]:
     """Removes the owner, its keys and its finished tasks."""
     return _DELETE.request(name)
+
+
+def suspend(name: str) -> Request[results.Owner]:
+    """Has its keys refused and its tasks wait; takes the admin key. Those that run go on."""
+    return edit(name, suspended=True)
+
+
+def resume(name: str) -> Request[results.Owner]:
+    """Lets an owner go on that was suspended; takes the admin key."""
+    return edit(name, suspended=False)
+
+
+def keys(name: str) -> Request[list[results.OwnerKey]]:
+    """Its live keys, without their secrets, the oldest first."""
+    return _KEYS.request(name)
 
 
 def add_key(name: str) -> Request[results.IssuedKey]:

@@ -6,7 +6,15 @@ from tasks_server.client.results.handler_tasks import Created, HandlerTask, List
 from tasks_server.client.results.lanes import Lane, LaneTasks
 from tasks_server.client.results.logs import LogEntry
 from tasks_server.client.results.monitor import Health, Stats
-from tasks_server.client.results.owners import IssuedKey, Owner, OwnerKey, RegisteredOwner, Signing, SigningSecret
+from tasks_server.client.results.owners import (
+    IssuedKey,
+    ListedOwner,
+    Owner,
+    OwnerKey,
+    RegisteredOwner,
+    Signing,
+    SigningSecret,
+)
 from tasks_server.client.results.schedules import FireTime, ListedSchedule, MissedRuns, Preview, Schedule
 from tasks_server.client.results.tasks import (
     FINAL,
@@ -42,6 +50,7 @@ __all__ = [
     "Lane",
     "LaneTasks",
     "ListedHandlerTask",
+    "ListedOwner",
     "ListedSchedule",
     "ListedTask",
     "LogEntry",

@@ -4,15 +4,17 @@ from tasks_server.client.results.base import Result, Secretive
 
 
 class OwnerKey(Result, frozen=True):
-    """A live key of an owner, without its secret."""
+    """A live key of an owner, without its secret. `last_used_at` is right to a few minutes; None: never."""
 
     key_id: str
     created_at: int
+    last_used_at: int | None
 
 
-class Owner(Result, frozen=True):
+class ListedOwner(Result, frozen=True):
     """An owner. `tasks_in_queue` counts every task that is not final; `retention_days` is for how long its history is
-    kept, None: as long as the operator keeps all.
+    kept, None: as long as the operator keeps all; `requests_per_minute` None: as many as of all others. While it is
+    suspended, its keys are refused and its tasks do not start.
     """
 
     id: str
@@ -21,6 +23,14 @@ class Owner(Result, frozen=True):
     tasks_in_queue: int
     tasks_in_queue_limit: int
     retention_days: float | None
+    requests_per_minute: int | None
+    suspended: bool
+    suspended_at: int | None
+
+
+class Owner(ListedOwner, frozen=True):
+    """An owner with its keys."""
+
     keys: list[OwnerKey]
 
 

@@ -57,10 +57,14 @@ OWNER: Final = Shape(
         "signing": "bool",
         "deleted_at": "int8",
         "retention_ms": "int8",
+        "suspended_at": "int8",
+        "requests_max": "int8",
     },
     ("name",),
 )
-OWNER_KEY: Final = Shape("owner_key", 1, {"digest": "bytea", "id": "text", "owner": "int4", "created_at": "int8"})
+OWNER_KEY: Final = Shape(
+    "owner_key", 1, {"digest": "bytea", "id": "text", "owner": "int4", "created_at": "int8", "used_at": "int8"}
+)
 SIGNING_SECRET: Final = Shape(
     "signing_secret",
     2,

@@ -55,6 +55,7 @@ class Heads:
         self._clock = clock
         self._places: dict[Group, Place] = {}
         self._paused: set[int] = set()
+        self._suspended: set[int] = set()
         self._see_all_at = 0.0
         self._numbers: deque[tuple[float, int]] = deque()
 
@@ -85,10 +86,13 @@ class Heads:
         return seen
 
     def _resumed(self, connection: Connection) -> bool:
-        """Whether lanes go on that were paused when all was seen: of their groups, nothing is known."""
-        if not self._paused:
+        """Whether lanes go on that were paused when all was seen, or owners that were suspended: of their groups,
+        nothing is known.
+        """
+        if not (self._paused or self._suspended):
             return False
-        (resumed,) = one(connection, sql("lanes_resumed"), {"lanes": list(self._paused)})
+        asked = {"lanes": list(self._paused), "owners": list(self._suspended)}
+        (resumed,) = one(connection, sql("lanes_resumed"), asked)
         return bool(resumed)
 
     def _all(self, connection: Connection, look: Look, limited_after: Spot, first_page: bool) -> Seen:
@@ -109,7 +113,9 @@ class Heads:
             self._places.clear()
         if first_page:
             self._paused.clear()
-        self._paused.update(row[1] for row in rows if row[7])
+            self._suspended.clear()
+        self._paused.update(row[1] for row in rows if row[7] and not row[9])
+        self._suspended.update(row[0] for row in rows if row[9])
         heads = [row for row in rows if not row[7]]
         for row in heads:
             self._places[Group(*row[:4])] = (row[4], row[5])

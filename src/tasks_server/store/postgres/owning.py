@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+from tasks_server.domain.errors import RequestError
 from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.signing import SigningSecret
+from tasks_server.store.owners import owner_columns
+from tasks_server.store.owning import DecideOwner, KeyHolder
 from tasks_server.store.postgres.changes import OWNER_LOCK
 from tasks_server.store.postgres.link import Connection
 from tasks_server.store.postgres.rows import storable
@@ -53,40 +56,31 @@ class Ownings:
         return [_owner(row) for row in found]
 
     @staticmethod
-    def by_key(connection: Connection, items: Sequence[bytes]) -> Sequence[Owner | None]:
-        return [_owner(connection.execute(sql("owner_by_key"), {"digest": item}).fetchone()) for item in items]
+    def by_key(connection: Connection, items: Sequence[bytes]) -> Sequence[KeyHolder | None]:
+        return [_holder(connection.execute(sql("owner_by_key"), {"digest": item}).fetchone()) for item in items]
 
     @staticmethod
-    def page(connection: Connection, items: Sequence[tuple[str, int]]) -> Sequence[list[Owner]]:
-        """Each item is the name to go on after and how many to give."""
+    def page(connection: Connection, items: Sequence[tuple[str, int, str]]) -> Sequence[list[Owner]]:
+        """Each item is the name to go on after, how many to give, and the name to end before."""
         return [
             [
-                Owner(*row[:5], *row[6:])
-                for row in connection.execute(sql("owners_list"), {"after": storable(after), "count_max": limit})
+                _owner_of(row)
+                for row in connection.execute(
+                    sql("owners_list"), {"after": storable(after), "until": storable(until), "count_max": limit}
+                )
             ]
-            for after, limit in items
+            for after, limit, until in items
         ]
 
     @staticmethod
-    def set_limit(connection: Connection, items: Sequence[tuple[str, int]]) -> Sequence[bool]:
-        """Each item is an owner and its new limit."""
-        answers = []
+    def change(
+        connection: Connection, items: Sequence[tuple[str, DecideOwner, int]]
+    ) -> Sequence[Owner | RequestError | None]:
+        """Each item is an owner, what to decide, and the instant."""
+        answers: list[Owner | RequestError | None] = [None] * len(items)
         with connection.transaction():
-            for owner, limit in items:
-                changed = connection.execute(
-                    sql("owner_limit"), {"id": storable(owner), "tasks_in_queue_max": limit}
-                ).fetchone()
-                answers.append(changed is not None)
-        return answers
-
-    @staticmethod
-    def set_retention(connection: Connection, items: Sequence[tuple[str, int | None]]) -> Sequence[bool]:
-        """Each item is an owner and for how long its history is kept."""
-        answers = []
-        with connection.transaction():
-            for owner, retention_ms in items:
-                names = {"id": storable(owner), "retention_ms": retention_ms}
-                answers.append(connection.execute(sql("owner_retention"), names).fetchone() is not None)
+            for index in sorted(range(len(items)), key=lambda index: items[index][0]):
+                answers[index] = _change(connection, *items[index])
         return answers
 
     @staticmethod
@@ -115,6 +109,17 @@ class Ownings:
             row = _find(connection, item)
             answers.append(_keys(connection, row[5]) if row is not None else [])
         return answers
+
+    @staticmethod
+    def note_used(connection: Connection, items: Sequence[Sequence[tuple[bytes, int]]]) -> Sequence[None]:
+        """Each item is digests of keys, and when each was used. All take them in one order, so that nobody waits for
+        each other in a circle.
+        """
+        uses = sorted(use for item in items for use in item)
+        with connection.pipeline(), connection.transaction():
+            for digest, at in uses:
+                connection.execute(sql("owner_key_used"), {"digest": digest, "at": at})
+        return [None] * len(items)
 
     @staticmethod
     def remove_key(connection: Connection, items: Sequence[tuple[str, str]]) -> Sequence[bool | None]:
@@ -157,7 +162,36 @@ def _find(connection: Connection, owner_id: str) -> Any:
 
 
 def _owner(row: Any) -> Owner | None:
-    return Owner(*row[:5], *row[6:]) if row is not None else None
+    return _owner_of(row) if row is not None else None
+
+
+def _holder(row: Any) -> KeyHolder | None:
+    return KeyHolder(_owner_of(row[:9]), OwnerKey(*row[9:])) if row is not None else None
+
+
+def _owner_of(row: Any) -> Owner:
+    return Owner(*row[:5], *row[6:])
+
+
+def _change(connection: Connection, owner_id: str, decide: DecideOwner, now: int) -> Owner | RequestError | None:
+    """Holds the owner before its schedules, as all do who hold both."""
+    row = _find(connection, owner_id)
+    if row is None:
+        return None
+    connection.execute(sql("owner_queue_lock"), {"class": OWNER_LOCK, "owner": row[5]})
+    owner = lock_owner(connection, owner_id)
+    row = _find(connection, owner_id)
+    if owner is None or row is None:  # somebody removed it meanwhile
+        return None
+    before = _owner_of(row)
+    try:
+        after = decide(before)
+    except RequestError as refusal:
+        return refusal
+    connection.execute(sql("owner_change"), owner_columns(owner, after))
+    if before.suspended_at is not None and after.suspended_at is None:
+        connection.execute(sql("schedules_of_owner_wake"), {"owner": owner, "now": now})
+    return after
 
 
 def _keys(connection: Connection, owner: int) -> list[OwnerKey]:

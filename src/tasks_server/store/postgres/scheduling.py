@@ -147,7 +147,8 @@ class Schedules(FiredSchedules):
         rows: list[Any] = connection.execute(sql("schedules_take"), taken).fetchall()
         asked = {"owners": owners, "folded": self._folded.until}
         rooms = {seq: limit - used for seq, limit, used in connection.execute(sql("owner_rooms"), asked)}
-        return self._fire_each(connection, rows, rooms, horizon, decide)
+        held = frozenset(row[1] for row in due if row[3])
+        return self._fire_each(connection, rows, rooms, held, horizon, decide)
 
     def _run(self, connection: Connection, statement: str, row: dict[str, Any]) -> None:
         connection.execute(sql(statement), row)

@@ -5,7 +5,7 @@ from typing import Any
 
 from tasks_server.domain.errors import RequestError
 from tasks_server.domain.signing import Signing, SigningSecret
-from tasks_server.store.ports import DecideSigning
+from tasks_server.store.owning import DecideSigning
 from tasks_server.store.postgres.link import Connection
 from tasks_server.store.postgres.rows import pack, storable
 from tasks_server.store.postgres.statements import sql

@@ -154,10 +154,9 @@ def _groups(
         "limited_target": limited_after[1],
     }
     text, lines = single(connection, "groups_find", parameters)
-    found = [(Group(*row[:4]), row[4]) for row in unpack(text)]
-    resume = None
-    if lines >= look.lines_max:
-        resume = Line(*max((group.owner, group.lane) for group, _ in found))
+    rows = unpack(text)
+    found = [(Group(*row[:4]), row[4]) for row in rows if not row[5]]
+    resume = Line(*max((row[0], row[1]) for row in rows)) if lines >= look.lines_max else None
     rooms = _rooms(connection, {group.lane for group, _ in found}, look.now)
     return rooms.open(found, look.targets_excluded), rooms, resume, lines_cut(found, look.groups_max)
 

@@ -6,8 +6,11 @@ from typing import Any
 
 import apsw
 
+from tasks_server.domain.errors import RequestError
 from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.signing import SigningSecret
+from tasks_server.store.owners import owner_columns
+from tasks_server.store.owning import DecideOwner, KeyHolder
 from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite.signing import insert_secret
 from tasks_server.store.sqlite.statements import sql
@@ -49,36 +52,26 @@ class Ownings:
         return [_owner(connection.execute(sql("owner_by_name"), {"name": item}).fetchone()) for item in items]
 
     @staticmethod
-    def by_key(connection: apsw.Connection, items: Sequence[bytes]) -> Sequence[Owner | None]:
-        return [_owner(connection.execute(sql("owner_by_key"), {"digest": item}).fetchone()) for item in items]
+    def by_key(connection: apsw.Connection, items: Sequence[bytes]) -> Sequence[KeyHolder | None]:
+        return [_holder(connection.execute(sql("owner_by_key"), {"digest": item}).fetchone()) for item in items]
 
     @staticmethod
-    def page(connection: apsw.Connection, items: Sequence[tuple[str, int]]) -> Sequence[list[Owner]]:
-        """Each item is the name to go on after and how many to give."""
+    def page(connection: apsw.Connection, items: Sequence[tuple[str, int, str]]) -> Sequence[list[Owner]]:
+        """Each item is the name to go on after, how many to give, and the name to end before."""
         return [
             [
-                Owner(*row[:5], *row[6:])
-                for row in connection.execute(sql("owners_list"), {"after": after, "count_max": limit})
+                _owner_of(row)
+                for row in connection.execute(sql("owners_list"), {"after": after, "until": until, "count_max": limit})
             ]
-            for after, limit in items
+            for after, limit, until in items
         ]
 
     @staticmethod
-    def set_limit(connection: apsw.Connection, items: Sequence[tuple[str, int]]) -> Sequence[bool]:
-        """Each item is an owner and its new limit."""
-        return [
-            connection.execute(sql("owner_limit"), {"id": owner, "tasks_in_queue_max": limit}).fetchone() is not None
-            for owner, limit in items
-        ]
-
-    @staticmethod
-    def set_retention(connection: apsw.Connection, items: Sequence[tuple[str, int | None]]) -> Sequence[bool]:
-        """Each item is an owner and for how long its history is kept."""
-        return [
-            connection.execute(sql("owner_retention"), {"id": owner, "retention_ms": retention_ms}).fetchone()
-            is not None
-            for owner, retention_ms in items
-        ]
+    def change(
+        connection: apsw.Connection, items: Sequence[tuple[str, DecideOwner, int]]
+    ) -> Sequence[Owner | RequestError | None]:
+        """Each item is an owner, what to decide, and the instant."""
+        return [_change(connection, *item) for item in items]
 
     @staticmethod
     def delete(connection: apsw.Connection, items: Sequence[str]) -> Sequence[bool | None]:
@@ -116,6 +109,13 @@ class Ownings:
         return answers
 
     @staticmethod
+    def note_used(connection: apsw.Connection, items: Sequence[Sequence[tuple[bytes, int]]]) -> Sequence[None]:
+        """Each item is digests of keys, and when each was used."""
+        for uses in items:
+            connection.executemany(sql("owner_key_used"), [{"digest": digest, "at": at} for digest, at in uses])
+        return [None] * len(items)
+
+    @staticmethod
     def remove_key(connection: apsw.Connection, items: Sequence[tuple[str, str]]) -> Sequence[bool | None]:
         """Each item is an owner and a key. False: it is the last one; None: there is no such key."""
         answers: list[bool | None] = []
@@ -136,7 +136,30 @@ def _find(connection: apsw.Connection, owner_id: str) -> Any:
 
 
 def _owner(row: Any) -> Owner | None:
-    return Owner(*row[:5], *row[6:]) if row is not None else None
+    return _owner_of(row) if row is not None else None
+
+
+def _holder(row: Any) -> KeyHolder | None:
+    return KeyHolder(_owner_of(row[:9]), OwnerKey(*row[9:])) if row is not None else None
+
+
+def _owner_of(row: Any) -> Owner:
+    return Owner(*row[:5], *row[6:])
+
+
+def _change(connection: apsw.Connection, owner_id: str, decide: DecideOwner, now: int) -> Owner | RequestError | None:
+    row = _find(connection, owner_id)
+    if row is None:
+        return None
+    before = _owner_of(row)
+    try:
+        after = decide(before)
+    except RequestError as refusal:
+        return refusal
+    connection.execute(sql("owner_change"), owner_columns(row[5], after))
+    if before.suspended_at is not None and after.suspended_at is None:
+        connection.execute(sql("schedules_of_owner_wake"), {"owner": row[5], "now": now})
+    return after
 
 
 def _keys(connection: apsw.Connection, owner: int) -> list[OwnerKey]:

@@ -124,8 +124,9 @@ class Schedules(FiredSchedules):
             return Fired(), [], False
         owners, _ = single(connection, "owner_facts", {"ids": pack(list({row[2] for row in rows}))})
         rooms = {seq: limit - used for _, seq, limit, used in unpack(owners)}
-        held = [(seq, owner, facts, sealed) for seq, owner, _, facts, sealed in rows]
-        return self._fire_each(connection, held, rooms, horizon, decide)
+        due = [(seq, owner, facts, sealed) for seq, owner, _, facts, sealed, _ in rows]
+        held = frozenset(row[1] for row in rows if row[5])
+        return self._fire_each(connection, due, rooms, held, horizon, decide)
 
     def _run(self, connection: apsw.Connection, statement: str, row: dict[str, Any]) -> None:
         connection.execute(sql(statement), row)

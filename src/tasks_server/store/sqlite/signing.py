@@ -7,7 +7,7 @@ import apsw
 
 from tasks_server.domain.errors import RequestError
 from tasks_server.domain.signing import Signing, SigningSecret
-from tasks_server.store.ports import DecideSigning
+from tasks_server.store.owning import DecideSigning
 from tasks_server.store.sealing import Sealer
 from tasks_server.store.signing import made_secret, secret_columns, signings_of
 from tasks_server.store.sqlite.rows import pack

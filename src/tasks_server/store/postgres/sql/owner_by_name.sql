@@ -7,5 +7,5 @@ SELECT
             SELECT sum(c.n) FROM counter_change AS c
             WHERE c.owner = o.seq AND c.state NOT IN ('completed', 'failed', 'revoked')
         ), 0)
-    )::bigint, o.seq, o.retention_ms
+    )::bigint, o.seq, o.retention_ms, o.suspended_at, o.requests_max
 FROM owner AS o WHERE o.name = %(name)s AND o.deleted_at IS NULL

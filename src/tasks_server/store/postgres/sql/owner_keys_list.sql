@@ -1,1 +1,1 @@
-SELECT id, created_at FROM owner_key WHERE owner = %(owner)s ORDER BY created_at, id COLLATE "C"
+SELECT id, created_at, used_at FROM owner_key WHERE owner = %(owner)s ORDER BY created_at, id COLLATE "C"

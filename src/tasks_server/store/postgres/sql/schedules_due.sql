@@ -1,6 +1,6 @@
--- Schedules whose turn comes by the horizon, those first that wait longest. Nothing is held yet: owners are held before
+-- Schedules whose turn comes by the horizon, those first that wait longest; whether their owner is suspended. Nothing is held yet: owners are held before
 -- schedules, by all who hold both.
-SELECT s.seq, s.owner, o.id
+SELECT s.seq, s.owner, o.id, o.suspended_at IS NOT NULL
 FROM (
     SELECT seq, owner, look_at FROM schedule
     WHERE look_at <= %(horizon)s::bigint

@@ -1,8 +1,13 @@
 -- Which groups have available tasks. Each step seeks to the head of the next line or group in the index, so that the
 -- cost is that of the groups found, however many tasks stand behind each head. Two seeks a step, because for a row
 -- value, (owner, lane) > (a.owner, a.lane), SQLite seeks to the first equal entry and walks over all the equal ones.
--- Of a paused lane, one group is enough. Where to go on in lanes with limits, is said apart.
+-- Of a paused lane, one group is enough, and of an owner that is suspended, one line: it is told apart by the last
+-- column. Owners are looked up only while one is suspended.
+-- Where to go on in lanes with limits, is said apart.
 WITH RECURSIVE
+held (any) AS MATERIALIZED (
+    SELECT EXISTS (SELECT 1 FROM owner INDEXED BY owner_suspended WHERE suspended_at > 0)
+),
 line (seq, n) AS (
     SELECT coalesce((
         SELECT seq FROM task INDEXED BY task_available
@@ -17,6 +22,7 @@ line (seq, n) AS (
     SELECT coalesce((
         SELECT b.seq FROM task AS b INDEXED BY task_available
         WHERE b.state = 'available' AND b.owner = a.owner AND b.lane > a.lane
+            AND NOT ((SELECT any FROM held) AND (SELECT suspended_at FROM owner WHERE seq = a.owner) IS NOT NULL)
         ORDER BY b.lane, b.urgency, b.target, b.due_at LIMIT 1
     ), (
         SELECT b.seq FROM task AS b INDEXED BY task_available
@@ -38,7 +44,8 @@ head (seq, n) AS (
         WHERE b.state = 'available' AND b.owner = a.owner AND b.lane = a.lane
             AND b.urgency > iif(l.concurrent_max IS NULL AND l.rate IS NULL, :urgency, :limited_urgency)
         ORDER BY b.urgency, b.target, b.due_at LIMIT 1
-    ), a.seq), iif(l.paused_at IS NULL, 1, :groups_max)
+    ), a.seq), iif(l.paused_at IS NOT NULL
+        OR ((SELECT any FROM held) AND (SELECT suspended_at FROM owner WHERE seq = a.owner) IS NOT NULL), :groups_max, 1)
     FROM line CROSS JOIN task AS a ON a.seq = line.seq
     LEFT JOIN lane AS l ON l.seq = a.lane
     UNION ALL
@@ -56,6 +63,7 @@ head (seq, n) AS (
     WHERE head.n < :groups_max
 )
 SELECT
-    json_group_array(json_array(a.owner, a.lane, a.urgency, a.target, a.due_at)),
+    json_group_array(json_array(a.owner, a.lane, a.urgency, a.target, a.due_at,
+        (SELECT any FROM held) AND (SELECT suspended_at FROM owner WHERE seq = a.owner) IS NOT NULL)),
     (SELECT count(*) FROM line WHERE seq IS NOT NULL)
 FROM head JOIN task AS a ON a.seq = head.seq
