@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from tasks_server.clock import ManualClock
+from tasks_server.domain.engines import EngineFacts, EngineReport, KnownHandler, Repertoire
 from tasks_server.domain.forms import decode_spec
 from tasks_server.domain.request import HandlerCall, TaskConfig
 from tasks_server.domain.task import handler_target
@@ -246,3 +247,25 @@ async def test_a_schedules_handler_is_patched_in_both_words(client: httpx.AsyncC
     assert (shown["config"]["retry"], shown["config"]["timeout"]) == (0, None)
     answer = await client.patch("/v1/schedules/mails", json={"task": {"payload": {"token": "***"}}})
     assert [fault["field"] for fault in answer.json()["errors"]] == ["task.handler.payload.token"]
+
+
+async def test_a_handler_that_no_engine_knows_is_told(client: httpx.AsyncClient, api: Api) -> None:
+    named = {"handler": {"name": "send_mail"}}
+    assert "hint" not in (await client.post("/v1/queues/register", json=named)).json()  # no engine: none to know it
+    known = (KnownHandler("send-email"), KnownHandler("ship"))
+    facts = EngineFacts("here", 1, "1", 8, 7, 4, Repertoire(True, known))
+    api.clock.advance(5_000)
+    await api.store.report(EngineReport(api.clock.now(), api.clock.now(), facts))
+    waits = "so it waits until one does"
+    hint = f"no engine that is running knows the handler send_mail, {waits}; did you mean send-email?"
+    made = (await client.post("/v1/queues/register", json=named)).json()
+    assert made["hint"] == hint
+    assert (await client.post("/tasks", json={"task_name": "send_mail"})).json()["hint"] == hint
+    batch = [named, {"handler": {"name": "ship"}}, {"handler": {"name": "refund"}}]
+    tasks = (await client.post("/v1/queues/batch", json={"tasks": batch})).json()["tasks"]
+    refund = f"no engine that is running knows the handler refund, {waits}"
+    assert [each.get("hint") for each in tasks] == [hint, None, refund]
+    explained = (await client.get(f"/v1/queues/{made['id']}/explain")).json()
+    (gate,) = (gate for gate in explained["gates"] if gate["gate"] == "handler")
+    assert gate["text"] == "no engine that is running knows the handler send_mail (1 running); did you mean send-email?"
+    assert gate["facts"]["didYouMean"] == "send-email"

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from datetime import tzinfo
 from typing import Any, Final
 
+from msgspec import UNSET
+
 from tasks_server.api import listing
 from tasks_server.api.exchange import Answer, Exchange
 from tasks_server.api.named_wire import (
@@ -157,7 +159,8 @@ class NamedRoutes:
         task = await self._tasks.submit(owner, asked, idempotency)
         if isinstance(task, Task):
             return Answer(200, encode(CreatedView(task.id)), headers=(REPLAYED,))
-        return Answer(201, encode(CreatedView(task.id)))
+        hints = await self._tasks.hints([task])
+        return Answer(201, encode(CreatedView(task.id, hints.get(task.target, UNSET))))
 
     async def _make_schedule(self, owner: str, body: RecurringTask, idempotency: Idempotency | None) -> Answer:
         if idempotency is not None:

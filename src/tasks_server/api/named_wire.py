@@ -43,9 +43,12 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class CreatedView(msgspec.Struct):
-    """The id of the task, or of the schedule that makes tasks."""
+    """The id of the task, or of the schedule that makes tasks. `hint`: what probably keeps the task from running, such
+    as a handler that no engine knows; not there as a rule.
+    """
 
     id: str
+    hint: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class NamedEntryView(msgspec.Struct, kw_only=True):

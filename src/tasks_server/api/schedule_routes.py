@@ -5,6 +5,7 @@ from typing import Final
 from tasks_server.api import wire
 from tasks_server.api.exchange import Answer, Exchange
 from tasks_server.api.listing import id_link, read_id_cursor, read_number
+from tasks_server.api.registered_wire import new_task_view
 from tasks_server.api.routes import BODY_ERRORS, QueryParameter, Route, Success
 from tasks_server.api.schedule_wire import (
     ListedScheduleView,
@@ -177,7 +178,7 @@ class ScheduleRoutes:
         return _answer(await self._schedules.resume(*_named(exchange)))
 
     async def run(self, exchange: Exchange) -> Answer:
-        return Answer(201, encode(wire.new_task_view(await self._schedules.run(*_named(exchange)))))
+        return Answer(201, encode(new_task_view(await self._schedules.run(*_named(exchange)))))
 
     async def preview(self, exchange: Exchange) -> Answer:
         faults: list[Fault] = []

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Final, TypeVar
 
-from tasks_server.api import listing, wire
+from tasks_server.api import listing, registered_wire, wire
 from tasks_server.api.exchange import Answer, Exchange
 from tasks_server.api.routes import BODY_ERRORS, QueryParameter, Route, Success
 from tasks_server.api.wire import DONE, encode
@@ -77,7 +77,7 @@ class TaskRoutes:
                 "Register a task",
                 "owner",
                 [
-                    Success(201, wire.TaskView, "The task, stored durably"),
+                    Success(201, registered_wire.NewTaskView, "The task, stored durably"),
                     Success(200, wire.TaskDetailView, "The first task of this Idempotency-Key", replayed),
                 ],
                 [*BODY_ERRORS, "queue_full", "owner_missing", "idempotency_key_reused"],
@@ -91,7 +91,7 @@ class TaskRoutes:
                 self.register_batch,
                 "Register many tasks",
                 "owner",
-                [Success(201, wire.BatchView, "The tasks, in the order of the request")],
+                [Success(201, registered_wire.BatchView, "The tasks, in the order of the request")],
                 [*BODY_ERRORS, "queue_full", "owner_missing"],
                 body=wire.Batch,
                 description="All of them or none.",
@@ -183,7 +183,8 @@ class TaskRoutes:
             return Answer(200, encode(wire.task_view(before)), headers=(REPLAYED,))
         task = await self._tasks.submit(owner, draft, idempotency)
         if isinstance(task, NewTask):
-            return Answer(201, encode(wire.new_task_view(task)))
+            hints = await self._tasks.hints([task])
+            return Answer(201, encode(registered_wire.new_task_view(task, hints.get(task.target))))
         return Answer(200, encode(wire.task_view(task)), headers=(REPLAYED,))
 
     async def register_batch(self, exchange: Exchange) -> Answer:
@@ -196,7 +197,9 @@ class TaskRoutes:
         read = partial(wire.read_batch, body, self._clock.now(), known.zone, known.egress)
         drafts = await (self._read if len(body) <= _ASIDE_BYTES else self._read_aside)(owner, read)
         tasks = await self._tasks.submit_batch(owner, drafts)
-        return Answer(201, encode(wire.BatchView([wire.new_task_view(task) for task in tasks])))
+        hints = await self._tasks.hints(tasks)
+        views = [registered_wire.new_task_view(task, hints.get(task.target)) for task in tasks]
+        return Answer(201, encode(registered_wire.BatchView(views)))
 
     async def _read(self, owner: str, read: Callable[[Abilities], _T]) -> _T:
         """What is read, with certificates and keys examined, where there are any."""

@@ -24,7 +24,7 @@ from tasks_server.domain.handler_reading import HandlerRegistration
 from tasks_server.domain.json_text import Kept, check_encoding, deeper_than, opened
 from tasks_server.domain.request import TaskSpec
 from tasks_server.domain.signing import Signing
-from tasks_server.domain.task import NewTask, Task
+from tasks_server.domain.task import Task
 from tasks_server.domain.validation import Draft, Registration
 
 _NESTING_MAX: Final = 64
@@ -264,12 +264,6 @@ class TaskDetailView(TaskView, rename="camel"):
     response_truncated: bool
 
 
-class BatchView(msgspec.Struct):
-    """The tasks of a batch, in its order."""
-
-    tasks: list[TaskView]
-
-
 class SpecView(msgspec.Struct, rename="camel"):
     """What was registered, with the defaults filled in and secrets masked."""
 
@@ -317,10 +311,6 @@ class SigningView(msgspec.Struct, rename="camel"):
 
 encode: Final = msgspec.json.Encoder().encode
 DONE: Final = encode(DoneView("Done"))
-
-
-def new_task_view(task: NewTask) -> TaskView:
-    return TaskView(task.id, "RUNNING", task.created_at, 0, 0, task.due_at, None, masking.shown_entries(task.metadata))
 
 
 def listed_task_view(task: Task) -> ListedTaskView:

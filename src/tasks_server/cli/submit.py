@@ -121,16 +121,20 @@ def submit(
         raw["metadata"] = entries
     if faults:
         raise InvalidRequest(faults)
-    task, zone = with_services(lambda services: _submit(services, owner, raw), config, data_dir)
+    task, zone, hint = with_services(lambda services: _submit(services, owner, raw), config, data_dir)
     if json:
-        output.as_json(task_fields(task))
+        output.as_json(task_fields(task) | ({} if hint is None else {"hint": hint}))
     else:
         output.say(f"Task {task.id} is stored, due {output.instant(task.due_at, zone)}.")
         command = next_command("task", "show", task.id, config=config, data_dir=data_dir)
         output.say(f"See what becomes of it: {command}")
+        if hint is not None:
+            output.say(f"Note: {hint}")
 
 
-async def _submit(services: Services, owner_name: str, raw: dict[str, Any]) -> tuple[NewTask | Task, tzinfo]:
+async def _submit(
+    services: Services, owner_name: str, raw: dict[str, Any]
+) -> tuple[NewTask | Task, tzinfo, str | None]:
     owner = await services.owners.by_name(owner_name)
     zone = services.tasks.zone
 
@@ -141,7 +145,9 @@ async def _submit(services: Services, owner_name: str, raw: dict[str, Any]) -> t
         draft = await services.tasks.examining(owner.id, read)
     except InvalidRequest as error:
         raise in_options(error, option_of) from None
-    return await services.tasks.submit(owner.id, draft), zone
+    task = await services.tasks.submit(owner.id, draft)
+    hints = await services.tasks.hints([task]) if isinstance(task, NewTask) else {}
+    return task, zone, next(iter(hints.values()), None)
 
 
 class Sent(msgspec.Struct, frozen=True):

@@ -1,6 +1,7 @@
 """`Client` and `AsyncClient`: both play scripts over HTTP, and differ in nothing else."""
 
 import asyncio
+import os
 import random as chance
 import time
 from collections.abc import Awaitable, Callable
@@ -37,6 +38,19 @@ def _base(url: str) -> str:
     if parts.username is not None or parts.password is not None:
         raise ValueError("the url must hold no user or password: the key is all that the server wants")
     return url.rstrip("/")
+
+
+def _server(url: str | None, key: str | None) -> tuple[str, str | None]:
+    """The server to speak to, and the key for it. The environment says what is not given; its key goes to no server
+    but the one that it names itself, or to this machine's.
+    """
+    if url is not None:
+        return _base(url), key
+    named = os.environ.get("TASKS_SERVER_URL") or DEFAULT_URL
+    try:
+        return _base(named), key if key is not None else os.environ.get("TASKS_SERVER_KEY") or None
+    except ValueError as error:
+        raise ValueError(f"TASKS_SERVER_URL: {error}") from None
 
 
 def _headers(key: str | None, owner_id: str | None) -> httpx.Headers:
@@ -76,14 +90,15 @@ def _no_socks(error: Exception) -> Lost:
 class Client(Groups[Player], Player):
     """Speaks to a Tasks Server. Threads may share one; `close` it, or use it in a `with`.
 
-    `key`: an owner's key, or the admin key; then `owner_id` says for whom it acts. `timeout`: seconds that each try may
+    Without `url`, `TASKS_SERVER_URL` names the server, and `TASKS_SERVER_KEY` the key unless it is given. `key`: an
+    owner's key, or the admin key; then `owner_id` says for whom it acts. `timeout`: seconds that each try may
     wait for the server. `transport`, `sleep`, `monotonic` and `random` are there for tests. Raises `ValueError` for
     what cannot be, also in the environment: proxies, and certificates to trust.
     """
 
     def __init__(
         self,
-        url: str = DEFAULT_URL,
+        url: str | None = None,
         key: str | None = None,
         *,
         owner_id: str | None = None,
@@ -94,7 +109,7 @@ class Client(Groups[Player], Player):
         monotonic: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = chance.random,
     ) -> None:
-        self.url = _base(url)
+        self.url, key = _server(url, key)
         self.core = Core(retries, monotonic, random)
         self._sleep = sleep
         way = way_to(self.url) if transport is None else {"transport": transport}
@@ -142,7 +157,7 @@ class AsyncClient(Groups[AsyncPlayer], AsyncPlayer):
 
     def __init__(
         self,
-        url: str = DEFAULT_URL,
+        url: str | None = None,
         key: str | None = None,
         *,
         owner_id: str | None = None,
@@ -153,7 +168,7 @@ class AsyncClient(Groups[AsyncPlayer], AsyncPlayer):
         monotonic: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = chance.random,
     ) -> None:
-        self.url = _base(url)
+        self.url, key = _server(url, key)
         self.core = Core(retries, monotonic, random)
         self._sleep = sleep
         way = way_to(self.url) if transport is None else {"transport": transport}

@@ -173,6 +173,19 @@ class TaskFields(TypedDict, total=False):
     lane: str
 
 
+class EnqueueFields(TypedDict, total=False):
+    """What `enqueue` of a handler takes beside its payload, as `TaskFields`."""
+
+    delay: Duration
+    at: Instant
+    retry: int
+    timeout: Duration
+    priority: int
+    lane: str
+    metadata: Mapping[str, str | None] | None
+    config: Config | None
+
+
 class ScheduleFields(TypedDict, total=False):
     """A schedule, or a change of one: a rule by `cron` or by `every`, and the `task` that each fire time makes."""
 

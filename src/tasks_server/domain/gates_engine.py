@@ -6,6 +6,7 @@ from typing import Final
 from tasks_server.domain import dates
 from tasks_server.domain.engines import Engine
 from tasks_server.domain.gate import Gate
+from tasks_server.domain.repertoires import handlers_of, meant
 from tasks_server.domain.situation import Load, Situation
 from tasks_server.domain.task import HANDLER_MARK
 
@@ -59,6 +60,10 @@ def _takes(situation: Situation, takers: int, loads: Sequence[Load]) -> Gate:
         return Gate(name, False, f"{takers} of {alive} engines take such tasks", None, facts)
     text = f"no engine that is running {does} ({alive} running)"
     if name == "handler":
+        near = meant(target.removeprefix(HANDLER_MARK), handlers_of(load.engine for load in loads))
+        if near is not None:
+            facts["didYouMean"] = near
+            text += f"; did you mean {near}?"
         troubled = [load for load in loads if load.engine.facts.handlers_trouble is not None]
         facts["cannotImport"] = [situation.named(load.engine.number) for load in troubled]
         text = "; ".join([text, *(_cannot_import(situation, load.engine) for load in troubled[:_TROUBLED_TOLD_MAX])])

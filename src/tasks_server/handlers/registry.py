@@ -3,10 +3,11 @@
 import inspect
 import re
 from collections.abc import Callable
-from typing import Any, Final, Literal, NamedTuple, TypeVar, get_args
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 from tasks_server.domain import limits
 from tasks_server.handlers.context import Context
+from tasks_server.handlers.enqueuing import Decorator, enqueueable
 
 BUILTIN_NAMES: Final = frozenset({"default", "curl"})
 """Every engine has these itself."""
@@ -15,8 +16,6 @@ _POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSIT
 _VARIABLE: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 Backoff = Literal["fixed", "linear", "exponential"]
 _BACKOFFS: Final[tuple[Backoff, ...]] = get_args(Backoff)
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Registration(NamedTuple):
@@ -55,8 +54,9 @@ def register(
     retry_delay: float | None = None,
     backoff: Backoff | None = None,
     concurrency: int | None = None,
-) -> Callable[[F], F]:
-    """Registers the function below it as the handler `name`, and leaves the function as it is.
+) -> Decorator:
+    """Registers the function below it as the handler `name`, and leaves the function as it is, but for two attributes:
+    `enqueue` and `enqueue_async`, which make tasks that run it (see `enqueuing.Enqueuing`).
 
     `timeout`: seconds an attempt may take, 0.1 to 86 400. `max_retries`: how often a failed task is tried again.
     `retry_delay`: seconds before the first retry, 1 by default; `backoff`: how that wait grows, exponentially by
@@ -80,7 +80,7 @@ def register(
     _check_count(name, "concurrency", concurrency, 1, 100_000)
     growth = _backoff(name, backoff)
 
-    def add(function: F) -> F:
+    def add(function: Any) -> Any:
         payload, context = _parameters(name, function)
         new = Registration(
             name,
@@ -97,7 +97,7 @@ def register(
         known = registered.setdefault(name, new)
         if known is not new:
             raise ValueError(f"handler {name!r} is registered twice: at {known.place} and at {new.place}")
-        return function
+        return enqueueable(function, new)
 
     return add
 

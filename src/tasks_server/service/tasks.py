@@ -1,6 +1,6 @@
 """Tasks: taken in, shown, and steered by their owner. `owner` None stands for the operator, who may act for any."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final, NoReturn, TypeVar
 
@@ -10,14 +10,15 @@ from msgspec.structs import replace
 from tasks_server.domain import ids, lifecycle, limits, validation, waits
 from tasks_server.domain.abilities import Abilities
 from tasks_server.domain.attempt import Attempt, Event, EventFacts
-from tasks_server.domain.errors import Conflict, Fault, InvalidRequest, NotFound, Unreadable
+from tasks_server.domain.errors import Conflict, Fault, InvalidRequest, NotFound, StoreError, Unreadable
 from tasks_server.domain.lifecycle import EventKind
 from tasks_server.domain.masking import mask_faults
 from tasks_server.domain.opening import opened_spec
 from tasks_server.domain.owner import WHO, By, by_whom, owner_gone, queue_full
+from tasks_server.domain.repertoires import handlers_of, unknown_handler
 from tasks_server.domain.request import TaskSpec
 from tasks_server.domain.signing import header_faults
-from tasks_server.domain.task import WAITING, NewTask, State, Task
+from tasks_server.domain.task import HANDLER_MARK, WAITING, NewTask, State, Task
 from tasks_server.domain.validation import Draft
 from tasks_server.service.ground import Ground
 from tasks_server.service.schedule_names import schedule_id
@@ -38,6 +39,8 @@ _T = TypeVar("_T")
 _SOON_MS: Final = limits.MINUTE_MS
 _HEADERS: Final = "httpRequest.headers"
 _TRIES: Final = 3
+_KNOWN_SECONDS: Final = 1.0
+"""For so long it is remembered what engines know."""
 
 
 class Idempotency(msgspec.Struct, frozen=True):
@@ -58,6 +61,9 @@ class TaskService:
         self.egress = ground.egress
         self.abilities = ground.abilities
         self.examining = ground.examining
+        self._known: frozenset[str] | None = None
+        """The handlers that engines which are running know; None: none runs, or it is not known."""
+        self._known_at = -_KNOWN_SECONDS
 
     # Taking in
 
@@ -72,6 +78,25 @@ class TaskService:
         if idempotency is not None:
             task.idempotency_key, task.idempotency_digest = idempotency.key, idempotency.digest
         return await self._insert(task)
+
+    async def hints(self, tasks: Iterable[NewTask]) -> dict[str, str]:
+        """What to tell of tasks that are stored and whose handlers no engine knows, by their targets. Asks the store
+        now and then, and only where a task runs a handler.
+        """
+        targets = {task.target for task in tasks if task.target.startswith(HANDLER_MARK)}
+        if not targets:
+            return {}
+        if self._clock.monotonic() - self._known_at >= _KNOWN_SECONDS:
+            self._known_at = self._clock.monotonic()
+            try:
+                alive = [engine for engine in await self._store.engines() if engine.alive(self._clock.now())]
+            except StoreError:  # the tasks are stored all the same
+                return {}
+            self._known = handlers_of(alive) if alive else None
+        if self._known is None:
+            return {}
+        told = {target: unknown_handler(target, self._known) for target in targets}
+        return {target: hint for target, hint in told.items() if hint is not None}
 
     async def insert(self, task: NewTask) -> NewTask:
         """Stores a task that is placed already and has no idempotency key. Raises `Refused` when the queue is full."""

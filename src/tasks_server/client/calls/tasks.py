@@ -12,7 +12,7 @@ from tasks_server.client.protocol import Request, Route
 from tasks_server.client.waiting import Waiting, seconds
 
 _NOTHING: Final = type(None)
-_REGISTER: Final = Route("POST", "/v1/queues/register", results.Task)
+_REGISTER: Final = Route("POST", "/v1/queues/register", results.NewTask)
 _BATCH: Final = Route("POST", "/v1/queues/batch", results.Batch)
 _LIST: Final = Route("GET", "/v1/queues", list[results.ListedTask])
 _GET: Final = Route("GET", "/v1/queues/{id}", results.TaskDetail)
@@ -29,7 +29,7 @@ _EXECUTE: Final = Route("POST", "/v1/queues/{id}/execute", _NOTHING)
 _RETRY: Final = Route("POST", "/v1/queues/{id}/retry", results.TaskDetail)
 
 
-def register(*, idempotency_key: str | None = None, **task: Unpack[TaskFields]) -> Request[results.Task]:
+def register(*, idempotency_key: str | None = None, **task: Unpack[TaskFields]) -> Request[results.NewTask]:
     """Registers a task; when this returns, it is stored durably. `idempotency_key`: the same key and task within 24 h
     give the first task instead of a second one, whoever asks; unless it is given, each call has a key of its own, so
     that its retries make one task.
@@ -37,7 +37,7 @@ def register(*, idempotency_key: str | None = None, **task: Unpack[TaskFields]) 
     return registration(task_body(task), uuid4().hex if idempotency_key is None else idempotency_key)
 
 
-def registration(body: object, key: str) -> Request[results.Task]:
+def registration(body: object, key: str) -> Request[results.NewTask]:
     """A registration of a body that is made already."""
     return _REGISTER.request(body=body).keyed(key)
 

@@ -7,9 +7,12 @@ import msgspec
 
 
 class Created(msgspec.Struct, frozen=True):
-    """The id of the task, or of the schedule that makes tasks."""
+    """The id of the task, or of the schedule that makes tasks. `hint`: what probably keeps the task from running, such
+    as a handler that no engine knows.
+    """
 
     id: str
+    hint: str | None = None
 
 
 class ListedHandlerTask(msgspec.Struct, frozen=True, kw_only=True):

@@ -44,6 +44,14 @@ class Task(ListedTask, frozen=True):
     metadata: dict[str, str] | None
 
 
+class NewTask(Task, frozen=True):
+    """A task that was just registered. `hint`: what probably keeps it from running, such as a handler that no engine
+    knows.
+    """
+
+    hint: str | None = None
+
+
 class ScheduleRun(Result, frozen=True):
     """Which schedule made a task, and for which fire time."""
 
@@ -71,7 +79,7 @@ class TaskDetail(Task, frozen=True):
 class Batch(Result, frozen=True):
     """The tasks of a batch, in its order."""
 
-    tasks: list[Task]
+    tasks: list[NewTask]
 
 
 class Spec(Result, frozen=True):
