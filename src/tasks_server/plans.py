@@ -75,6 +75,7 @@ class ApiPlan(msgspec.Struct, frozen=True):
     connections: ConnectionsPlan
     retry_base_ms: int
     default_owner: str | None
+    queue_limit: int
     throttle_requests_max: int | None
     throttle_window_ms: int
 

@@ -104,6 +104,7 @@ def plan(settings: "Settings", where: "Places", keys: list[bytes], listen_fd: in
             connections=connections_plan(settings),
             retry_base_ms=settings.retry_base_delay_ms,
             default_owner=settings.default_owner,
+            queue_limit=settings.queue_limit,
             throttle_requests_max=settings.max_throttle_request or None,
             throttle_window_ms=settings.max_throttle_time_window,
         ),
@@ -209,6 +210,7 @@ def build_api(plan: Plan, store: "Store", clock: Clock, told: Telemetry) -> Any:
         egress=plan.egress.build(),
         abilities=plan.abilities.build(),
         retention_ms=plan.engine.retention_ms,
+        queue_limit=chosen.queue_limit,
     )
     return create_app(store, clock=clock, telemetry=told, config=config, examiner=Examiner(clock))
 
@@ -218,7 +220,7 @@ async def prepare_api(plan: Plan, store: "Store", clock: Clock) -> None:
     from tasks_server.service.owners import OwnerService
 
     if plan.api.default_owner is not None:
-        await OwnerService(store, clock).ensured(plan.api.default_owner)
+        await OwnerService(store, clock, queue_limit=plan.api.queue_limit).ensured(plan.api.default_owner)
 
 
 async def follow_clock(store: "Store", clock: Clock, told: Telemetry) -> None:
@@ -315,7 +317,7 @@ async def services(settings: "Settings", where: "Places", keys: list[bytes]) -> 
     await store.open()
     try:
         yield Services(
-            OwnerService(store, clock),
+            OwnerService(store, clock, queue_limit=settings.queue_limit, suggests=True),
             TaskService(ground),
             ScheduleService(ground),
             ExplainService(ground),

@@ -107,6 +107,14 @@ async def test_unknown_names_in_the_query_are_refused_everywhere(client: httpx.A
 # Errors
 
 
+async def test_what_a_key_may_see_is_told_only_where_one_was_used(
+    api: Api, client: httpx.AsyncClient, admin: httpx.AsyncClient
+) -> None:
+    for path in ("/v1/queues/nonsense", "/v1/schedules/nonsense", "/v1/bulk/nonsense", "/v1/owners/nobodys"):
+        assert (await client.get(path)).json()["detail"].endswith("that this key may see")
+        assert "key" not in (await admin.get(path)).json()["detail"]
+
+
 async def test_an_error_has_the_shape_of_the_contract(client: httpx.AsyncClient) -> None:
     answer = await client.get("/v1/queues/nonsense")
     assert answer.headers["content-type"] == "application/problem+json"

@@ -321,7 +321,31 @@ async def test_a_batch_that_does_not_fit_is_refused_whole(api: Api, admin: httpx
     client = api.client((await admin.post("/v1/owners/register", json=body)).json()["key"])
     answer = await client.post("/v1/queues/batch", json={"tasks": [task()] * 3})
     assert (answer.status_code, answer.json()["code"]) == (422, "queue_full")
+    assert "has 0 of the 2 tasks in queue that it may have; 3 more do not fit. 0 of them" in answer.json()["detail"]
     assert (await client.get("/v1/queues")).json() == []
+
+
+async def test_a_full_queue_tells_its_limit_and_what_waits_and_the_way_out(api: Api, admin: httpx.AsyncClient) -> None:
+    client, _ = await api.owner("busy-shop")
+    await admin.patch("/v1/owners/busy-shop", json={"tasksInQueueLimit": 4})
+    made = [await registered(client, executionDelay="1h") for _ in range(3)]
+    await client.patch(f"/v1/queues/{made[0]['id']}/pause")
+    ended = await registered(client)
+    api.clock.advance(10)
+    await worked(api.store, api.clock, Outcome(OutcomeKind.HTTP_ERROR, 503))
+    await registered(client)
+    told = (
+        "the queue is full: busy-shop has 4 of the 4 tasks in queue that it may have. 2 of them are due later, 1 are "
+        "paused. Wait until some have ended, or have the operator raise the limit: tasks-server owner set-limit "
+        "busy-shop N"
+    )
+    answers = [
+        await client.post("/v1/queues/register", json=task()),
+        await client.post("/tasks", json={"task_name": "a"}),
+        await client.post(f"/v1/queues/{ended['id']}/retry"),
+    ]
+    for answer in answers:
+        assert (answer.status_code, answer.json()["code"], answer.json()["detail"]) == (422, "queue_full", told)
 
 
 @pytest.mark.parametrize(

@@ -196,25 +196,6 @@ def test_options_without_form_are_told_too(cli: Cli, shop: dict[str, Any]) -> No
         assert f"tasks-server: {option}" in result.err, result.err
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        ["--at", "2030-01-31T12:00", "--timezone", "Europe/Berlin"],
-        ["--at", "2030-01-31T12:00[Europe/Berlin]"],
-        ["--at", "2030-01-31T12:00[Europe/Berlin]", "--timezone", "Asia/Tokyo"],
-    ],
-)
-def test_a_date_may_have_a_zone(cli: Cli, shop: dict[str, Any], options: list[str]) -> None:
-    made: Any = submit(cli, *options, "--json").json()
-    assert shown(cli, made["id"])["due_at"] == 1_896_087_600_000
-
-
-def test_what_says_one_thing_twice_is_refused(cli: Cli, shop: dict[str, Any]) -> None:
-    result = submit(cli, "--delay", "1h", "--at", "2030-01-31T12:00Z")
-    assert result.code == 2
-    assert "--delay: cannot be given together with --at" in result.err
-
-
 def test_submit_for_nobody(cli: Cli, shop: dict[str, Any]) -> None:
     result = cli("task", "submit", "http://shop.test", "--owner", "nobody")
     assert result.code == 1

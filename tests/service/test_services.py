@@ -109,7 +109,7 @@ async def test_a_full_queue_refuses_and_says_how_large_it_is(
 ) -> None:
     await owners.edit(owner.name, OwnerEdit(tasks_in_queue_max=1), "operator")
     await tasks.submit(owner.id, draft(clock.now()))
-    with pytest.raises(Refused, match="1 tasks in queue"):
+    with pytest.raises(Refused, match="has 1 of the 1 tasks in queue"):
         await tasks.submit(owner.id, draft(clock.now()))
 
 

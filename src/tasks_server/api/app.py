@@ -94,6 +94,8 @@ class ApiConfig:
     egress: Egress = OPEN
     abilities: Abilities = ALL
     retention_ms: int = limits.RETENTION_DAYS_DEFAULT * limits.DAY_MS
+    queue_limit: int = limits.TASKS_IN_QUEUE_MAX_DEFAULT
+    """Tasks that a new owner may have in queue."""
 
 
 def create_app(
@@ -106,7 +108,7 @@ def create_app(
     examiner: Examiner | None = None,
 ) -> "App":
     """The API over an open store. `random` gives that many random bytes, `examiner` opens keys."""
-    owners = OwnerService(store, clock, random, config.retention_ms)
+    owners = OwnerService(store, clock, random, config.retention_ms, config.queue_limit)
     ground = Ground(store, clock, config.zone, random, config.egress, config.abilities, examiner)
     tasks = TaskService(ground)
     authenticator = Authenticator(
@@ -260,7 +262,7 @@ class App:
                 exchange.query(tuple(parameter.name for parameter in route.query))
             answer = await route.handler(exchange)
         except (RequestError, StoreError) as error:
-            answer = problem(error, route.action)
+            answer = problem(_scoped(error, exchange), route.action)
             if isinstance(error, StoreError):
                 self._tell_of(error, route.action, scope, request_id)
         except Exception as error:
@@ -324,6 +326,15 @@ class App:
         spent_ms = round((self._clock.monotonic() - began) * 1_000, 3)
         told = RequestServed(scope["method"], scope["path"], answer.status, spent_ms, request_id.decode())
         self._telemetry.emit(told)
+
+
+def _scoped(error: RequestError | StoreError, exchange: Exchange) -> RequestError | StoreError:
+    """What is not there, in the words for whoever asked by a key that does not see everything."""
+    if not isinstance(error, NotFound) or not error.scoped or exchange.caller.admin:
+        return error
+    if b"authorization" not in exchange.headers:
+        return error
+    return NotFound(f"{error.message} that this key may see", code=error.code)
 
 
 _Serve = Callable[[Route, Scope, Receive, Send], Awaitable[None]]

@@ -40,7 +40,7 @@ async def named_owner(owners: OwnerService, exchange: Exchange) -> Owner:
     """The owner named in the path, if the caller may see it. Raises `NotFound`."""
     owner = await owners.by_name(exchange.parameter("name"))
     if exchange.caller.scope not in (None, owner.id):
-        raise NotFound("there is no owner of this name that this key may see", code=OWNER_NOT_FOUND)
+        raise NotFound("there is no owner of this name", code=OWNER_NOT_FOUND, scoped=True)
     return owner
 
 

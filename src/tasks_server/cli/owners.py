@@ -39,9 +39,15 @@ def _as_dict(owner: Owner) -> dict[str, Any]:
 def create(
     name: Name,
     limit: Annotated[
-        int,
-        typer.Option("--limit", min=0, max=limits.TASKS_IN_QUEUE_MAX_MAX, help="Most tasks in queue at once."),
-    ] = limits.TASKS_IN_QUEUE_MAX_DEFAULT,
+        int | None,
+        typer.Option(
+            "--limit",
+            min=0,
+            max=limits.TASKS_IN_QUEUE_MAX_MAX,
+            help="Most tasks in queue at once, due or not.",
+            show_default="QUEUE_LIMIT",
+        ),
+    ] = None,
     config: Config = None,
     data_dir: DataDir = None,
     json: Json = False,
@@ -56,7 +62,7 @@ def create(
     if json:
         output.as_json(_as_dict(owner) | {"key": key})
         return
-    output.say(f"Owner {owner.name} may have {owner.tasks_in_queue_max} tasks in queue.\n")
+    output.say(f"Owner {owner.name} may have {owner.tasks_in_queue_max} tasks in queue, those that wait included.\n")
     output.say(f"  id   {owner.id}\n  key  {key}\n")
     output.say("The key is not shown again: keep it now. Next, submit a task:\n")
     words = ("task", "submit", "https://example.com", "--owner", owner.name)

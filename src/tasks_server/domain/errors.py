@@ -90,7 +90,13 @@ class Forbidden(RequestError):
 
 
 class NotFound(RequestError):
+    """`scoped`: it may be there for others; who asked with a key that sees one owner's things is told so."""
+
     code = "task_not_found"
+
+    def __init__(self, message: str, *, code: str | None = None, scoped: bool = False) -> None:
+        super().__init__(message, code=code)
+        self.scoped = scoped
 
 
 class Conflict(RequestError):

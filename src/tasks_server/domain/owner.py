@@ -72,6 +72,20 @@ def queue_full(limit: int) -> Refused:
     )
 
 
+def queue_filled(owner: Owner, later: int, paused: int, more: int) -> Refused:
+    """The same, told with where the tasks of the owner stand: how many wait for their time (`later`), are paused, and
+    should have come in.
+    """
+    asked = "" if more == 1 else f"; {more:,} more do not fit"
+    waiting = f"{later:,} of them are due later" + (f", {paused:,} are paused" if paused else "")
+    return Refused(
+        f"the queue is full: {owner.name} has {owner.tasks_in_queue:,} of the {owner.tasks_in_queue_max:,} tasks in "
+        f"queue that it may have{asked}. {waiting}. Wait until some have ended, or have the operator raise the limit: "
+        f"tasks-server owner set-limit {owner.name} N",
+        code="queue_full",
+    )
+
+
 def suspended(owner: Owner) -> Forbidden:
     """The refusal of what the key of an owner asks for that is suspended."""
     return Forbidden(

@@ -6,8 +6,7 @@ here are only the walk and the words. Rules between fields are in `domain.valida
 
 import types
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from difflib import get_close_matches
-from functools import cache, lru_cache
+from functools import cache
 from itertools import islice
 from math import inf
 from types import MappingProxyType
@@ -17,7 +16,7 @@ import msgspec
 from msgspec import inspect
 from msgspec.structs import FieldInfo
 
-from tasks_server.domain import limits
+from tasks_server.domain import limits, suggestions
 from tasks_server.domain.errors import Fault
 
 _GIVEN_LENGTH_MAX: Final = 100
@@ -81,23 +80,18 @@ def shown(value: object, path: str = "") -> Any:
 def unknown_field(path: str, name: str, known: Iterable[str]) -> Fault:
     """The fault of a field that does not exist, with the name that was probably meant."""
     names = tuple(sorted(known))
-    near = _near(name.lower(), names) if len(name) <= _NAME_LENGTH_MAX else None
+    meant = suggestions.meant(path, name, names) if len(name) <= _NAME_LENGTH_MAX else None
     field = f"{path}.{name[:_NAME_LENGTH_MAX]}" if path else name[:_NAME_LENGTH_MAX]
-    if near is not None:
-        return Fault(field, f"is not a known field; did you mean {near}?", allowed=[near])
+    if meant is not None:
+        return Fault(field, f"is not a known field; did you mean {meant}?", allowed=[meant])
+    if len(names) > suggestions.NAMES_TOLD_MAX:
+        return Fault(field, "is not a known field", allowed=f"one of the {len(names)} that the documentation lists")
     return Fault(field, "is not a known field", allowed=list(names))
 
 
 def unknown_fields(path: str, given: Iterable[str], known: Collection[str]) -> Iterator[Fault]:
     """The faults of those names that are not known, no more than an answer shows."""
     return islice((unknown_field(path, name, known) for name in given if name not in known), limits.FAULTS_MAX)
-
-
-@lru_cache(4_096)
-def _near(lowered: str, names: tuple[str, ...]) -> str | None:
-    """The name that was probably meant. Remembered: in a batch, the same mistake comes a thousand times."""
-    known = {name.lower(): name for name in names}
-    return next((known[match] for match in get_close_matches(lowered, known, n=1)), None)
 
 
 def faults_of(wanted: Any, value: object, path: str) -> Iterator[Fault]:

@@ -109,5 +109,5 @@ class BulkService:
 
 def _found(bulk: Bulk | None) -> Bulk:
     if bulk is None:
-        raise NotFound("there is no bulk work of this id that this key may see", code=NOT_FOUND)
+        raise NotFound("there is no bulk work of this id", code=NOT_FOUND, scoped=True)
     return bulk

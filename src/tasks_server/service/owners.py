@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Final
 
 import msgspec
@@ -16,6 +17,7 @@ from tasks_server.domain.signing import Signing, SigningSecret, rotated
 from tasks_server.store.owning import OWNERS_END, KeyHolder, Owning
 
 OWNER_NOT_FOUND: Final = "owner_not_found"
+_NAMES_LOOKED_AT: Final = 1_000
 KEY_NOT_FOUND: Final = "key_not_found"
 
 
@@ -54,7 +56,8 @@ _OPERATORS: Final = tuple(_WIRE)
 
 class OwnerService:
     """What may be done with owners. `random` gives that many random bytes; `retention_ms` is how long the operator
-    keeps history where an owner has no retention of its own.
+    keeps history where an owner has no retention of its own, `queue_limit` how many tasks a new owner may have in
+    queue. `suggests`: whoever asks for a name that is not there is told a similar one, as only the operator may be.
     """
 
     def __init__(
@@ -63,7 +66,12 @@ class OwnerService:
         clock: Clock,
         random: Callable[[int], bytes] = os.urandom,
         retention_ms: int = limits.RETENTION_DAYS_DEFAULT * limits.DAY_MS,
+        queue_limit: int = limits.TASKS_IN_QUEUE_MAX_DEFAULT,
+        *,
+        suggests: bool = False,
     ) -> None:
+        self._queue_limit = queue_limit
+        self._suggests = suggests
         self._store = store
         self._clock = clock
         self._random = random
@@ -74,7 +82,7 @@ class OwnerService:
         if fault := name_fault(name):
             raise InvalidRequest([Fault("name", fault, name[:64])])
         now = self._clock.now()
-        limit = limits.TASKS_IN_QUEUE_MAX_DEFAULT if tasks_in_queue_max is None else tasks_in_queue_max
+        limit = self._queue_limit if tasks_in_queue_max is None else tasks_in_queue_max
         owner = Owner(ids.owner_id(now, self._random(ids.OWNER_ID_RANDOM_BYTES)), name, now, limit)
         issued = self._issue(now)
         key, digest = OwnerKey(issued.id, now), ids.key_digest(issued.key)
@@ -86,8 +94,17 @@ class OwnerService:
         """The owner as it is now. Raises `NotFound`."""
         owner = await self._store.owner_by_name(name) if name_fault(name) is None else None
         if owner is None:
-            raise NotFound("there is no owner of this name that this key may see", code=OWNER_NOT_FOUND)
+            more = await self._suggested(name) if self._suggests else ""
+            raise NotFound(f"there is no owner of this name{more}", code=OWNER_NOT_FOUND, scoped=True)
         return owner
+
+    async def _suggested(self, name: str) -> str:
+        """A name that is similar, or where to find the names; of the first ones only where there are very many."""
+        names = [owner.name for owner in await self._store.owners("", _NAMES_LOOKED_AT)]
+        if not names:
+            return "; there are none yet: tasks-server owner create NAME makes one"
+        near = get_close_matches(name.lower().replace("_", "-"), names, n=1)
+        return f"; did you mean {near[0]}?" if near else "; tasks-server owner list shows those that there are"
 
     async def ensured(self, name: str) -> Owner:
         """The owner of this name, made when it is not there. Its key is told to nobody."""

@@ -285,5 +285,5 @@ def _resumed(found: Schedule, now: int) -> Schedule:
 
 def _found(thing: _T | None) -> _T:
     if thing is None:
-        raise NotFound("there is no schedule of this id or name that this key may see", code=NOT_FOUND)
+        raise NotFound("there is no schedule of this id or name", code=NOT_FOUND, scoped=True)
     return thing

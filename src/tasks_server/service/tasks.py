@@ -1,8 +1,9 @@
 """Tasks: taken in, shown, and steered by their owner. `owner` None stands for the operator, who may act for any."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Final, NoReturn, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -10,11 +11,20 @@ from msgspec.structs import replace
 from tasks_server.domain import ids, lifecycle, limits, validation, waits
 from tasks_server.domain.abilities import Abilities
 from tasks_server.domain.attempt import Attempt, Event, EventFacts
-from tasks_server.domain.errors import Conflict, Fault, InvalidRequest, NotFound, StoreError, Unreadable
+from tasks_server.domain.errors import (
+    Conflict,
+    Fault,
+    InvalidRequest,
+    NotFound,
+    Refused,
+    RequestError,
+    StoreError,
+    Unreadable,
+)
 from tasks_server.domain.lifecycle import EventKind
 from tasks_server.domain.masking import mask_faults
 from tasks_server.domain.opening import opened_spec
-from tasks_server.domain.owner import WHO, By, by_whom, owner_gone, queue_full
+from tasks_server.domain.owner import WHO, By, by_whom, owner_gone, queue_filled
 from tasks_server.domain.repertoires import handlers_of, unknown_handler
 from tasks_server.domain.request import TaskSpec
 from tasks_server.domain.signing import header_faults
@@ -110,14 +120,29 @@ class TaskService:
             return task
         if isinstance(answer, Duplicate) and answer.same_body:
             return answer.task
-        _not_inserted(answer)
+        raise await self._not_inserted(task.owner, answer, 1)
+
+    async def _not_inserted(self, owner: str, answer: InsertAnswer, count: int) -> RequestError:
+        """What to raise of tasks that were not stored."""
+        if isinstance(answer, QueueFull):
+            return await self._queue_full(owner, count)
+        if isinstance(answer, UnknownOwner):
+            return owner_gone()
+        return _reused()
+
+    async def _queue_full(self, owner_id: str, count: int = 1) -> RequestError:
+        owner, counts = await asyncio.gather(self._store.owner(owner_id), self._store.counts(owner_id))
+        if owner is None:
+            return owner_gone()
+        later = sum(counts.get(state, 0) for state in WAITING)
+        return queue_filled(owner, later, counts.get(State.PAUSED, 0), count)
 
     async def replay(self, owner: str, idempotency: Idempotency) -> Task | None:
         """The task that an idempotency key stands for, if there is one. Raises `Conflict` as `submit` does."""
         answer = await self._store.replay(owner, idempotency.key, idempotency.digest, self._clock.now())
         if answer is None or answer.same_body:
             return answer.task if answer else None
-        _not_inserted(answer)
+        raise _reused()
 
     async def submit_batch(self, owner: str, drafts: Sequence[Draft]) -> list[NewTask]:
         """Stores all of them or none. Raises `Refused` when the queue has not room for all."""
@@ -132,7 +157,7 @@ class TaskService:
         tasks = [self._place(owner, draft) for draft in drafts]
         answer = await self._store.insert_batch(tasks)
         if not isinstance(answer, Inserted):
-            _not_inserted(answer)
+            raise await self._not_inserted(owner, answer, len(tasks))
         return tasks
 
     async def _refuse_if_signed(self, owner: str, faults: Sequence[Fault]) -> None:
@@ -226,7 +251,12 @@ class TaskService:
         """Runs a final task once more, with all its retries: the task with its response. Raises `Refused` when the
         queue is full.
         """
-        await self._steer(owner, task_id, EventKind.RESTART, lifecycle.restart, by)
+        try:
+            await self._steer(owner, task_id, EventKind.RESTART, lifecycle.restart, by)
+        except Refused as error:
+            if error.code != "queue_full":
+                raise
+            raise await self._queue_full((await self.task(owner, task_id, response=False)).owner) from None
         return await self.task(owner, task_id)
 
     async def edit(self, owner: str | None, task_id: str, patch: object, *, by: By) -> Task:
@@ -326,17 +356,11 @@ def _found(thing: _T | None) -> _T:
 
 def not_found() -> NotFound:
     """What to raise of a task that is not there, or is another owner's."""
-    return NotFound("there is no task of this id that this key may see")
+    return NotFound("there is no task of this id", scoped=True)
 
 
-def _not_inserted(answer: InsertAnswer) -> NoReturn:
-    match answer:
-        case QueueFull(limit=limit):
-            raise queue_full(limit)
-        case UnknownOwner():
-            raise owner_gone()
-        case _:
-            raise Conflict(
-                "this Idempotency-Key was used for another request within 24 hours; use a new one",
-                code="idempotency_key_reused",
-            )
+def _reused() -> Conflict:
+    return Conflict(
+        "this Idempotency-Key was used for another request within 24 hours; use a new one",
+        code="idempotency_key_reused",
+    )

@@ -181,6 +181,14 @@ class Settings(BaseSettings):
         "there. Only while the server listens on loopback. Default: there is none, every request needs a key.",
         short=True,
     )
+    queue_limit: int = _setting(
+        limits.TASKS_IN_QUEUE_MAX_DEFAULT,
+        "How many tasks an owner may have in queue, due or not, that is made from now on. Those that there are keep "
+        "theirs; `tasks-server owner set-limit NAME N` changes it ([limits](limits.md#the-queue)).",
+        short=True,
+        ge=0,
+        le=limits.TASKS_IN_QUEUE_MAX_MAX,
+    )
     max_throttle_request: int = _setting(
         0, "Requests an owner may send in each time window. 0: no limit.", short=True, ge=0, le=limits.INT31_MAX
     )
