@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 
 from tasks_server import wiring
-from tasks_server.settings import resolve
+from tasks_server.settings import marker, resolve
 from tasks_server.settings.places import places
 from tasks_server.store.postgres import address
 from tests.postgres.databases import Databases
@@ -76,7 +76,35 @@ def test_one_takes_in_and_another_executes(serve: Serve, cli: Cli, url: str, dat
     assert api.stop() == 0
     assert cli("nodes").out == "No process works on the database.\n"
     assert "postgres@" not in api.log() + engine.log() + api.banner
-    assert not data_dir.exists()
+    assert [path.name for path in data_dir.iterdir()] == [marker.NAME]
+
+
+def test_a_shell_that_was_not_told_of_the_database_works_on_no_other(
+    serve: Serve, cli: Cli, url: str, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve()
+    assert cli("owner", "create", "first-shop").code == 0
+    monkeypatch.delenv("DATABASE_URL")
+    for command in (("task", "list"), ("owner", "create", "other-shop"), ("db", "upgrade"), ("serve", "--port", "0")):
+        refused = cli(*command)
+        assert refused.code == 2, command
+        assert str(data_dir / marker.NAME) in refused.err
+        assert address.shown(url) in refused.err
+        assert "its DATABASE_URL" in refused.err
+        assert [path.name for path in data_dir.iterdir()] == [marker.NAME]
+    monkeypatch.setenv("DATABASE_URL", url)
+    assert "first-shop" in cli("owner", "list").out
+    assert server.stop() == 0
+
+
+def test_the_first_upgrade_leaves_the_marker(
+    databases: Databases, cli: Cli, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", databases.bare())
+    assert cli("db", "upgrade").code == 0
+    monkeypatch.delenv("DATABASE_URL")
+    assert cli("owner", "create", "other-shop").code == 2
+    assert sorted(path.name for path in data_dir.iterdir()) == ["cipher.key", marker.NAME]
 
 
 def test_defaults_that_others_need_do_not_matter(

@@ -12,7 +12,7 @@ from tasks_server.cli import output
 from tasks_server.cli.options import Config, DataDir
 from tasks_server.cli.output import Json
 from tasks_server.domain.errors import SettingsError
-from tasks_server.settings import resolve
+from tasks_server.settings import marker, resolve
 from tasks_server.settings.places import cipher_keys, located, places, refuse_missing
 from tasks_server.store.postgres.address import is_postgres, shown
 
@@ -58,6 +58,7 @@ def copy(
     if giving == taking:
         raise SettingsError("--from and --to name the same database")
     if source is None:
+        marker.refuse_other(resolved, where)
         refuse_missing(where)
     keys = cipher_keys(resolved.settings, where, resolved.warnings, create=False)
     for warning in resolved.warnings:

@@ -8,7 +8,7 @@ from tasks_server import exit_codes, wiring
 from tasks_server.cli import output
 from tasks_server.cli.options import Config, DataDir, next_command
 from tasks_server.cli.output import Json
-from tasks_server.settings import resolve
+from tasks_server.settings import marker, resolve
 from tasks_server.settings.places import Places, cipher_keys, create_key, places
 from tasks_server.store.migrate import Migration, needed
 
@@ -32,6 +32,7 @@ def upgrade(
     resolved = resolve({"data_dir": data_dir}, config)
     where = places(resolved.settings)
     if where.url is None:
+        marker.refuse_other(resolved, where)
         _tell([], [], json, "A SQLite database upgrades itself when it is opened; there is nothing to do.")
         return
     url = where.url.get_secret_value()
@@ -46,6 +47,7 @@ def upgrade(
         wiring.prove_key(where, cipher_keys(resolved.settings, where, resolved.warnings, create=False))
     for warning in resolved.warnings:
         output.warn(warning)
+    marker.leave_first(where)
     left = wiring.pending_migrations(url)
     post_command = next_command("db", "upgrade", "--post", config=config, data_dir=data_dir)
     _tell(applied, left, json, _told(where, applied, left, post_command))

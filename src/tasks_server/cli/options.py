@@ -15,14 +15,15 @@ from tasks_server import wiring
 from tasks_server.cli import output
 from tasks_server.domain import encodings
 from tasks_server.domain.errors import Fault, InvalidRequest
-from tasks_server.settings import Settings, resolve
+from tasks_server.settings import Settings, marker, resolve
 from tasks_server.settings.places import Places, cipher_keys, make_database, places, prepare, refuse_missing
 from tasks_server.wiring import Services
 
 _T = TypeVar("_T")
 
 Config = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="TOML file with settings.", show_default=False)
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="TOML file with settings.", show_default="/etc/tasks-server.toml"),
 ]
 DataDir = Annotated[
     Path | None,
@@ -108,6 +109,7 @@ def load(config: Path | None, data_dir: Path | None, *, create: bool) -> Opened:
     """
     resolved = resolve({"data_dir": data_dir}, config)
     where = places(resolved.settings)
+    marker.refuse_other(resolved, where)
     if create:
         prepare(where)
     else:

@@ -21,10 +21,10 @@ from tasks_server.cli.options import (
     next_command,
 )
 from tasks_server.domain.errors import SettingsError
-from tasks_server.settings import Resolved, Settings, resolve
+from tasks_server.settings import Resolved, Settings, marker, resolve
 from tasks_server.settings.places import Places, cipher_keys, make_database, places, prepare, refuse_missing
 from tasks_server.settings.table import CONFIG_ENV
-from tasks_server.telemetry.events import SettingIgnored
+from tasks_server.telemetry.events import DatabaseChanged, SettingIgnored
 
 _FINDING: Final = ("database_url", "path_sqlite", "cipher_key", "cipher_key_file")
 """Settings by which a command finds the database of the server, beside those that it is given as options."""
@@ -81,7 +81,10 @@ def start(flags: dict[str, Any], config: Path | None, *, beside_a_server: bool =
     resolved = resolve(flags, config)
     settings, where = resolved.settings, places(resolved.settings)
     if beside_a_server:
+        marker.refuse_other(resolved, where)
         refuse_missing(where)
+    else:
+        marker.refuse_unnamed(resolved, where)
     prepare(where)
     warnings = resolved.warnings
     keys = cipher_keys(settings, where, warnings, create=True)
@@ -91,6 +94,8 @@ def start(flags: dict[str, Any], config: Path | None, *, beside_a_server: bool =
     told = wiring.telemetry(wiring.log_plan(settings))
     for warning in warnings:
         told.emit(SettingIgnored(message=warning))
+    if not beside_a_server and (before := marker.leave(where)):
+        told.emit(DatabaseChanged(before=before, now=where.shown))
     first = _first_owner(resolved, where, config) if listener is not None and not wiring.has_owners(where) else []
     orders = _orders(settings, where, keys, listener, first)
     orders.reread, orders.in_force = rereading.command(), rereading.in_force(flags, config, settings, keys)

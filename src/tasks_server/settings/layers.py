@@ -16,7 +16,15 @@ from pydantic_settings import EnvSettingsSource
 
 from tasks_server.domain import encodings
 from tasks_server.domain.errors import SettingsError
-from tasks_server.settings.table import CONFIG_ENV, ENV_PREFIX, PLANNED, SHORT_NAMES, Settings, is_secret
+from tasks_server.settings.table import (
+    CONFIG_ENV,
+    ENV_PREFIX,
+    PLANNED,
+    SHORT_NAMES,
+    SYSTEM_CONFIG,
+    Settings,
+    is_secret,
+)
 
 DEFAULT = "default"
 _FLAGS: Final = {"worker_max_concurrent_tasks": "--concurrency"}
@@ -96,15 +104,17 @@ def _warnings() -> list[str]:
 
 
 def _file(config: Path | None, faults: list[str]) -> _Layer:
-    """What the TOML file sets. Named by `--config` or the environment; there is none by default."""
+    """What the TOML file sets. Named by `--config` or the environment; else that of the system, if there is one."""
     named_by = "--config" if config else CONFIG_ENV
     path = config or (Path(os.environ[CONFIG_ENV]) if os.environ.get(CONFIG_ENV) else None)
     if path is None:
-        return {}
+        path, named_by = SYSTEM_CONFIG, "the settings of this system"
     try:
         raw = encodings.unmarked(path.read_bytes())
         found = tomllib.loads(raw.decode())
     except OSError as error:
+        if path is SYSTEM_CONFIG and isinstance(error, FileNotFoundError):
+            return {}
         faults.append(f"{named_by}: cannot read {path}: {error.strerror}")
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

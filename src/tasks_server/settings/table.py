@@ -19,6 +19,8 @@ from tasks_server.store.postgres import address
 
 ENV_PREFIX: Final = "TASKS_SERVER_"
 CONFIG_ENV: Final = "TASKS_SERVER_CONFIG"
+SYSTEM_CONFIG: Final = Path("/etc/tasks-server.toml")
+"""Where servers and commands find their settings when nobody names a file."""
 MIB: Final = 1_048_576
 
 

@@ -91,6 +91,14 @@ class SettingIgnored(TelemetryEvent, frozen=True):
     message: str
 
 
+class DatabaseChanged(TelemetryEvent, frozen=True):
+    """The server works on another database than the one that was started last with this data folder."""
+
+    level: ClassVar[Level] = "warning"
+    before: str
+    now: str
+
+
 class ConnectionsDropped(TelemetryEvent, frozen=True):
     """There were more connections than places, or too many of one address; so many idle ones were closed since this was
     last told, most of them of this address.
