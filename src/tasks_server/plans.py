@@ -68,6 +68,8 @@ class ApiPlan(msgspec.Struct, frozen=True):
     loopback: bool
     zone: str
     docs: bool
+    ui: Literal["on", "read-only", "off"]
+    ui_name: str
     body_max_bytes: int
     batch_max_bytes: int
     tasks_max_bytes: int

@@ -8,7 +8,7 @@ import contextlib
 import os
 import random
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
@@ -24,6 +24,8 @@ from tasks_server.store.postgres.address import is_postgres
 from tasks_server.telemetry import Format, Telemetry
 
 if TYPE_CHECKING:
+    from tasks_server.api.parts import Parts
+    from tasks_server.api.routes import Route
     from tasks_server.engine.loop import Engine
     from tasks_server.engine.runs import Handlers
     from tasks_server.service.bulks import BulkService
@@ -77,7 +79,7 @@ def abilities_plan(settings: "Settings") -> AbilitiesPlan:
 
 def plan(settings: "Settings", where: "Places", keys: list[bytes], listen_fd: int, loopback: bool) -> Plan:
     """What the processes have to know. `loopback`: only this machine can reach the server."""
-    from tasks_server.settings.reach import connections_plan, own_hosts, registration
+    from tasks_server.settings.reach import connections_plan, own_hosts, registration, ui
     from tasks_server.settings.table import plain
 
     return Plan(
@@ -97,6 +99,8 @@ def plan(settings: "Settings", where: "Places", keys: list[bytes], listen_fd: in
             loopback=loopback,
             zone=settings.tz,
             docs=settings.swagger_ui,
+            ui=ui(settings, loopback),
+            ui_name=settings.ui_name,
             body_max_bytes=settings.max_size_body_request,
             batch_max_bytes=settings.max_size_body_batch,
             tasks_max_bytes=settings.max_size_body_tasks,
@@ -142,6 +146,15 @@ def build_clock(database: str, bound: Literal["early", "late"]) -> Clock:
     return DatabaseClock(bound) if is_postgres(database) else SystemClock()
 
 
+def build_sealer(keys: list[bytes], key_file: str | None = None, key_source: str = "CIPHER_KEY") -> "Sealer":
+    """What seals and opens; changes of the `key_file` take effect while it is in use."""
+    from tasks_server.store.keys import follower
+    from tasks_server.store.sealing import Sealer
+
+    follow = follower(Path(key_file)) if key_file else None
+    return Sealer(*keys, source=follow, named=key_file or key_source)
+
+
 def build_store(
     database: str,
     keys: list[bytes],
@@ -156,11 +169,7 @@ def build_store(
     Changes of the `key_file` take effect while the store is open; errors name it, or else the `key_source`. A clock of
     `build_clock` learns the time from the store.
     """
-    from tasks_server.store.keys import follower
-    from tasks_server.store.sealing import Sealer
-
-    follow = follower(Path(key_file)) if key_file else None
-    sealer = Sealer(*keys, source=follow, named=key_file or key_source)
+    sealer = build_sealer(keys, key_file, key_source)
     if is_postgres(database):
         from tasks_server.store.postgres.store import PostgresStore
 
@@ -212,7 +221,25 @@ def build_api(plan: Plan, store: "Store", clock: Clock, told: Telemetry) -> Any:
         retention_ms=plan.engine.retention_ms,
         queue_limit=chosen.queue_limit,
     )
-    return create_app(store, clock=clock, telemetry=told, config=config, examiner=Examiner(clock))
+    return create_app(store, clock=clock, telemetry=told, config=config, examiner=Examiner(clock), pages=_pages(plan))
+
+
+def _pages(plan: Plan) -> "Callable[[Parts], Sequence[Route]] | None":
+    if plan.api.ui == "off":
+        return None
+    from tasks_server.web.routes import UiConfig, ui_routes
+
+    sealer = build_sealer(plan.cipher_keys, plan.key_file)
+    config = UiConfig(plan.api.ui_name, read_only=plan.api.ui == "read-only")
+    return lambda parts: ui_routes(parts, sealer.seal, sealer.open, config)
+
+
+def sign_in_link(url: str, keys: list[bytes]) -> str:
+    """A link that signs in the operator once, for the server at this URL with these cipher keys."""
+    from tasks_server.web.session import Sessions
+
+    sealer = build_sealer(keys)
+    return f"{url}/ui/login?token={Sessions(sealer.seal, sealer.open, SystemClock()).token(os.urandom(16))}"
 
 
 async def prepare_api(plan: Plan, store: "Store", clock: Clock) -> None:

@@ -24,6 +24,10 @@ class AdminKeys:
         for digest, shown in _digests(read_only):
             self._known.setdefault(digest, AdminKey(shown, True))
 
+    def find_digest(self, digest: bytes) -> AdminKey | None:
+        """Which of them has this digest, SHA-256."""
+        return self._known.get(digest)
+
     def find(self, key: bytes) -> AdminKey | None:
         """Which of them it is. What is looked up is a digest, so that the time it takes tells nothing of a key."""
         return self._known.get(hashlib.sha256(key).digest()) if self._known else None

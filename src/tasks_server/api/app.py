@@ -1,7 +1,7 @@
 """The ASGI application: routing, who asks, what goes wrong, and the headers that every answer has."""
 
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Any, Final, Literal
@@ -13,7 +13,7 @@ from starlette.routing import Router
 from tasks_server.api.admin_keys import AdminKeys
 from tasks_server.api.auth import Authenticator, Caller
 from tasks_server.api.bulk_routes import BulkRoutes
-from tasks_server.api.docs import docs_routes
+from tasks_server.api.docs import docs_routes, front_route
 from tasks_server.api.door import Door
 from tasks_server.api.exchange import Answer, Exchange, Receive, Scope, Send, request_ids, send_answer
 from tasks_server.api.explain_routes import ExplainRoutes
@@ -24,6 +24,7 @@ from tasks_server.api.monitor_routes import HEALTH, MonitorRoutes
 from tasks_server.api.named_routes import NamedRoutes
 from tasks_server.api.openapi import openapi
 from tasks_server.api.owner_routes import OwnerRoutes, Registration
+from tasks_server.api.parts import Parts
 from tasks_server.api.problems import MethodNotAllowed, problem
 from tasks_server.api.routes import Route, Success
 from tasks_server.api.schedule_routes import ScheduleRoutes
@@ -106,50 +107,61 @@ def create_app(
     config: ApiConfig,
     random: Callable[[int], bytes] = os.urandom,
     examiner: Examiner | None = None,
+    pages: Callable[[Parts], Sequence[Route]] | None = None,
 ) -> "App":
-    """The API over an open store. `random` gives that many random bytes, `examiner` opens keys."""
-    owners = OwnerService(store, clock, random, config.retention_ms, config.queue_limit)
+    """The API over an open store. `random` gives that many random bytes, `examiner` opens keys, `pages` the routes of
+    pages for people.
+    """
     ground = Ground(store, clock, config.zone, random, config.egress, config.abilities, examiner)
-    tasks = TaskService(ground)
-    authenticator = Authenticator(
-        owners,
-        KeyUses(store, clock),
-        clock,
-        AdminKeys(config.admin_key, config.admin_key_read_only),
-        config.default_owner,
-    )
-    door = Door(config.hosts)
-    owner_routes = OwnerRoutes(
-        owners, authenticator, door, registration=config.registration, body_max_bytes=config.body_max_bytes
-    )
-    signing_routes = SigningRoutes(owners, body_max_bytes=config.body_max_bytes)
-    task_routes = TaskRoutes(tasks, clock, body_max_bytes=config.body_max_bytes, batch_max_bytes=config.batch_max_bytes)
-    schedules = ScheduleService(ground)
-    schedule_routes = ScheduleRoutes(schedules, body_max_bytes=config.body_max_bytes)
-    bulks = BulkService(ground)
-    bulk_routes = BulkRoutes(bulks, body_max_bytes=config.body_max_bytes)
-    named = NamedService(ground, tasks, schedules, config.retry_base_ms)
+    owners = OwnerService(store, clock, random, config.retention_ms, config.queue_limit)
+    keys = AdminKeys(config.admin_key, config.admin_key_read_only)
+    authenticator = Authenticator(owners, KeyUses(store, clock), clock, keys, config.default_owner)
+    parts, door = _parts(ground, owners, authenticator, config), Door(config.hosts)
+    table = [_status_route(store), *_api_routes(parts, authenticator, door, config)]
+    if pages is not None or config.docs:
+        table.append(front_route("/ui" if pages is not None else "/docs"))
+    table += pages(parts) if pages is not None else []
+    table += docs_routes() if config.docs else []
     throttle = None
     if config.throttle_requests_max is not None:
         throttle = Throttle(config.throttle_requests_max, config.throttle_window_ms, clock)
-    table = [
-        _status_route(store),
-        *owner_routes.table(),
-        *signing_routes.table(),
-        *task_routes.table(),
-        *schedule_routes.table(),
-        *NamedRoutes(named, tasks, clock, body_max_bytes=config.tasks_max_bytes).table(),
-        *MonitorRoutes(MonitorService(ground)).table(),
-        *ExplainRoutes(ExplainService(ground)).table(),
-        *LogRoutes(JournalService(ground)).table(),
-        *bulk_routes.table(),
-        *LaneRoutes(LaneService(ground), bulks, body_max_bytes=config.body_max_bytes).table(),
-    ]
-    if config.docs:
-        table += docs_routes()
     largest = max(config.bodies_max_bytes, config.body_max_bytes, config.batch_max_bytes, config.tasks_max_bytes)
     inflow = Inflow(clock, largest, config.client_timeout_seconds)
     return App(table, door, authenticator, inflow, throttle, clock, telemetry)
+
+
+def _parts(ground: Ground, owners: OwnerService, authenticator: Authenticator, config: ApiConfig) -> Parts:
+    tasks, schedules = TaskService(ground), ScheduleService(ground)
+    return Parts(
+        clock=ground.clock,
+        zone=ground.zone,
+        owners=owners,
+        tasks=tasks,
+        schedules=schedules,
+        bulks=BulkService(ground),
+        lanes=LaneService(ground),
+        explain=ExplainService(ground),
+        journal=JournalService(ground),
+        monitor=MonitorService(ground),
+        named=NamedService(ground, tasks, schedules, config.retry_base_ms),
+        admin_keys=lambda: authenticator.admin_keys,
+    )
+
+
+def _api_routes(parts: Parts, authenticator: Authenticator, door: Door, config: ApiConfig) -> Iterator[Route]:
+    most, clock = config.body_max_bytes, parts.clock
+    yield from OwnerRoutes(
+        parts.owners, authenticator, door, registration=config.registration, body_max_bytes=most
+    ).table()
+    yield from SigningRoutes(parts.owners, body_max_bytes=most).table()
+    yield from TaskRoutes(parts.tasks, clock, body_max_bytes=most, batch_max_bytes=config.batch_max_bytes).table()
+    yield from ScheduleRoutes(parts.schedules, body_max_bytes=most).table()
+    yield from NamedRoutes(parts.named, parts.tasks, clock, body_max_bytes=config.tasks_max_bytes).table()
+    yield from MonitorRoutes(parts.monitor).table()
+    yield from ExplainRoutes(parts.explain).table()
+    yield from LogRoutes(parts.journal).table()
+    yield from BulkRoutes(parts.bulks, body_max_bytes=most).table()
+    yield from LaneRoutes(parts.lanes, parts.bulks, body_max_bytes=most).table()
 
 
 def _status_route(store: Watching) -> Route:
@@ -262,11 +274,11 @@ class App:
                 exchange.query(tuple(parameter.name for parameter in route.query))
             answer = await route.handler(exchange)
         except (RequestError, StoreError) as error:
-            answer = problem(_scoped(error, exchange), route.action)
+            answer = _answer_to(error, route, exchange, request_id)
             if isinstance(error, StoreError):
                 self._tell_of(error, route.action, scope, request_id)
         except Exception as error:
-            answer = problem(error, route.action)
+            answer = _answer_to(error, route, exchange, request_id)
             self._telemetry.emit(Unexpected.of(f"{route.action} ({request_id.decode()})", error))
         else:
             self._telemetry.store_worked(route.action)
@@ -328,13 +340,21 @@ class App:
         self._telemetry.emit(told)
 
 
-def _scoped(error: RequestError | StoreError, exchange: Exchange) -> RequestError | StoreError:
+def _scoped(error: Exception, exchange: Exchange) -> Exception:
     """What is not there, in the words for whoever asked by a key that does not see everything."""
     if not isinstance(error, NotFound) or not error.scoped or exchange.caller.admin:
         return error
     if b"authorization" not in exchange.headers:
         return error
     return NotFound(f"{error.message} that this key may see", code=error.code)
+
+
+def _answer_to(error: Exception, route: Route, exchange: Exchange, request_id: bytes) -> Answer:
+    return (route.trouble or _problem)(exchange, error, route.action, request_id)
+
+
+def _problem(exchange: Exchange, error: Exception, action: str, _: bytes) -> Answer:
+    return problem(_scoped(error, exchange), action)
 
 
 _Serve = Callable[[Route, Scope, Receive, Send], Awaitable[None]]

@@ -124,6 +124,11 @@ class Authenticator:
             self._guest = guest
         return guest.caller
 
+    @property
+    def admin_keys(self) -> AdminKeys:
+        """The operator's keys as they are now."""
+        return self._admin_keys
+
     def set_admin_keys(self, admin_keys: AdminKeys) -> None:
         """From now on, these are the operator's keys. They are remembered for no request."""
         self._admin_keys = admin_keys

@@ -1,4 +1,6 @@
-"""`/docs`: a page of our own to read and try the API. No build step, nothing loaded from elsewhere."""
+"""`/docs`: a page of our own to read and try the API, and the way to a page from `/`. No build step, nothing loaded
+from elsewhere.
+"""
 
 from importlib.resources import files
 from typing import Final
@@ -19,13 +21,21 @@ _FILES: Final = {
 
 
 def docs_routes() -> list[Route]:
-    """The page and its parts, and the way there from `/`."""
-    routes = [
+    """The page and its parts."""
+    return [
         Route("GET", path, _file(name, kind), f"Read {path}", "none", [Success(200, None, "A file")], hidden=True)
         for path, (name, kind) in _FILES.items()
     ]
-    moved = Success(307, None, "To the docs")
-    return [*routes, Route("GET", "/", _to_docs, "Go to the docs", "none", [moved], hidden=True)]
+
+
+def front_route(path: str) -> Route:
+    """From `/` to the first page."""
+
+    async def go(_: Exchange) -> Answer:
+        return Answer(307, b"", b"text/plain; charset=utf-8", ((b"location", path.encode()),))
+
+    moved = Success(307, None, "To the first page")
+    return Route("GET", "/", go, "Go to the first page", "none", [moved], hidden=True)
 
 
 def _file(name: str, content_type: bytes) -> Handler:
@@ -35,7 +45,3 @@ def _file(name: str, content_type: bytes) -> Handler:
         return Answer(200, content, content_type, _HEADERS)
 
     return serve
-
-
-async def _to_docs(_: Exchange) -> Answer:
-    return Answer(307, b"", b"text/plain; charset=utf-8", ((b"location", b"/docs"),))

@@ -47,9 +47,11 @@ class Answer:
 class Exchange(Arrival):
     """A request as handlers see it. `caller` is set once it is known who asks."""
 
-    __slots__ = ("_inflow", "_receive", "caller", "headers", "scope")
+    __slots__ = ("_inflow", "_receive", "caller", "headers", "scope", "visitor")
 
     caller: Caller
+    visitor: Any
+    """Who has signed in to the pages, where somebody has."""
 
     def __init__(self, scope: Scope, receive: Receive, inflow: Inflow) -> None:
         super().__init__()

@@ -127,9 +127,13 @@ class LogRoutes:
         body = encode([entry_view(entry) for entry in page.entries])
         if page.next is None:
             return Answer(200, body)
-        text = base64.urlsafe_b64encode(encode(_Cursor(*page.next))).rstrip(b"=").decode("ascii")
-        link = f'<{PATH}?{urlencode({**query, "cursor": text})}>; rel="next"'
+        link = f'<{PATH}?{urlencode({**query, "cursor": cursor_of(page.next)})}>; rel="next"'
         return Answer(200, body, headers=((b"link", link.encode("ascii")),))
+
+
+def cursor_of(place: Place) -> str:
+    """The text that stands for where a page begins."""
+    return base64.urlsafe_b64encode(encode(_Cursor(*place))).rstrip(b"=").decode("ascii")
 
 
 def entry_view(entry: LogEntry) -> LogEntryView:

@@ -7,6 +7,8 @@ import msgspec
 
 from tasks_server.api.exchange import Answer, Exchange
 
+Trouble = Callable[[Exchange, Exception, str, bytes], Answer]
+"""An error as an answer: of a request, with what it was about and its id."""
 Handler = Callable[[Exchange], Awaitable[Answer]]
 Access = Literal["owner", "admin", "open", "none"]
 """`owner`: an owner's key, or the admin key. `admin`: the admin key. `open`: the handler decides. `none`: public."""
@@ -60,5 +62,7 @@ class Route(msgspec.Struct, frozen=True):
     """Looked up before the router."""
     guests: bool = False
     """Whether a request without credentials acts for the default owner, where the operator has named one."""
+    trouble: Trouble | None = None
+    """Answers errors where not as the API does."""
     hidden: bool = False
     """Not in the OpenAPI document."""

@@ -23,6 +23,7 @@ from tasks_server.cli import (
     settings,
     signing,
     tasks,
+    ui,
     worker,
 )
 from tasks_server.domain.errors import TasksServerError
@@ -38,6 +39,7 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.command("worker")(worker.worker)
 app.command("settings")(settings.show)
+app.command("ui")(ui.ui)
 owners.app.add_typer(signing.app, name="signing", help="How the calls of an owner are signed.")
 owners.app.add_typer(owner_keys.app, name="key", help="The keys of an owner.")
 app.add_typer(owners.app, name="owner", help="Who may submit tasks.")

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -117,13 +118,14 @@ def _orders(
             )
         listen_fd = listener.detach()
     plan = wiring.plan(settings, where, keys, listen_fd, loopback)
+    page = wiring.sign_in_link(url, keys) if url and plan.api.ui != "off" and _at_a_terminal() else ""
     apis = ["api"] * settings.api_workers if settings.role != "engine" else []
     engines = ["engine"] if settings.role != "api" else []
     return supervisor.Orders(
         roles=[*apis, *engines],
         command=supervisor.python_module("tasks_server.child"),
         plan=msgspec.Raw(msgspec.json.encode(plan)),
-        banner=_banner(settings, where, url, first),
+        banner=_banner(settings, where, url, first, page),
         listen_fd=listen_fd,
         grace_seconds=settings.grace_seconds,
         log_level=plan.log.level,
@@ -132,11 +134,18 @@ def _orders(
     )
 
 
-def _banner(settings: Settings, where: Places, url: str, first: list[str]) -> str:
+def _at_a_terminal() -> bool:
+    """Whether people read what is printed; a link that signs in belongs in no log."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def _banner(settings: Settings, where: Places, url: str, first: list[str], page: str) -> str:
     lines = [f"Tasks Server {__version__} is ready.", ""]
     if url:
-        page = f"   (to read and try: {url}/docs)" if settings.swagger_ui else ""
-        lines.append(f"  API       {url}{page}")
+        docs = f"   (to read and try: {url}/docs)" if settings.swagger_ui else ""
+        lines.append(f"  API       {url}{docs}")
+    if page:
+        lines.append(f"  Dashboard {page}   (opens it once, within ten minutes; `tasks-server ui` prints another)")
     lines.append(f"  Database  {where.shown}")
     if where.key_file:
         lines.append(f"  Key file  {where.key_file}   (keep a copy: what is stored cannot be read without it)")

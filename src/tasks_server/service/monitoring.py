@@ -12,6 +12,7 @@ from tasks_server.domain.errors import StoreError
 from tasks_server.domain.task import State
 from tasks_server.domain.timekeeping import Timekeeping
 from tasks_server.service.ground import Ground
+from tasks_server.store.clustering import Node
 
 STORE_SECONDS: Final = 2.0
 """How long the store may take to answer before it counts as unavailable."""
@@ -58,6 +59,14 @@ class MonitorService:
             "clock": self._clock_told(known),
         }
         return Health(all(check["status"] not in _BAD for check in checks.values()), checks)
+
+    async def engines(self) -> list[Engine]:
+        """The engines that told of themselves, the one heard of last first."""
+        return await self._store.engines()
+
+    async def nodes(self) -> list[Node]:
+        """The processes that work on the store, as far as it knows them."""
+        return await self._store.nodes()
 
     async def counts(self, owner: str | None) -> dict[State, int]:
         """How many tasks of an owner, or (None) of all, are in each state."""

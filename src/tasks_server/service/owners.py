@@ -119,6 +119,10 @@ class OwnerService:
     async def by_id(self, owner_id: str) -> Owner | None:
         return await self._store.owner(owner_id)
 
+    async def use_link(self, link: bytes, until: int) -> bool:
+        """Whether a link to sign in, good until then, is used for the first time. It is not a second time."""
+        return await self._store.use_link(link, until, self._clock.now())
+
     async def by_digest(self, digest: bytes) -> KeyHolder | None:
         """Whose key has this digest (`ids.key_digest`)."""
         return await self._store.owner_by_key(digest)

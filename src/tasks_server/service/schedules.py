@@ -50,6 +50,10 @@ class ScheduleService:
         self._tasks = TaskService(ground)
         self.zone = ground.zone
 
+    async def judge(self, owner: str, raw: object) -> None:
+        """Raises what `create` would, of the request itself: `InvalidRequest` with every fault."""
+        await self._read(owner, raw, self._clock.now())
+
     # Making and changing. Each raises `InvalidRequest` with every fault, `Conflict` when the name is taken.
 
     async def create(self, owner: str, raw: object, *, fallback: Fallback = NO_FALLBACK) -> Shown:

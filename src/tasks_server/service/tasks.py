@@ -75,6 +75,10 @@ class TaskService:
         """The handlers that engines which are running know; None: none runs, or it is not known."""
         self._known_at = -_KNOWN_SECONDS
 
+    def now(self) -> int:
+        """The instant by which tasks are due, ms since the epoch."""
+        return self._clock.now()
+
     # Taking in
 
     async def submit(self, owner: str, draft: Draft, idempotency: Idempotency | None = None) -> NewTask | Task:
@@ -210,6 +214,10 @@ class TaskService:
         if not attempts and not await self._store.exists(owner, task_id):
             _found(None)
         return attempts
+
+    async def newest_attempts(self, owner: str | None, task_id: str, limit: int) -> list[Attempt]:
+        """The last recorded attempts, oldest first: at most `limit`; none where there is no such task."""
+        return await self._store.newest_attempts(owner, _known(task_id), limit)
 
     async def timeline(self, owner: str | None, task_id: str) -> list[TimelineEntry]:
         """What happened to the task, oldest first, over its last `HISTORY_MAX` attempts. Raises `NotFound`."""

@@ -17,6 +17,13 @@ def registration(settings: Settings, loopback: bool) -> Literal["closed", "loopb
     return settings.registration
 
 
+def ui(settings: Settings, loopback: bool) -> Literal["on", "read-only", "off"]:
+    """Whether there is a dashboard. `loopback`: only this machine can reach the server."""
+    if settings.ui == "auto":
+        return "on" if loopback else "off"
+    return settings.ui
+
+
 def own_hosts(settings: Settings) -> list[str]:
     """The names of this server: those that the operator gave it, the one it listens at, the machine's own."""
     machine = socket.gethostname()

@@ -304,6 +304,14 @@ class Settings(BaseSettings):
     tz: str = _setting(
         "UTC", "Time zone of dates that name none, as in the IANA database (`Europe/Berlin`).", short=True
     )
+    ui: Annotated[Literal["auto", "on", "read-only", "off"], Lowered] = _setting(
+        "auto",
+        "The dashboard at `/ui`: `on`, `read-only` (nothing can be changed there), `off`; `auto` is `on` while the "
+        "server listens on loopback only, else `off`.",
+    )
+    ui_name: str = _setting(
+        "", "A name that every page of the dashboard shows, to tell servers apart: `staging`.", max_length=40
+    )
     swagger_ui: bool = _setting(True, "Whether `/docs` shows the page to read and try the API.", short=True)
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Lowered] = _setting(
         "info", "The least important kind of event that is logged.", short=True, live=True

@@ -216,6 +216,10 @@ class Door(ABC):
     async def note_keys_used(self, uses: Sequence[tuple[bytes, int]]) -> None:
         await self._do("duty", self._ownings.note_used, uses, len(uses))
 
+    async def use_link(self, link: bytes, until: int, now: int) -> bool:
+        first: bool = await self._do("steer", self._ownings.use_link, (link, until, now))
+        return first
+
     async def remove_key(self, owner_id: str, key_id: str) -> bool | None:
         done: bool | None = await self._do("steer", self._ownings.remove_key, (owner_id, key_id))
         return done

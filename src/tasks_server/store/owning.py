@@ -72,6 +72,10 @@ class Owning(Protocol):
         """False when it is the owner's last key, None when there is no such key."""
         ...
 
+    async def use_link(self, link: bytes, until: int, now: int) -> bool:
+        """Keeps that a link to sign in was used, which is good `until` then. False when it was used before."""
+        ...
+
     async def signing(self, owner_id: str) -> Signing | None:
         """How the owner's calls are signed, with secrets that have expired."""
         ...

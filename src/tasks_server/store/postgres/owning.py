@@ -122,6 +122,16 @@ class Ownings:
         return [None] * len(items)
 
     @staticmethod
+    def use_link(connection: Connection, items: Sequence[tuple[bytes, int, int]]) -> Sequence[bool]:
+        """Each item is a link, until when it is good, and now; whether it is used for the first time."""
+        answers = []
+        with connection.transaction():
+            for link, until, now in items:
+                connection.execute(sql("links_prune"), {"now": now})
+                answers.append(bool(connection.execute(sql("link_use"), {"id": link, "until": until}).fetchall()))
+        return answers
+
+    @staticmethod
     def remove_key(connection: Connection, items: Sequence[tuple[str, str]]) -> Sequence[bool | None]:
         """Each item is an owner and a key. False: it is the last one; None: there is no such key."""
         answers: list[bool | None] = []
