@@ -133,7 +133,10 @@ async def _new_work(world: World, last: dict[str, int]) -> None:
 
 MADE = {"counter", "counter_change", "metadata", "owner.tasks_in_queue", "attempt.day"}
 """What the target makes anew from what arrives."""
-STAYS = {"clock", "engine", "lane_bucket", "migration", "meta", "node", "task.lease", "task.lease_until"}
+STAYS = {
+    *("clock", "engine", "lane_bucket", "migration", "meta", "node", "used_link"),
+    *("task.lease", "task.lease_until"),
+}
 """What belongs to the one database, and what ends with the move."""
 
 

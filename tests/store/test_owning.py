@@ -166,3 +166,10 @@ async def test_owners_are_listed_up_to_a_name(world: World) -> None:
     for name in ("depot", "shop-a", "shop-b", "store"):
         await world.owner(name)
     assert [owner.name for owner in await world.store.owners("shoo~", 10, "shop~")] == ["shop-a", "shop-b"]
+
+
+async def test_a_link_is_used_once_and_forgotten_when_it_is_too_old(world: World) -> None:
+    assert await world.store.use_link(b"one", 2_000, 1_000)
+    assert not await world.store.use_link(b"one", 2_000, 1_500)
+    assert await world.store.use_link(b"two", 9_000, 2_001)
+    assert await world.query("SELECT count(*) FROM used_link") == [(1,)]

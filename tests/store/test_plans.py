@@ -50,6 +50,7 @@ HOT: Final = {
 }
 """On the way of every task, or of every request."""
 SCANS_ALLOWED: Final = {
+    ("links_prune", "used_link"): "links that the operator used within ten minutes",
     ("leases_late", "task"): "only what runs now, and only the index of that",
     ("log_of_all", "o"): "owners are few; each is one seek",
     ("log_newest", "o"): "owners are few; each is one seek",
