@@ -366,6 +366,30 @@ async def test_frames_that_are_no_batch(client: httpx.AsyncClient, body: object,
     assert [fault["field"] for fault in answer.json()["errors"]] == [field]
 
 
-async def test_batches_have_no_idempotency_key(client: httpx.AsyncClient) -> None:
-    answer = await client.post("/v1/queues/batch", json={"tasks": [task()]}, headers={"Idempotency-Key": "k"})
-    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "idempotency-key")
+async def test_a_batch_is_registered_once_for_its_key(api: Api, client: httpx.AsyncClient) -> None:
+    path, headers = "/v1/queues/batch", {"Idempotency-Key": "orders-17"}
+    body = {"tasks": [task() | {"metadata": {"n": "1"}}, task(executeAt=api.clock.now() + 5_000), task()]}
+    first = await client.post(path, json=body, headers=headers)
+    assert first.status_code == 201
+    assert "idempotency-replayed" not in first.headers
+    again = await client.post(path, json=body, headers=headers)
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert again.headers["idempotency-replayed"].startswith("true")
+    other = await client.post(path, json={"tasks": [task()]}, headers=headers)
+    assert (other.status_code, other.json()["code"]) == (409, "idempotency_key_reused")
+    single = await client.post("/v1/queues/register", json=task(), headers=headers)
+    assert (single.status_code, single.json()["code"]) == (409, "idempotency_key_reused")
+
+    api.clock.advance(60_000)  # its date has passed: as a new one it would be refused
+    await worked(api.store, api.clock, Outcome(OutcomeKind.SUCCESS, 200, response=b"ok"))
+    last = await client.post(path, json=body, headers=headers)
+    ids = [one["id"] for one in first.json()["tasks"]]
+    assert [(one["id"], one["state"], one["statusCode"], one["response"]) for one in last.json()["tasks"]] == [
+        (task_id, "SUCCESS", 200, None) for task_id in ids
+    ]
+    await client.delete(f"/v1/queues/{ids[1]}")
+    left = await client.post(path, json=body, headers=headers)
+    assert [one["id"] for one in left.json()["tasks"]] == [ids[0], ids[2]]
+    assert len((await client.get("/v1/queues")).json()) == 2
+    wrong = await client.post(path, json=body, headers={"Idempotency-Key": ""})
+    assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (400, "idempotency-key")

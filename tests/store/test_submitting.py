@@ -193,6 +193,29 @@ async def test_one_key_at_one_moment_makes_one_task(world: World, owner: Owner) 
     assert duplicate_of(answers[10], same_body=False) == tasks[0].id
 
 
+async def test_a_key_of_a_batch_stands_for_all_of_it(world: World, owner: Owner) -> None:
+    first = [keyed(world, owner), world.task(owner), world.task(owner)]
+    again = [keyed(world, owner), world.task(owner), world.task(owner)]
+    ids = tuple(task.id for task in first)
+    answers = await asyncio.gather(world.store.insert_batch(first), world.store.insert_batch(again))
+    assert answers[0] == Inserted()
+    for answer in (
+        answers[1],
+        await world.store.insert_batch(again),
+        await world.store.replay(owner.id, "k", b"body", world.now),
+    ):
+        assert isinstance(answer, Duplicate)
+        assert (answer.task.id, answer.same_body, answer.ids) == (ids[0], True, ids)
+    assert await world.in_queue(owner) == 3
+    await world.store.delete(owner.id, ids[0])
+    left = await world.store.insert_batch(again)
+    assert isinstance(left, Duplicate)
+    assert (left.task.id, left.ids) == (ids[1], ids)
+    for task_id in ids[1:]:
+        await world.store.delete(owner.id, task_id)
+    assert await world.store.insert_batch(again) == Inserted()
+
+
 async def test_keys_of_different_owners_are_different_keys(world: World, owner: Owner, other: Owner) -> None:
     assert await world.store.insert(keyed(world, owner)) == Inserted()
     assert await world.store.insert(keyed(world, other)) == Inserted()

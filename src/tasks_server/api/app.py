@@ -246,6 +246,8 @@ class App:
         paths: dict[str, dict[str, Route]] = {}
         for route in self.table:
             paths.setdefault(route.path, {})[route.method] = route
+            if route.also is not None:
+                paths[route.path][route.also] = route
         fixed_first = sorted(paths, key=lambda path: "{" in path)
         return [RouterRoute(path, endpoint=_Path(self._serve, paths[path])) for path in fixed_first]
 

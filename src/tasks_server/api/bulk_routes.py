@@ -67,6 +67,7 @@ class BulkRoutes:
                 [shown],
                 [NOT_FOUND],
                 description=cancel_note,
+                also="PATCH",
             ),
         ]
 

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from functools import partial
 from typing import Final
 from urllib.parse import urlencode
 
@@ -95,6 +96,7 @@ class LaneRoutes:
         path, here = f"{_PATH}/{{name}}", ["owner_missing", NOT_FOUND]
         shown = Success(200, LaneView, "The lane")
         done = Success(200, wire.DoneView, "Done")
+        act = partial(Route, "POST", access="owner", also="PATCH")
         delete_note = (
             "Forgets its settings. Refused while tasks of it are in queue. It comes back, with the defaults, when a "
             "task names it again."
@@ -119,25 +121,21 @@ class LaneRoutes:
                 [*here, "lane_in_use", "lane_held"],
                 description=delete_note,
             ),
-            Route("POST", f"{path}/pause", self.pause, "Pause a lane", "owner", [shown], here, description=pause_note),
-            Route(
-                "POST",
+            act(f"{path}/pause", self.pause, "Pause a lane", success=[shown], errors=here, description=pause_note),
+            act(
                 f"{path}/resume",
                 self.resume,
                 "Resume a lane",
-                "owner",
-                [shown],
-                [*here, "lane_held"],
+                success=[shown],
+                errors=[*here, "lane_held"],
                 description=resume_note,
             ),
-            Route(
-                "POST",
+            act(
                 f"{path}/purge",
                 self.purge,
                 "Purge a lane",
-                "owner",
-                [Success(202, BulkView, "The bulk work that purges it, stored durably")],
-                [*here, "bulks_full"],
+                success=[Success(202, BulkView, "The bulk work that purges it, stored durably")],
+                errors=[*here, "bulks_full"],
                 description=purge_note,
             ),
         ]

@@ -67,7 +67,12 @@ def openapi(table: Sequence[Route]) -> dict[str, Any]:
     shown = [route for route in table if not route.hidden]
     paths: dict[str, dict[str, Any]] = {}
     for route in shown:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+        operation = _operation(route)
+        paths.setdefault(route.path, {})[route.method.lower()] = operation
+        if route.also is not None:
+            also = {**operation, "operationId": f"{operation['operationId']}_by_{route.also.lower()}"}
+            also["description"] = f"The same as {route.method}. {operation.get('description', '')}".rstrip()
+            paths[route.path][route.also.lower()] = also
     return {
         "openapi": "3.1.0",
         "info": {

@@ -10,6 +10,7 @@ from tasks_server.api.exchange import Answer, Exchange
 Trouble = Callable[[Exchange, Exception, str, bytes], Answer]
 """An error as an answer: of a request, with what it was about and its id."""
 Handler = Callable[[Exchange], Awaitable[Answer]]
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Access = Literal["owner", "admin", "open", "none"]
 """`owner`: an owner's key, or the admin key. `admin`: the admin key. `open`: the handler decides. `none`: public."""
 BODY_ERRORS: Final = (
@@ -39,7 +40,7 @@ class Success(msgspec.Struct, frozen=True):
 class Route(msgspec.Struct, frozen=True):
     """One method of one path. `errors` are the codes of `problems.CODES` beside those that its access brings."""
 
-    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+    method: Method
     path: str
     handler: Handler
     action: str
@@ -64,5 +65,7 @@ class Route(msgspec.Struct, frozen=True):
     """Whether a request without credentials acts for the default owner, where the operator has named one."""
     trouble: Trouble | None = None
     """Answers errors where not as the API does."""
+    also: Method | None = None
+    """Another method that does the same: actions answer to POST and to PATCH, so that nobody has to know which."""
     hidden: bool = False
     """Not in the OpenAPI document."""

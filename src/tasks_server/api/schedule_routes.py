@@ -101,7 +101,15 @@ class ScheduleRoutes:
         return [
             Route("DELETE", path, self.delete, "Delete a schedule", "owner", [done], here),
             Route(
-                "POST", f"{path}/pause", self.pause, "Pause a schedule", "owner", [shown], here, description=pause_note
+                "POST",
+                f"{path}/pause",
+                self.pause,
+                "Pause a schedule",
+                "owner",
+                [shown],
+                here,
+                description=pause_note,
+                also="PATCH",
             ),
             Route(
                 "POST",
@@ -112,6 +120,7 @@ class ScheduleRoutes:
                 [shown],
                 here,
                 description=resume_note,
+                also="PATCH",
             ),
             Route(
                 "POST",
@@ -122,6 +131,7 @@ class ScheduleRoutes:
                 [task],
                 [*here, "queue_full"],
                 description=run_note,
+                also="PATCH",
             ),
             Route(
                 "GET",

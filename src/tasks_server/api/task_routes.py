@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from typing import Final, TypeVar
 
@@ -91,10 +91,16 @@ class TaskRoutes:
                 self.register_batch,
                 "Register many tasks",
                 "owner",
-                [Success(201, registered_wire.BatchView, "The tasks, in the order of the request")],
-                [*BODY_ERRORS, "queue_full", "owner_missing"],
+                [
+                    Success(201, registered_wire.BatchView, "The tasks, in the order of the request"),
+                    Success(
+                        200, registered_wire.BatchView, "Those of the first batch of this Idempotency-Key", replayed
+                    ),
+                ],
+                [*BODY_ERRORS, "queue_full", "owner_missing", "idempotency_key_reused"],
                 body=wire.Batch,
                 description="All of them or none.",
+                idempotency=True,
                 hot=True,
             ),
             Route(
@@ -158,20 +164,19 @@ class TaskRoutes:
                 query=_ATTEMPTS_QUERY,
             ),
             Route("GET", f"{path}/timeline", self.timeline, "Show the timeline", "owner", [moments], here),
-            Route("PATCH", f"{path}/pause", self.pause, "Pause a task", "owner", [done], refused),
-            Route("PATCH", f"{path}/resume", self.resume, "Resume a task", "owner", [detail], refused),
-            Route("PATCH", f"{path}/revoke", self.revoke, "Revoke a task", "owner", [done], refused),
-            Route("POST", f"{path}/execute", self.execute, "Run a task now", "owner", [done], refused),
-            Route("POST", f"{path}/retry", self.retry, "Run a final task again", "owner", [detail], refused),
+            Route("PATCH", f"{path}/pause", self.pause, "Pause a task", "owner", [done], refused, also="POST"),
+            Route("PATCH", f"{path}/resume", self.resume, "Resume a task", "owner", [detail], refused, also="POST"),
+            Route("PATCH", f"{path}/revoke", self.revoke, "Revoke a task", "owner", [done], refused, also="POST"),
+            Route("POST", f"{path}/execute", self.execute, "Run a task now", "owner", [done], refused, also="PATCH"),
+            Route(
+                "POST", f"{path}/retry", self.retry, "Run a final task again", "owner", [detail], refused, also="PATCH"
+            ),
         ]
 
     async def register(self, exchange: Exchange) -> Answer:
         owner = exchange.caller.owner_id()
         body = await exchange.json_body(self._body_max)
-        idempotency = None
-        key = exchange.headers.get(b"idempotency-key")
-        if key is not None:
-            idempotency = Idempotency(idempotency_key(key), hashlib.sha256(body).digest())
+        idempotency = _idempotency(exchange, body)
         known = self._tasks
         try:
             draft = await self._read(owner, partial(wire.read_draft, body, self._clock.now(), known.zone, known.egress))
@@ -189,16 +194,23 @@ class TaskRoutes:
 
     async def register_batch(self, exchange: Exchange) -> Answer:
         owner = exchange.caller.owner_id()
-        if b"idempotency-key" in exchange.headers:
-            fault = Fault("idempotency-key", "is not offered for batches; register one by one, or leave it out")
-            raise InvalidRequest([fault])
         body = await exchange.json_body(self._batch_max)
+        idempotency = _idempotency(exchange, body)
         known = self._tasks
         read = partial(wire.read_batch, body, self._clock.now(), known.zone, known.egress)
-        drafts = await (self._read if len(body) <= _ASIDE_BYTES else self._read_aside)(owner, read)
-        tasks = await self._tasks.submit_batch(owner, drafts)
-        hints = await self._tasks.hints(tasks)
-        views = [registered_wire.new_task_view(task, hints.get(task.target)) for task in tasks]
+        try:
+            drafts = await (self._read if len(body) <= _ASIDE_BYTES else self._read_aside)(owner, read)
+        except InvalidRequest:
+            before = await known.replay_batch(owner, idempotency) if idempotency else []
+            if not before:
+                raise
+            return _replayed(before)
+        tasks = await known.submit_batch(owner, drafts, idempotency)
+        new = [task for task in tasks if isinstance(task, NewTask)]
+        if len(new) < len(tasks):
+            return _replayed([task for task in tasks if isinstance(task, Task)])
+        hints = await known.hints(new)
+        views = [registered_wire.new_task_view(task, hints.get(task.target)) for task in new]
         return Answer(201, encode(registered_wire.BatchView(views)))
 
     async def _read(self, owner: str, read: Callable[[Abilities], _T]) -> _T:
@@ -315,3 +327,15 @@ def idempotency_key(value: bytes) -> str:
         allowed = f"1 to {limits.IDEMPOTENCY_KEY_LENGTH_MAX} printable ASCII characters"
         raise InvalidRequest([Fault("idempotency-key", f"must be {allowed}", key[:100], allowed)])
     return key
+
+
+def _idempotency(exchange: Exchange, body: bytes) -> Idempotency | None:
+    """Under which key a body is asked, if under any. Raises `InvalidRequest` for a key that is none."""
+    key = exchange.headers.get(b"idempotency-key")
+    return None if key is None else Idempotency(idempotency_key(key), hashlib.sha256(body).digest())
+
+
+def _replayed(tasks: Iterable[Task]) -> Answer:
+    """A batch that was registered by an earlier request."""
+    views = [registered_wire.known_task_view(task) for task in tasks]
+    return Answer(200, encode(registered_wire.BatchView(views)), headers=(REPLAYED,))

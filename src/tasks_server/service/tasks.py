@@ -148,8 +148,28 @@ class TaskService:
             return answer.task if answer else None
         raise _reused()
 
-    async def submit_batch(self, owner: str, drafts: Sequence[Draft]) -> list[NewTask]:
-        """Stores all of them or none. Raises `Refused` when the queue has not room for all."""
+    async def replay_batch(self, owner: str, idempotency: Idempotency) -> list[Task]:
+        """The tasks that the idempotency key of a batch stands for, without responses, as far as they are still there.
+        Raises `Conflict` as `submit` does.
+        """
+        answer = await self._store.replay(owner, idempotency.key, idempotency.digest, self._clock.now())
+        if answer is None:
+            return []
+        if not answer.same_body:
+            raise _reused()
+        return await self._all_of(owner, answer)
+
+    async def _all_of(self, owner: str, known: Duplicate) -> list[Task]:
+        found = await asyncio.gather(*(self._store.task(owner, task_id, response=False) for task_id in known.ids))
+        return [task for task in found if task is not None]
+
+    async def submit_batch(
+        self, owner: str, drafts: Sequence[Draft], idempotency: Idempotency | None = None
+    ) -> list[NewTask] | list[Task]:
+        """Stores all of them or none: the new ones, or those of the first batch of the same idempotency key, without
+        responses, as far as they are still there. Raises `Refused` when the queue has not room for all, and `Conflict`
+        as `submit` does.
+        """
         faults = [
             fault
             for index, draft in enumerate(drafts)
@@ -159,7 +179,11 @@ class TaskService:
         if faults:
             await self._refuse_if_signed(owner, faults)
         tasks = [self._place(owner, draft) for draft in drafts]
+        if idempotency is not None:
+            tasks[0].idempotency_key, tasks[0].idempotency_digest = idempotency.key, idempotency.digest
         answer = await self._store.insert_batch(tasks)
+        if isinstance(answer, Duplicate) and answer.same_body:
+            return await self._all_of(owner, answer)
         if not isinstance(answer, Inserted):
             raise await self._not_inserted(owner, answer, len(tasks))
         return tasks

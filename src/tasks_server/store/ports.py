@@ -38,10 +38,13 @@ class Inserted(msgspec.Struct, frozen=True):
 
 
 class Duplicate(msgspec.Struct, frozen=True):
-    """The idempotency key was used before, for `task`; `same_body` tells whether the request was the same."""
+    """The idempotency key was used before, for the tasks of these ids; `task` is the first of them that is still there.
+    `same_body` tells whether the request was the same.
+    """
 
     task: Task
     same_body: bool
+    ids: tuple[str, ...]
 
 
 class QueueFull(msgspec.Struct, frozen=True):
@@ -65,7 +68,7 @@ class Submitting(Protocol):
         ...
 
     async def insert_batch(self, tasks: Sequence[NewTask]) -> InsertAnswer:
-        """Stores all of them (one owner, no idempotency keys of their own) or none."""
+        """Stores all of them (one owner) or none. An idempotency key of the whole is that of the first task."""
         ...
 
     async def replay(self, owner: str, key: str, digest: bytes, now: int) -> Duplicate | None:

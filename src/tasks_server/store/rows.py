@@ -8,7 +8,7 @@ import msgspec
 from tasks_server.domain.attempt import Event, EventFacts, OutcomeKind
 from tasks_server.domain.lane import LaneFacts, LaneLimits
 from tasks_server.domain.stored import together, unknown_word, unreadable, word_of
-from tasks_server.domain.task import PENDING, State, Task, urgency
+from tasks_server.domain.task import PENDING, NewTask, State, Task, urgency
 from tasks_server.store.sealing import Sealer, response_context, spec_context
 
 _ENCODE: Final = msgspec.json.Encoder().encode
@@ -152,3 +152,13 @@ def event_of(row: Sequence[Any]) -> Event:
     except msgspec.MsgspecError as error:
         told = unreadable("where the task stood then", f"it is damaged ({error})", "nothing needs to be done")
         return Event(at, kind, detail, unreadable=told)
+
+
+def ids_text(tasks: Sequence[NewTask]) -> str:
+    """What is stored of the tasks that one idempotency key stands for: their ids, with commas between them."""
+    return ",".join([task.id for task in tasks])
+
+
+def text_ids(text: str) -> tuple[str, ...]:
+    """The same, read back."""
+    return tuple(text.split(","))

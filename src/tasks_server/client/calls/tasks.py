@@ -42,11 +42,12 @@ def registration(body: object, key: str) -> Request[results.NewTask]:
     return _REGISTER.request(body=body).keyed(key)
 
 
-def register_batch(tasks: Iterable[TaskFields]) -> Request[results.Batch]:
-    """Registers up to 1 000 tasks, all or none. The API has no idempotency keys for batches: where the answer is lost,
-    this raises `ConnectionFailed` with `uncertain`, and sends nothing again.
+def register_batch(tasks: Iterable[TaskFields], *, idempotency_key: str | None = None) -> Request[results.Batch]:
+    """Registers up to 1 000 tasks, all or none. `idempotency_key`: as for `register`, of all of them together; the same
+    key and tasks give those of the first time, without responses.
     """
-    return _BATCH.request(body={"tasks": [task_body(task) for task in tasks]})
+    body = {"tasks": [task_body(task) for task in tasks]}
+    return _BATCH.request(body=body).keyed(uuid4().hex if idempotency_key is None else idempotency_key)
 
 
 def list_(

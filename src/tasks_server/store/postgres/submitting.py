@@ -14,6 +14,7 @@ from tasks_server.store.postgres.folding import Folded
 from tasks_server.store.postgres.link import Connection, one
 from tasks_server.store.postgres.rows import load_task, metadata_for, pack
 from tasks_server.store.postgres.statements import sql
+from tasks_server.store.rows import ids_text, text_ids
 from tasks_server.store.sealing import Sealer
 
 _INSERTED = Inserted()
@@ -113,9 +114,15 @@ class Submissions:
         for owner, key, digest, now in items:
             names = {"owner": owner, "key": key, "now": now}
             row = connection.execute(sql("idempotency_replay"), names).fetchone()
-            loaded = load_task(connection, self._sealer, owner, row[1]) if row else None
-            answers.append(Duplicate(loaded.task, row[0] == digest) if row and loaded else None)
+            answers.append(self._duplicate(connection, owner, row[1], row[0] == digest) if row else None)
         return answers
+
+    def _duplicate(self, connection: Connection, owner: str, stored: str, same_body: bool) -> Duplicate | None:
+        """What a key stands for; None: all of it was deleted since, and the key may be used again."""
+        for task_id in (ids := text_ids(stored)):
+            if (loaded := load_task(connection, self._sealer, owner, task_id)) is not None:
+                return Duplicate(loaded.task, same_body, ids)
+        return None
 
     def _handles(self, connection: Connection, owners: set[str]) -> dict[str, int]:
         """The owners' handles. They never change; that an owner was deleted is seen with its room."""
@@ -146,11 +153,13 @@ class Submissions:
         if task.idempotency_key is not None:
             fresh = stored.fresh.get((owner, task.idempotency_key))
             if fresh is not None:
-                return Duplicate(as_task(fresh), fresh.idempotency_digest == task.idempotency_digest)
+                same = fresh[0].idempotency_digest == task.idempotency_digest
+                return Duplicate(as_task(fresh[0]), same, tuple([each.id for each in fresh]))
             known = stored.known.get((owner, task.idempotency_key))
-            loaded = load_task(connection, self._sealer, task.owner, known[1]) if known else None
-            if known and loaded:  # else it was deleted since: its key may be used again
-                return Duplicate(loaded.task, known[0] == task.idempotency_digest)
+            if known is not None:
+                same = known[0] == task.idempotency_digest
+                if (duplicate := self._duplicate(connection, task.owner, known[1], same)) is not None:
+                    return duplicate
         if room.used + len(item) > room.limit:
             return QueueFull(room.limit)
         return _INSERTED
@@ -161,24 +170,25 @@ class _Stored:
 
     def __init__(self, known: dict[tuple[int, str], tuple[bytes, str]]) -> None:
         self.known = known
-        self.fresh: dict[tuple[int, str], NewTask] = {}
+        self.fresh: dict[tuple[int, str], Sequence[NewTask]] = {}
         self._rows: list[Any] = []
         self._keys: list[Any] = []
         self._runs: list[Any] = []
         self._changes = Changes()
 
     def add(self, owner: int, item: Sequence[NewTask], lanes: dict[tuple[int, str], int]) -> None:
-        """An item that was admitted."""
+        """An item that was admitted. Of its first task it is said what all of it was asked under."""
+        first = item[0]
+        if first.idempotency_key is not None:
+            self.fresh[owner, first.idempotency_key] = item
+            digest = (first.idempotency_digest or b"").hex()
+            expires_at = first.created_at + limits.IDEMPOTENCY_KEPT_MS
+            self._keys.append((owner, first.idempotency_key, digest, ids_text(item), expires_at))
         for task in item:
             lane = lanes[owner, task.lane]
             self._changes.enter(owner, lane, task.state)
             self._rows.append(_row(owner, lane, task))
-            if task.idempotency_key is not None:
-                self.fresh[owner, task.idempotency_key] = task
-                digest = (task.idempotency_digest or b"").hex()
-                expires_at = task.created_at + limits.IDEMPOTENCY_KEPT_MS
-                self._keys.append((owner, task.idempotency_key, digest, task.id, expires_at))
-            elif task.schedule is not None:
+            if task.schedule is not None:
                 self._runs.append((task.id, task.schedule, task.fire_at))
 
     def write(self, connection: Connection) -> None:

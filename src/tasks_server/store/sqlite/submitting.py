@@ -9,7 +9,7 @@ import msgspec
 from tasks_server.domain import limits
 from tasks_server.domain.task import NewTask, as_task, urgency
 from tasks_server.store.ports import Duplicate, InsertAnswer, Inserted, QueueFull, UnknownOwner
-from tasks_server.store.rows import metadata_text
+from tasks_server.store.rows import ids_text, metadata_text, text_ids
 from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite.rows import load_task, pack, single, unpack
 from tasks_server.store.sqlite.statements import sql
@@ -79,6 +79,8 @@ class Submissions:
                 continue
             room = rooms[item[0].owner]
             room.used += len(item)
+            if item[0].idempotency_key is not None:
+                seen.remember(room.owner, item)
             for task in item:
                 seq += 1
                 lane = self._lanes.handle(connection, room.owner, task.lane)
@@ -86,9 +88,7 @@ class Submissions:
                 rows.append(_row(seq, room.owner, lane, task))
                 if task.metadata:
                     searchable.extend((room.owner, key, value, seq) for key, value in task.metadata.items())
-                if task.idempotency_key is not None:
-                    seen.remember(room.owner, task)
-                elif task.schedule is not None:
+                if task.schedule is not None:
                     runs.append((seq, task.schedule, task.fire_at))
         if rows:
             self._write(connection, rows, searchable, tally, seen)
@@ -104,8 +104,7 @@ class Submissions:
         for owner, key, digest, now in items:
             names = {"owner": owner, "key": key, "now": now}
             row = connection.execute(sql("idempotency_replay"), names).fetchone()
-            loaded = load_task(connection, self._sealer, owner, row[1]) if row else None
-            answers.append(Duplicate(loaded.task, row[0] == digest) if row and loaded else None)
+            answers.append(_duplicate(connection, self._sealer, owner, row[1], row[0] == digest) if row else None)
         return answers
 
     @staticmethod
@@ -152,6 +151,16 @@ def _row(seq: int, owner: int, lane: int, task: NewTask) -> tuple[Any, ...]:
     )
 
 
+def _duplicate(
+    connection: apsw.Connection, sealer: Sealer, owner: str, stored: str, same_body: bool
+) -> Duplicate | None:
+    """What a key stands for; None: all of it was deleted since, and the key may be used again."""
+    for task_id in (ids := text_ids(stored)):
+        if (loaded := load_task(connection, sealer, owner, task_id)) is not None:
+            return Duplicate(loaded.task, same_body, ids)
+    return None
+
+
 class _Idempotency:
     """Which idempotency keys are known: those in the store, and those of this very transaction."""
 
@@ -165,7 +174,7 @@ class _Idempotency:
         self._connection = connection
         self._sealer = sealer
         self._stored: dict[tuple[int, str], tuple[bytes, str]] = {}
-        self._fresh: dict[tuple[int, str], NewTask] = {}
+        self._fresh: dict[tuple[int, str], Sequence[NewTask]] = {}
         self._rows: list[Any] = []
         keyed = [item[0] for item in items if item[0].idempotency_key is not None and item[0].owner in rooms]
         if keyed:
@@ -176,28 +185,28 @@ class _Idempotency:
                 self._stored[owner, key] = (bytes.fromhex(digest), task)
 
     def find(self, owner: int, task: NewTask) -> Duplicate | None:
-        """The task that this key was used for before, if it still exists."""
+        """What this key was used for before, if any task of that still exists."""
         if task.idempotency_key is None:
             return None
         key = (owner, task.idempotency_key)
         fresh = self._fresh.get(key)
         if fresh is not None:
-            return Duplicate(as_task(fresh), fresh.idempotency_digest == task.idempotency_digest)
+            same = fresh[0].idempotency_digest == task.idempotency_digest
+            return Duplicate(as_task(fresh[0]), same, tuple([each.id for each in fresh]))
         stored = self._stored.get(key)
         if stored is None:
             return None
-        digest, task_id = stored
-        loaded = load_task(self._connection, self._sealer, task.owner, task_id)
-        if loaded is None:  # deleted since: its key may be used again
-            return None
-        return Duplicate(loaded.task, digest == task.idempotency_digest)
+        digest, ids = stored
+        return _duplicate(self._connection, self._sealer, task.owner, ids, digest == task.idempotency_digest)
 
-    def remember(self, owner: int, task: NewTask) -> None:
+    def remember(self, owner: int, item: Sequence[NewTask]) -> None:
+        """Of the first task of a request it is said what all of it was asked under."""
+        task = item[0]
         assert task.idempotency_key is not None
-        self._fresh[owner, task.idempotency_key] = task
+        self._fresh[owner, task.idempotency_key] = item
         digest = (task.idempotency_digest or b"").hex()
         expires_at = task.created_at + limits.IDEMPOTENCY_KEPT_MS
-        self._rows.append((owner, task.idempotency_key, digest, task.id, expires_at))
+        self._rows.append((owner, task.idempotency_key, digest, ids_text(item), expires_at))
 
     def write(self, connection: apsw.Connection) -> None:
         if self._rows:
