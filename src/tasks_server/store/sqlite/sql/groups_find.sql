@@ -5,9 +5,6 @@
 -- column. Owners are looked up only while one is suspended.
 -- Where to go on in lanes with limits, is said apart.
 WITH RECURSIVE
-held (any) AS MATERIALIZED (
-    SELECT EXISTS (SELECT 1 FROM owner INDEXED BY owner_suspended WHERE suspended_at > 0)
-),
 line (seq, n) AS (
     SELECT coalesce((
         SELECT seq FROM task INDEXED BY task_available
@@ -22,7 +19,10 @@ line (seq, n) AS (
     SELECT coalesce((
         SELECT b.seq FROM task AS b INDEXED BY task_available
         WHERE b.state = 'available' AND b.owner = a.owner AND b.lane > a.lane
-            AND NOT ((SELECT any FROM held) AND (SELECT suspended_at FROM owner WHERE seq = a.owner) IS NOT NULL)
+            AND NOT (
+                EXISTS (SELECT 1 FROM owner INDEXED BY owner_suspended WHERE suspended_at > 0)
+                AND (SELECT suspended_at FROM owner WHERE seq = a.owner) IS NOT NULL
+            )
         ORDER BY b.lane, b.urgency, b.target, b.due_at LIMIT 1
     ), (
         SELECT b.seq FROM task AS b INDEXED BY task_available
@@ -45,7 +45,10 @@ head (seq, n) AS (
             AND b.urgency > iif(l.concurrent_max IS NULL AND l.rate IS NULL, :urgency, :limited_urgency)
         ORDER BY b.urgency, b.target, b.due_at LIMIT 1
     ), a.seq), iif(l.paused_at IS NOT NULL
-        OR ((SELECT any FROM held) AND (SELECT suspended_at FROM owner WHERE seq = a.owner) IS NOT NULL), :groups_max, 1)
+        OR (
+            EXISTS (SELECT 1 FROM owner INDEXED BY owner_suspended WHERE suspended_at > 0)
+            AND (SELECT suspended_at FROM owner WHERE seq = a.owner) IS NOT NULL
+        ), :groups_max, 1)
     FROM line CROSS JOIN task AS a ON a.seq = line.seq
     LEFT JOIN lane AS l ON l.seq = a.lane
     UNION ALL
@@ -64,6 +67,7 @@ head (seq, n) AS (
 )
 SELECT
     json_group_array(json_array(a.owner, a.lane, a.urgency, a.target, a.due_at,
-        (SELECT any FROM held) AND (SELECT suspended_at FROM owner WHERE seq = a.owner) IS NOT NULL)),
+        EXISTS (SELECT 1 FROM owner INDEXED BY owner_suspended WHERE suspended_at > 0)
+            AND (SELECT suspended_at FROM owner WHERE seq = a.owner) IS NOT NULL)),
     (SELECT count(*) FROM line WHERE seq IS NOT NULL)
 FROM head JOIN task AS a ON a.seq = head.seq
