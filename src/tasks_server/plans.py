@@ -103,6 +103,7 @@ class EnginePlan(msgspec.Struct, frozen=True):
     concurrency_max: int
     per_target_max: int
     retention_ms: int
+    audit_ms: int
     response_max_bytes: int
     look_again_ms: int
     http: bool

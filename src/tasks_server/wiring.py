@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tasks_server.api.routes import Route
     from tasks_server.engine.loop import Engine
     from tasks_server.engine.runs import Handlers
+    from tasks_server.service.audit import AuditService
     from tasks_server.service.bulks import BulkService
     from tasks_server.service.explain import ExplainService
     from tasks_server.service.journal import JournalService
@@ -116,6 +117,7 @@ def plan(settings: "Settings", where: "Places", keys: list[bytes], listen_fd: in
             concurrency_max=settings.worker_max_concurrent_tasks,
             per_target_max=settings.max_concurrent_per_host,
             retention_ms=round(settings.retention_days * limits.DAY_MS),
+            audit_ms=round(settings.audit_days * limits.DAY_MS),
             response_max_bytes=settings.max_size_data_response,
             look_again_ms=settings.worker_polling_interval_ms,
             http=not settings.handlers_only,
@@ -267,6 +269,7 @@ def build_engine(plan: Plan, store: "Store", clock: Clock, told: Telemetry) -> "
         concurrency_max=chosen.concurrency_max,
         per_target_max=chosen.per_target_max,
         retention_ms=chosen.retention_ms,
+        audit_ms=chosen.audit_ms,
         grace_seconds=plan.grace_seconds,
         look_again_seconds=chosen.look_again_ms / 1_000,
         http=chosen.http,
@@ -310,6 +313,7 @@ class Services(msgspec.Struct):
     schedules: "ScheduleService"
     explain: "ExplainService"
     journal: "JournalService"
+    audit: "AuditService"
     lanes: "LaneService"
     bulks: "BulkService"
     sealed: "Resealing"
@@ -322,6 +326,7 @@ class Services(msgspec.Struct):
 async def services(settings: "Settings", where: "Places", keys: list[bytes]) -> AsyncIterator[Services]:
     """The services over a store that is opened for this block. Raises `StoreError`."""
     from tasks_server.engine.certificates.here import ExaminedHere
+    from tasks_server.service.audit import AuditService
     from tasks_server.service.bulks import BulkService
     from tasks_server.service.explain import ExplainService
     from tasks_server.service.ground import Ground
@@ -349,6 +354,7 @@ async def services(settings: "Settings", where: "Places", keys: list[bytes]) -> 
             ScheduleService(ground),
             ExplainService(ground),
             JournalService(ground),
+            AuditService(ground),
             LaneService(ground),
             BulkService(ground),
             store,

@@ -237,6 +237,10 @@ async def test_what_the_operator_does_with_owners(door: Door) -> None:
         assert [one.name async for one in admin.owners.list(page_size=1)] == ["big-shop", "small-shop"]
         assert [one.name async for one in admin.owners.list(prefix="big-")] == ["big-shop"]
         assert (await admin.owners.edit("big-shop", requests_per_minute=50)).requests_per_minute == 50
+        edited = [one async for one in admin.audit.list(kind="owner", action=["edit"])]
+        assert [(one.by, one.owner, one.detail) for one in edited] == [
+            ("operator", "big-shop", "requestsPerMinute: 50")
+        ]
         async with door.client(owner.key) as client:
             assert (await admin.owners.suspend("big-shop")).suspended
             with pytest.raises(Forbidden) as refused:

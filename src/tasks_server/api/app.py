@@ -11,6 +11,7 @@ from starlette.routing import Route as RouterRoute
 from starlette.routing import Router
 
 from tasks_server.api.admin_keys import AdminKeys
+from tasks_server.api.audit_routes import AuditRoutes
 from tasks_server.api.auth import Authenticator, Caller
 from tasks_server.api.bulk_routes import BulkRoutes
 from tasks_server.api.docs import docs_routes, front_route
@@ -46,6 +47,8 @@ from tasks_server.domain.errors import (
     Unreadable,
 )
 from tasks_server.domain.own_hosts import LOOPBACK, KnownHosts
+from tasks_server.service.acting import acting
+from tasks_server.service.audit import AuditService
 from tasks_server.service.bulks import BulkService
 from tasks_server.service.explain import ExplainService
 from tasks_server.service.ground import Examiner, Ground
@@ -142,6 +145,7 @@ def _parts(ground: Ground, owners: OwnerService, authenticator: Authenticator, c
         lanes=LaneService(ground),
         explain=ExplainService(ground),
         journal=JournalService(ground),
+        audit=AuditService(ground),
         monitor=MonitorService(ground),
         named=NamedService(ground, tasks, schedules, config.retry_base_ms),
         admin_keys=lambda: authenticator.admin_keys,
@@ -160,6 +164,7 @@ def _api_routes(parts: Parts, authenticator: Authenticator, door: Door, config: 
     yield from MonitorRoutes(parts.monitor).table()
     yield from ExplainRoutes(parts.explain).table()
     yield from LogRoutes(parts.journal).table()
+    yield from AuditRoutes(parts.audit).table()
     yield from BulkRoutes(parts.bulks, body_max_bytes=most).table()
     yield from LaneRoutes(parts.lanes, parts.bulks, body_max_bytes=most).table()
 
@@ -274,7 +279,7 @@ class App:
             extra = await self._admit(route, exchange)
             if scope["query_string"] and route.path and route.query_prefix is None:
                 exchange.query(tuple(parameter.name for parameter in route.query))
-            answer = await route.handler(exchange)
+            answer = await self._handle(route, exchange)
         except (RequestError, StoreError) as error:
             answer = _answer_to(error, route, exchange, request_id)
             if isinstance(error, StoreError):
@@ -287,6 +292,13 @@ class App:
         await send_answer(send, scope, answer, request_id, extra)
         if self._telemetry.debug:
             self._tell(scope, answer, began, request_id)
+
+    async def _handle(self, route: Route, exchange: Exchange) -> Answer:
+        """Has it done; what is changed by hand is recorded as done by this key. Taking tasks in is no such act."""
+        if route.method == "GET" or route.hot or route.access not in ("owner", "admin"):
+            return await route.handler(exchange)
+        with acting(exchange.caller.actor):
+            return await route.handler(exchange)
 
     async def _admit(self, route: Route, exchange: Exchange) -> Sequence[tuple[bytes, bytes]]:
         """Finds out who asks and whether it may; gives the RateLimit headers of the answer."""

@@ -9,6 +9,7 @@ import msgspec
 from tasks_server.api.admin_keys import AdminKeys
 from tasks_server.clock import Clock
 from tasks_server.domain import ids, limits
+from tasks_server.domain.audit import Actor
 from tasks_server.domain.errors import Forbidden, Unauthorized
 from tasks_server.domain.owner import By, Owner, suspended
 from tasks_server.service.key_uses import KeyUses
@@ -30,6 +31,8 @@ class Caller(msgspec.Struct, frozen=True):
     admin: bool = False
     read_only: bool = False
     """Whether it may only look."""
+    key: str | None = None
+    """Which key was sent: the id of an owner's, the fingerprint of an admin's; None: none was."""
 
     @property
     def scope(self) -> str | None:
@@ -40,6 +43,11 @@ class Caller(msgspec.Struct, frozen=True):
     def by(self) -> By:
         """Who acts: the operator, also in an owner's name, or the owner."""
         return "operator" if self.admin else "owner"
+
+    @property
+    def actor(self) -> Actor:
+        """Who acts, for the record of what is done by hand."""
+        return Actor(self.by, "api", self.key)
 
     def check_may(self, method: str) -> None:
         """Raises `Forbidden` for a change by a key that may only look."""
@@ -94,7 +102,12 @@ class Authenticator:
         """
         key, named = _credentials(headers), _named_owner(headers)
         if (admin := self._admin_keys.find(key)) is not None:
-            return Caller(await self._named(named) if named else None, admin=True, read_only=admin.read_only)
+            return Caller(
+                await self._named(named) if named else None,
+                admin=True,
+                read_only=admin.read_only,
+                key=admin.fingerprint,
+            )
         if not _KEY.fullmatch(key):
             raise Unauthorized(f"a key is {limits.KEY_LENGTH} letters and digits", code="credentials_malformed")
         digest, before = _digest(key), self._forgotten
@@ -103,11 +116,10 @@ class Authenticator:
             if named:
                 await self._named(named)
             raise Unauthorized("the key is not a key of this owner" if named else "the key is unknown")
-        owner = holder.owner
         self._uses.note(digest, holder)
-        caller = _active(owner)
+        caller = _active(holder.owner, holder.key.id)
         if before == self._forgotten:  # no key or owner was removed while the store was asked
-            self._remember(digest, caller, owner)
+            self._remember(digest, caller, holder.owner)
         return caller
 
     def has_place_for(self, headers: Mapping[bytes, bytes]) -> bool:
@@ -155,11 +167,11 @@ class Authenticator:
         return owner
 
 
-def _active(owner: Owner) -> Caller:
+def _active(owner: Owner, key: str | None = None) -> Caller:
     """Whoever has the key of this owner. Raises `Forbidden` when it is suspended."""
     if owner.suspended_at is not None:
         raise suspended(owner)
-    return Caller(owner)
+    return Caller(owner, key=key)
 
 
 def _digest(key: bytes) -> bytes:

@@ -29,6 +29,7 @@ from tasks_server.domain.named_reading import NamedTask, RecurringTask, Reschedu
 from tasks_server.domain.request import Key
 from tasks_server.domain.task import State, Task, handler_target
 from tasks_server.domain.validation import Draft
+from tasks_server.service.acting import acting
 from tasks_server.service.named import NamedService
 from tasks_server.service.tasks import Idempotency, TaskService
 from tasks_server.store.filtering import TaskFilter
@@ -149,7 +150,8 @@ class NamedRoutes:
         try:
             asked = read_task(body, self._clock.now(), self._named.manner)
             if not isinstance(asked, Draft):
-                return await self._make_schedule(owner, asked, idempotency)
+                with acting(exchange.caller.actor):
+                    return await self._make_schedule(owner, asked, idempotency)
         except InvalidRequest:
             # What is refused as new by now may have been taken before, under its key.
             known = await self._tasks.replay(owner, idempotency) if idempotency else None

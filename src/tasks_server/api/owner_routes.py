@@ -4,7 +4,7 @@ from typing import Final, Literal
 from urllib.parse import urlencode
 
 from tasks_server.api import owner_wire, wire
-from tasks_server.api.auth import Authenticator
+from tasks_server.api.auth import Authenticator, Caller
 from tasks_server.api.door import Door
 from tasks_server.api.exchange import Answer, Exchange
 from tasks_server.api.listing import read_number
@@ -13,6 +13,7 @@ from tasks_server.api.wire import DONE, encode
 from tasks_server.domain import limits
 from tasks_server.domain.errors import Fault, Forbidden, InvalidRequest, NotFound, Unauthorized
 from tasks_server.domain.owner import Owner
+from tasks_server.service.acting import acting
 from tasks_server.service.owners import OWNER_NOT_FOUND, OwnerService
 
 Registration = Literal["closed", "loopback", "open"]
@@ -161,23 +162,27 @@ class OwnerRoutes:
         ]
 
     async def register(self, exchange: Exchange) -> Answer:
-        admin = await self._admits(exchange)
+        caller = await self._admits(exchange)
         asked = owner_wire.read_owner_registration(
             await exchange.json_body(min(self._body_max, _REGISTRATION_MAX_BYTES))
         )
-        if asked.tasks_in_queue_limit is not None and not admin:
+        if asked.tasks_in_queue_limit is not None and not caller.admin:
             raise Forbidden("only the admin key may set tasksInQueueLimit", code="admin_required")
-        owner, issued = await self._owners.register(asked.name, asked.tasks_in_queue_limit)
+        with acting(caller.actor):
+            owner, issued = await self._owners.register(asked.name, asked.tasks_in_queue_limit)
         return Answer(201, encode(owner_wire.registered_owner_view(owner, issued)))
 
-    async def _admits(self, exchange: Exchange) -> bool:
-        """Whether it is the operator who registers. Raises when registration is for the operator only."""
+    async def _admits(self, exchange: Exchange) -> Caller:
+        """Who registers; whoever has no key is a caller without an owner. Raises when registration is for the operator
+        only.
+        """
+        caller = Caller(None)
         has_key = bool(exchange.headers.get(b"authorization"))
         if has_key:
             caller = await self._authenticator.caller(exchange.headers)
             caller.check_may("POST")
             if caller.admin:
-                return True
+                return caller
         if self._registration == "closed":
             text = "owners are registered with the admin key here"
             raise Forbidden(text, code="admin_required") if has_key else Unauthorized(text, code="registration_closed")
@@ -188,7 +193,7 @@ class OwnerRoutes:
                 "to it. Use the admin key; the operator may open registration to all (TASKS_SERVER_REGISTRATION=open)",
                 code="registration_closed",
             )
-        return False
+        return caller
 
     async def list(self, exchange: Exchange) -> Answer:
         query, faults = exchange.query(("limit", "cursor", "prefix")), list[Fault]()

@@ -6,6 +6,7 @@ from datetime import tzinfo
 
 from tasks_server.api.admin_keys import AdminKeys
 from tasks_server.clock import Clock
+from tasks_server.service.audit import AuditService
 from tasks_server.service.bulks import BulkService
 from tasks_server.service.explain import ExplainService
 from tasks_server.service.journal import JournalService
@@ -30,6 +31,7 @@ class Parts:
     lanes: LaneService
     explain: ExplainService
     journal: JournalService
+    audit: AuditService
     monitor: MonitorService
     named: NamedService
     admin_keys: Callable[[], AdminKeys]

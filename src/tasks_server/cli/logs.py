@@ -89,7 +89,7 @@ async def _read(services: Services, owner: str | None, asked: dict[str, str], li
     owner_id = (await services.owners.by_name(owner)).id if owner else None
     now = services.clock.now()
     query = read_query(
-        owner_id, {name: _dated(name, value, now) for name, value in asked.items()}, services.journal.zone
+        owner_id, {name: dated(name, value, now) for name, value in asked.items()}, services.journal.zone
     )
     found: list[LogEntry] = []
     while True:
@@ -100,7 +100,7 @@ async def _read(services: Services, owner: str | None, asked: dict[str, str], li
         query = replace(query, after=page.next)
 
 
-def _dated(name: str, value: str, now: int) -> str:
+def dated(name: str, value: str, now: int) -> str:
     """The value; of an instant that is given as so long ago, its milliseconds."""
     if name in ("since", "until"):
         with contextlib.suppress(ValueError):

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tasks_server.cli import (
+    audit,
     bulks,
     copying,
     databases,
@@ -49,6 +50,7 @@ app.command("nodes")(nodes.nodes)
 app.add_typer(keys.app, name="keys", help="The cipher keys of the database.")
 app.add_typer(tasks.app, name="task", help="Submit tasks, look at them, steer them.")
 app.command("logs")(logs.logs)
+app.command("audit")(audit.audit)
 app.add_typer(bulks.app, name="bulk", help="One action on many tasks.")
 app.add_typer(schedules.app, name="schedule", help="Recurring rules that make tasks.")
 app.add_typer(lanes.app, name="lane", help="Lines of tasks with a rate, a concurrency and a pause of their own.")

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pwd
 import shlex
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,7 +15,9 @@ import typer
 from tasks_server import wiring
 from tasks_server.cli import output
 from tasks_server.domain import encodings
+from tasks_server.domain.audit import Actor
 from tasks_server.domain.errors import Fault, InvalidRequest
+from tasks_server.service.acting import acting
 from tasks_server.settings import Settings, marker, resolve
 from tasks_server.settings.places import Places, cipher_keys, make_database, places, prepare, refuse_missing
 from tasks_server.wiring import Services
@@ -129,7 +132,20 @@ def with_services(
     opened = load(config, data_dir, create=create)
 
     async def run() -> _T:
-        async with wiring.services(opened.settings, opened.where, opened.keys) as services:
-            return await work(services)
+        with acting(Actor("operator", "cli", _user())):
+            return await _run(work, opened)
 
     return asyncio.run(run())
+
+
+async def _run(work: Callable[[Services], Awaitable[_T]], opened: Opened) -> _T:
+    async with wiring.services(opened.settings, opened.where, opened.keys) as services:
+        return await work(services)
+
+
+def _user() -> str:
+    """The user of the system who runs the command, for the record of what is done by hand."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import wraps
 from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 
-from tasks_server.client.calls import bulk, handler_tasks, lanes, logs, monitor, owners, schedules, tasks
+from tasks_server.client.calls import audit, bulk, handler_tasks, lanes, logs, monitor, owners, schedules, tasks
 from tasks_server.client.protocol import Core, Procedure, Request, Script
 
 P = ParamSpec("P")
@@ -162,6 +162,12 @@ class Logs(Group[K]):
     list = Pages(logs.list_)
 
 
+class Audit(Group[K]):
+    """What was done by hand: `/v1/audit`."""
+
+    list = Pages(audit.list_)
+
+
 class Bulk(Group[K]):
     """One action over many tasks: `/v1/bulk`."""
 
@@ -212,6 +218,7 @@ class Groups(Generic[K]):
     schedules: Schedules[K]
     owners: Owners[K]
     logs: Logs[K]
+    audit: Audit[K]
     bulk: Bulk[K]
     lanes: Lanes[K]
     handler_tasks: HandlerTasks[K]
@@ -222,6 +229,7 @@ class Groups(Generic[K]):
         self.schedules = Schedules(player)
         self.owners = Owners(player)
         self.logs = Logs(player)
+        self.audit = Audit(player)
         self.bulk = Bulk(player)
         self.lanes = Lanes(player)
         self.handler_tasks = HandlerTasks(player)

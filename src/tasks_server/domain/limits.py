@@ -75,6 +75,7 @@ KEYS_PER_OWNER_MAX = 2
 KEY_USE_NOTED_MS = 5 * 60_000
 """How exactly it is known when a key was used last."""
 REQUESTS_PER_MINUTE_MAX = 1_000_000
+AUDIT_DAYS_DEFAULT = 90
 SUSPENDED_LOOK_MS = 10 * 60_000
 """How often it is looked whether schedules of an owner that is suspended go on, beside when it is resumed."""
 KEY_LENGTH = 64

@@ -18,7 +18,7 @@ from tasks_server.engine.dispatcher import Dispatcher
 from tasks_server.engine.executor import Executor
 from tasks_server.engine.handlers.builtin import BUILTIN_TARGETS
 from tasks_server.engine.inflight import InFlight
-from tasks_server.engine.maintenance import Checkpoint, Duty, Expire, KeepLeases, Prune, Rescue, repeat
+from tasks_server.engine.maintenance import Checkpoint, Duty, Expire, KeepLeases, Prune, PruneActs, Rescue, repeat
 from tasks_server.engine.reporting import Reporting
 from tasks_server.engine.runs import Handlers, Known
 from tasks_server.engine.scheduler import Scheduler
@@ -43,6 +43,7 @@ class EngineConfig(msgspec.Struct, frozen=True):
     per_target_max: int = 256
     """Calls in flight to one target host."""
     retention_ms: int = limits.RETENTION_DAYS_DEFAULT * limits.DAY_MS
+    audit_ms: int = limits.AUDIT_DAYS_DEFAULT * limits.DAY_MS
     grace_seconds: float = 10.0
     """How long calls in flight may go on when the engine is asked to stop."""
     look_again_seconds: float = 5.0
@@ -103,6 +104,7 @@ class Engine:
             Rescue(store, clock, telemetry, self.dispatcher.wake),
             Expire(store, clock, telemetry),
             Prune(store, clock, telemetry, config.retention_ms, self.keeper),
+            PruneActs(store, clock, telemetry, config.audit_ms, self.keeper),
             Checkpoint(store),
             self._leases,
             self.reporting,

@@ -13,6 +13,7 @@ from tasks_server.engine.executor import Executor
 from tasks_server.engine.inflight import InFlight
 from tasks_server.engine.reports import report_lost
 from tasks_server.engine.timekeeper import Timekeeper
+from tasks_server.store.auditing import Auditing
 from tasks_server.store.ports import Maintaining
 from tasks_server.store.settling import Settling
 from tasks_server.telemetry import Telemetry
@@ -86,6 +87,25 @@ class Prune:
         if count:
             self._telemetry.emit(DutyDone(duty=self.name, count=count))
         return count >= _BATCH_MAX
+
+
+class PruneActs:
+    """Forgets what was done by hand once it is older than the record is kept."""
+
+    name = "prune audit record"
+    every_seconds = 600.0
+
+    def __init__(self, store: Auditing, clock: Clock, telemetry: Telemetry, audit_ms: int, keeper: Timekeeper) -> None:
+        self._store, self._clock, self._telemetry, self._audit_ms = store, clock, telemetry, audit_ms
+        self._keeper = keeper
+
+    async def tick(self) -> bool:
+        if self._keeper.is_doubtful():
+            return False
+        count = await self._store.prune_acts(self._clock.now() - self._audit_ms, _BATCH_MAX)
+        if count:
+            self._telemetry.emit(DutyDone(duty=self.name, count=count))
+        return count == _BATCH_MAX
 
 
 class Checkpoint:

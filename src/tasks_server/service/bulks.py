@@ -8,11 +8,13 @@ from tasks_server.domain import ids, limits
 from tasks_server.domain.bulk import Action, Bulk, BulkFilter, act, with_states
 from tasks_server.domain.errors import Fault, InvalidRequest, NotFound, Refused
 from tasks_server.domain.owner import By, owner_gone
+from tasks_server.service.acting import about, deed
 from tasks_server.service.ground import Ground
 from tasks_server.store.bulking import BulkRefusal
 
 NOT_FOUND: Final = "bulk_not_found"
 _WINDOW: Final = 1_000
+_EVERYTHING: Final = BulkFilter()
 
 
 class Sight(msgspec.Struct, frozen=True):
@@ -38,12 +40,14 @@ class BulkService:
         self._random = ground.random
         self.zone = ground.zone
 
+    @deed("bulk", "create")
     async def create(self, owner: str, action: Action, asked: BulkFilter, asked_by: By) -> Bulk:
         """New work, stored durably. Without states or ids in its filter, it is for the states that the action is meant
         for. Raises `Refused` when the owner has as much open as it may have, `InvalidRequest` for a schedule by a name
         that there is none of.
         """
         now = self._clock.now()
+        about(detail=_told(action, asked))
         bulk = Bulk(
             id=ids.task_id(now, self._random(ids.TASK_ID_RANDOM_BYTES)),
             owner=owner,
@@ -90,6 +94,7 @@ class BulkService:
         """The newest first, those made before the one of this id (empty: all)."""
         return await self._store.bulks(owner, before, limit)
 
+    @deed("bulk", "cancel")
     async def cancel(self, owner: str | None, bulk_id: str) -> Bulk:
         """Ends it where it stands: what it has changed stays so. What has ended stays as it is. Raises `NotFound`."""
         known = ids.is_task_id(bulk_id)
@@ -105,6 +110,12 @@ class BulkService:
         if found is None:
             raise InvalidRequest([Fault("filter.schedule", "there is no schedule of this name; its id would do", key)])
         return msgspec.structs.replace(settled, schedule=found[0].id)
+
+
+def _told(action: Action, asked: BulkFilter) -> str:
+    """What is asked for, for the record: the action, and by what tasks are found; no values, which may be secrets."""
+    fields = [name for name in BulkFilter.__struct_fields__ if getattr(asked, name) != getattr(_EVERYTHING, name)]
+    return f"{action.value}, by {', '.join(fields)}" if fields else action.value
 
 
 def _found(bulk: Bulk | None) -> Bulk:

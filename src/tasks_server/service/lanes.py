@@ -10,6 +10,7 @@ from tasks_server.domain.errors import NotFound, Refused
 from tasks_server.domain.lane import Lane, LaneFacts, LaneLimits
 from tasks_server.domain.lane_reading import LaneBody, merged, read_lane
 from tasks_server.domain.owner import By, owner_gone
+from tasks_server.service.acting import about, deed
 from tasks_server.service.ground import Ground
 from tasks_server.store.laning import DecideLane, LanePage, LaneRefusal
 
@@ -32,11 +33,13 @@ class LaneService:
         """Raises `NotFound`."""
         return _found(await self._store.lane(owner, name))
 
+    @deed("lane", "put")
     async def put(self, owner: str, name: str, raw: object, by: By) -> tuple[Lane, bool]:
         """The lane with these settings and no others, made when there is none. Whether it was. Raises `InvalidRequest`
         with every fault, `Refused` when the owner has as many lanes as may be set up, `Forbidden` as `resume` does.
         """
         body = read_lane(name, raw)
+        about(detail=_told(raw))
         made = False
 
         def decide(found: Lane | None) -> LaneFacts:
@@ -46,10 +49,12 @@ class LaneService:
 
         return _found(await self._change(owner, name, decide)), made
 
+    @deed("lane", "edit")
     async def edit(self, owner: str, name: str, patch: object, by: By) -> Lane:
         """The lane under a merge patch of its settings. Raises `InvalidRequest`, `NotFound`, and `Forbidden` as
         `resume` does.
         """
+        about(detail=_told(patch))
 
         def decide(found: Lane | None) -> LaneFacts | None:
             if found is None:
@@ -58,16 +63,19 @@ class LaneService:
 
         return _found(await self._change(owner, name, decide))
 
+    @deed("lane", "pause")
     async def pause(self, owner: str, name: str, by: By) -> Lane:
         """Its tasks wait from now on; those that run go on. Raises `NotFound`."""
         return await self._steer(owner, name, lambda before: lane.paused(before, by, self._clock.now()))
 
+    @deed("lane", "resume")
     async def resume(self, owner: str, name: str, by: By) -> Lane:
         """Its tasks run again, those first that are due longest. Raises `NotFound`, and `Forbidden` for its owner when
         the operator paused it.
         """
         return await self._steer(owner, name, lambda before: lane.resumed(before, by))
 
+    @deed("lane", "delete")
     async def delete(self, owner: str, name: str, by: By) -> None:
         """Forgets its settings. Raises `NotFound`, `Refused` while it has tasks in queue, `Forbidden` as `resume`."""
         answer = await self._store.delete_lane(owner, name, self._clock.now(), held_too=by == "operator")
@@ -104,6 +112,13 @@ class LaneService:
             case LaneRefusal():
                 raise owner_gone()
         return answer
+
+
+def _told(settings: object) -> str | None:
+    """What is set, for the record; what is no setting is refused before it comes to that."""
+    if not isinstance(settings, dict):
+        return None
+    return ", ".join(f"{name}: {value}" for name, value in settings.items()) or None
 
 
 def _found(thing: _T | None) -> _T:

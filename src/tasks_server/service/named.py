@@ -25,6 +25,7 @@ from tasks_server.domain.owner import By, by_whom
 from tasks_server.domain.request import TaskSpec
 from tasks_server.domain.stored import together
 from tasks_server.domain.task import HANDLER_MARK, State, Task
+from tasks_server.service.acting import about, deed
 from tasks_server.service.ground import Ground
 from tasks_server.service.schedules import ScheduleService
 from tasks_server.service.tasks import TaskService
@@ -92,6 +93,7 @@ class NamedService:
         pairs = zip(page.tasks, page.specs, strict=True)
         return [self._entry(task, stored, engines) for task, stored in pairs], page.next
 
+    @deed("task", "revoke")
     async def cancel(self, owner: str | None, task_id: str, *, by: By) -> None:
         """Stops a task that has not begun, for good; it stays on record. Raises `NotFound`, `Conflict`."""
         now = self._clock.now()
@@ -102,9 +104,11 @@ class NamedService:
 
         await self._tasks.change(owner, task_id, decide)
 
+    @deed("task", "edit")
     async def reschedule(self, owner: str | None, task_id: str, at: int, *, by: By) -> Detail:
         """Puts a task that has not begun on another time. Raises `NotFound`, `Conflict`."""
         now = self._clock.now()
+        about(detail="config.executeAt")
 
         def decide(task: Task, stored: bytes) -> Change:
             _pending(task, "be put on another time")

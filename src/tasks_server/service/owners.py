@@ -14,6 +14,7 @@ from tasks_server.domain import ids, limits
 from tasks_server.domain.errors import Conflict, Fault, Forbidden, InvalidRequest, NotFound, Refused
 from tasks_server.domain.owner import By, Owner, OwnerKey, name_fault
 from tasks_server.domain.signing import Signing, SigningSecret, rotated
+from tasks_server.service.acting import about, deed
 from tasks_server.store.owning import OWNERS_END, KeyHolder, Owning
 
 OWNER_NOT_FOUND: Final = "owner_not_found"
@@ -35,6 +36,15 @@ class OwnerEdit(msgspec.Struct, frozen=True):
     retention_ms: int | UnsetType | None = UNSET
     requests_max: int | UnsetType | None = UNSET
     suspended: bool | UnsetType = UNSET
+
+    @property
+    def told(self) -> str:
+        """What is to change, in a few words."""
+        given = {
+            "retentionMs" if name == "retention_ms" else _WIRE[name]: getattr(self, name)
+            for name in self.__struct_fields__
+        }
+        return ", ".join(f"{name}: {value}" for name, value in given.items() if value is not UNSET)
 
     def applied(self, before: Owner, now: int) -> Owner:
         """The owner under these changes. One that is suspended already stays so since then."""
@@ -77,6 +87,7 @@ class OwnerService:
         self._random = random
         self._retention_ms = retention_ms
 
+    @deed("owner", "register")
     async def register(self, name: str, tasks_in_queue_max: int | None = None) -> tuple[Owner, IssuedKey]:
         """A new owner with its first key. Raises `InvalidRequest` for its name, `Conflict` when that is taken."""
         if fault := name_fault(name):
@@ -84,6 +95,7 @@ class OwnerService:
         now = self._clock.now()
         limit = self._queue_limit if tasks_in_queue_max is None else tasks_in_queue_max
         owner = Owner(ids.owner_id(now, self._random(ids.OWNER_ID_RANDOM_BYTES)), name, now, limit)
+        about(owner=owner.id, subject=name)
         issued = self._issue(now)
         key, digest = OwnerKey(issued.id, now), ids.key_digest(issued.key)
         if not await self._store.create_owner(owner, key, digest, self._secret(now)):
@@ -137,6 +149,7 @@ class OwnerService:
     async def keys(self, owner: Owner) -> list[OwnerKey]:
         return await self._store.keys(owner.id)
 
+    @deed("owner", "edit")
     async def edit(self, name: str, edit: OwnerEdit, by: By) -> Owner:
         """The owner under all these changes, or none of them. Tasks that are in queue stay, whatever the limit. What is
         gone of the history does not come back; an owner itself may keep it for up to what it has or all have, whichever
@@ -145,6 +158,7 @@ class OwnerService:
         if by == "owner" and (fields := [field for field in _OPERATORS if getattr(edit, field) is not UNSET]):
             raise Forbidden(f"only the admin key may set {_WIRE[fields[0]]}", code="admin_required")
         owner, now = await self.by_name(name), self._clock.now()
+        about(owner=owner.id, subject=name, detail=edit.told)
 
         def decide(before: Owner) -> Owner:
             if edit.retention_ms is not UNSET:
@@ -168,9 +182,11 @@ class OwnerService:
             more = "" if by == "operator" else "; only the operator may set more"
             raise InvalidRequest([Fault("retentionDays", f"must be {allowed}{more}", days, allowed)])
 
+    @deed("owner", "delete")
     async def delete(self, name: str) -> Owner:
         """Removes the owner with its keys and finished tasks. Raises `NotFound`, `Refused` while tasks are in queue."""
         owner = await self.by_name(name)
+        about(owner=owner.id, subject=name)
         deleted = await self._store.delete_owner(owner.id)
         if deleted is None:
             raise _gone()
@@ -178,15 +194,18 @@ class OwnerService:
             raise Refused("the owner has tasks in queue; revoke or delete them first", code="owner_has_tasks")
         return owner
 
+    @deed("key", "add")
     async def add_key(self, owner: Owner) -> IssuedKey:
         """One more key, for rotation. Raises `Refused` when the owner has as many as it may have."""
         now = self._clock.now()
         issued = self._issue(now)
+        about(subject=issued.id)
         digest, most = ids.key_digest(issued.key), limits.KEYS_PER_OWNER_MAX
         if not await self._store.add_key(owner.id, OwnerKey(issued.id, now), digest, most):
             raise Refused(f"an owner has at most {most} live keys; remove one first", code="keys_full")
         return issued
 
+    @deed("key", "remove")
     async def remove_key(self, owner: Owner, key_id: str) -> None:
         """Ends a key. Raises `NotFound`, or `Refused` when it is the last one."""
         removed = await self._store.remove_key(owner.id, key_id) if ids.is_task_id(key_id) else None
@@ -199,6 +218,7 @@ class OwnerService:
         """How the owner's calls are signed, with the secrets that are valid now. Raises `NotFound`."""
         return self._valid(await self._store.signing(owner.id))
 
+    @deed("signing", "rotate")
     async def rotate_signing(self, owner: Owner, overlap_seconds: int) -> Signing:
         """The same with a new secret. The one before stays valid for the overlap; one that was about to expire from an
         earlier rotation ends at once. Raises `NotFound`.
@@ -211,8 +231,10 @@ class OwnerService:
 
         return self._valid(await self._store.change_signing(owner.id, decide))
 
+    @deed("signing", "edit")
     async def set_signing(self, owner: Owner, enabled: bool) -> Signing:
         """Whether calls are signed. The secrets stay as they are. Raises `NotFound`."""
+        about(detail=f"enabled: {enabled}")
         changed = await self._store.change_signing(owner.id, lambda before: Signing(enabled, before.secrets))
         return self._valid(changed)
 

@@ -19,8 +19,10 @@ from tasks_server.domain.schedule import Rule, Schedule
 from tasks_server.domain.schedule_reading import TIMING, ScheduleDraft, merged, read_schedule
 from tasks_server.domain.signing import header_faults
 from tasks_server.domain.task import NewTask
+from tasks_server.service.acting import about, deed, is_recorded
 from tasks_server.service.ground import Ground
 from tasks_server.service.tasks import TaskService
+from tasks_server.store.acting import DOING
 from tasks_server.store.scheduling import DecideSchedule, ScheduleChange, ScheduleRefusal
 
 _T = TypeVar("_T")
@@ -56,6 +58,7 @@ class ScheduleService:
 
     # Making and changing. Each raises `InvalidRequest` with every fault, `Conflict` when the name is taken.
 
+    @deed("schedule", "create")
     async def create(self, owner: str, raw: object, *, fallback: Fallback = NO_FALLBACK) -> Shown:
         """A new schedule, stored durably. Raises `Refused` when the owner has as many as it may have. `fallback`: of
         its tasks' handlers.
@@ -72,6 +75,7 @@ class ScheduleService:
 
         return Shown(_found(await self._store_change(owner, draft.name, decide)), draft.template)
 
+    @deed("schedule", "put")
     async def put(self, owner: str, key: str, raw: object) -> tuple[Shown, bool]:
         """The schedule of this name, made or replaced; or that of this id, replaced. Whether it was made. Put as it
         stands, its next fire time stays.
@@ -94,11 +98,13 @@ class ScheduleService:
 
         return Shown(_found(await self._store_change(owner, key, decide)), draft.template), made
 
+    @deed("schedule", "edit")
     async def edit(self, owner: str | None, key: str, patch: object) -> Shown:
         """The schedule under a merge patch. What the patch leaves alone is not judged against the clock again."""
         now = self._clock.now()
         before = await self.show(owner, key)
         named = frozenset(patch) if isinstance(patch, dict) else frozenset[str]()
+        about(detail=", ".join(sorted(named)))
 
         async def change(abilities: Abilities) -> Shown:
             first = self._patched(before.schedule, before.template, patch, named, now, abilities)
@@ -118,26 +124,36 @@ class ScheduleService:
 
         return await self._examining(owner or "", change)
 
+    @deed("schedule", "pause")
     async def pause(self, owner: str | None, key: str) -> Shown:
         """Fires no more until it is resumed."""
         return await self._steer(owner, key, schedule.pause)
 
+    @deed("schedule", "resume")
     async def resume(self, owner: str | None, key: str) -> Shown:
         """Goes on from now; what would have fired meanwhile is not made up for."""
         return await self._steer(owner, key, _resumed)
 
+    @deed("schedule", "delete")
     async def delete(self, owner: str | None, key: str) -> None:
         """Removes it; its tasks stay. Raises `NotFound`."""
+        if owner is None and is_recorded():  # whose it was is known as long as it is there
+            about(owner=_found(await self._store.schedule(None, key))[0].owner)
         if not await self._store.delete_schedule(owner, key):
             _found(None)
         self._store.hint_schedules()
 
+    @deed("schedule", "run")
     async def run(self, owner: str | None, key: str) -> NewTask:
         """One task now, beside those of the fire times, paused or not. Raises `Refused` when the queue is full."""
         now = self._clock.now()
         shown = await self.show(owner, key)
         task_id = ids.task_id(now, self._random(ids.TASK_ID_RANDOM_BYTES))
-        return await self._tasks.insert(task_now(shown.schedule, shown.template, task_id, now))
+        task = await self._tasks.insert(task_now(shown.schedule, shown.template, task_id, now))
+        if (act := DOING.get()) is not None:
+            about(owner=shown.schedule.owner, detail=f"task {task.id}")
+            await self._store.record(act)
+        return task
 
     # Showing
 

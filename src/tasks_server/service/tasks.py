@@ -30,6 +30,7 @@ from tasks_server.domain.request import TaskSpec
 from tasks_server.domain.signing import header_faults
 from tasks_server.domain.task import HANDLER_MARK, WAITING, NewTask, State, Task
 from tasks_server.domain.validation import Draft
+from tasks_server.service.acting import about, deed, is_recorded
 from tasks_server.service.ground import Ground
 from tasks_server.service.schedule_names import schedule_id
 from tasks_server.service.timeline import TimelineEntry, timeline
@@ -264,21 +265,26 @@ class TaskService:
     # the timeline; the operator may act in an owner's name, too. What they give is without its response, where they do
     # not say otherwise: a damaged one must not stand in the way of whoever stops the task.
 
+    @deed("task", "pause")
     async def pause(self, owner: str | None, task_id: str, *, by: By) -> Task:
         return await self._steer(owner, task_id, EventKind.PAUSE, lifecycle.pause, by)
 
+    @deed("task", "resume")
     async def resume(self, owner: str | None, task_id: str, *, by: By) -> Task:
         """The task with its response."""
         await self._steer(owner, task_id, EventKind.RESUME, lifecycle.resume, by)
         return await self.task(owner, task_id)
 
+    @deed("task", "revoke")
     async def revoke(self, owner: str | None, task_id: str, *, by: By) -> Task:
         return await self._steer(owner, task_id, EventKind.REVOKE, lifecycle.revoke, by)
 
+    @deed("task", "execute")
     async def execute(self, owner: str | None, task_id: str, *, by: By) -> Task:
         """Runs it now; one that is in flight already is left alone."""
         return await self._steer(owner, task_id, EventKind.EXECUTE, lifecycle.execute, by)
 
+    @deed("task", "retry")
     async def retry(self, owner: str | None, task_id: str, *, by: By) -> Task:
         """Runs a final task once more, with all its retries: the task with its response. Raises `Refused` when the
         queue is full.
@@ -291,11 +297,13 @@ class TaskService:
             raise await self._queue_full((await self.task(owner, task_id, response=False)).owner) from None
         return await self.task(owner, task_id)
 
+    @deed("task", "edit")
     async def edit(self, owner: str | None, task_id: str, patch: object, *, by: By) -> Task:
         """The task, with its response, under a merge patch of `{httpRequest, handler, config, metadata}`. Raises
         `InvalidRequest` and `Unreadable`, too.
         """
         now = self._clock.now()
+        about(detail=", ".join(_patched_fields(patch)))
         if faults := mask_faults(patch):
             raise InvalidRequest(faults)
         if faults := header_faults(_patched_headers(patch), _HEADERS):
@@ -324,8 +332,11 @@ class TaskService:
         self._hint(task, self._clock.now())
         return task
 
+    @deed("task", "delete")
     async def delete(self, owner: str | None, task_id: str) -> None:
         """Removes it with its history, in any state; a call in flight is dropped."""
+        if owner is None and is_recorded():  # whose it was is known as long as it is there
+            about(owner=(await self.task(None, task_id, response=False)).owner)
         if not await self._store.delete(owner, _known(task_id)):
             _found(None)
         self._store.hint_cancel()

@@ -141,6 +141,14 @@ class Settings(BaseSettings):
         ge=0.001,
         le=36_500,
     )
+    audit_days: float = _setting(
+        limits.AUDIT_DAYS_DEFAULT,
+        "How long it is kept who did what by hand ([the record](owners.md#who-did-what)).",
+        short=True,
+        unit="days",
+        ge=0.001,
+        le=36_500,
+    )
 
     certificates_dir: Path | None = _setting(
         None,

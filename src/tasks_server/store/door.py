@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from tasks_server.clock import Clock
 from tasks_server.domain import limits
 from tasks_server.domain.attempt import Attempt, Event
+from tasks_server.domain.audit import Act
 from tasks_server.domain.bulk import Bulk, BulkFilter
 from tasks_server.domain.engines import Engine, EngineReport
 from tasks_server.domain.errors import RequestError
@@ -21,6 +22,8 @@ from tasks_server.domain.schedule import Schedule
 from tasks_server.domain.signing import Signing, SigningSecret
 from tasks_server.domain.task import NewTask, State, Task
 from tasks_server.domain.timekeeping import Timekeeping
+from tasks_server.store.acting import DOING
+from tasks_server.store.auditing import ActPage, ActQuery
 from tasks_server.store.batching import Batch
 from tasks_server.store.bulking import BulkRefusal, DecideBulk, Sighted, Stride, Worked
 from tasks_server.store.explaining import Standing
@@ -77,10 +80,18 @@ class Door(ABC):
     _journals: Any
     _bulks: Any
     _clockwork: Any
+    _acts: Any
 
     @abstractmethod
     def _do(self, kind: Kind, batch: Batch, item: Any, rows: int = 1, asker: str = "") -> "asyncio.Future[Any]":
         """Asks a batch function to do an item of about so many rows. Raises `Unavailable` when it is not open."""
+
+    def _by_hand(self, batch: Batch, item: Any) -> "asyncio.Future[Any]":
+        """Asks for a change that somebody makes, which is recorded with it where that is wanted."""
+        act = DOING.get()
+        if act is None:
+            return self._do("steer", batch, item)
+        return self._do("steer", self._acts.beside(batch), (item, act))
 
     @abstractmethod
     def _join(self) -> None:
@@ -119,13 +130,13 @@ class Door(ABC):
     # Steering
 
     async def change(self, owner: str | None, task_id: str, decide: Decide) -> Task | None:
-        answer: Task | RequestError | None = await self._do("steer", self._steerings.change, (owner, task_id, decide))
+        answer: Task | RequestError | None = await self._by_hand(self._steerings.change, (owner, task_id, decide))
         if isinstance(answer, RequestError):
             raise answer
         return answer
 
     async def delete(self, owner: str | None, task_id: str) -> bool:
-        done: bool = await self._do("steer", self._steerings.delete, (owner, task_id))
+        done: bool = await self._by_hand(self._steerings.delete, (owner, task_id))
         return done
 
     # Reading
@@ -173,7 +184,7 @@ class Door(ABC):
     # Owning
 
     async def create_owner(self, owner: Owner, key: OwnerKey, digest: bytes, secret: SigningSecret) -> bool:
-        created: bool = await self._do("steer", self._ownings.create, (owner, key, digest, secret))
+        created: bool = await self._by_hand(self._ownings.create, (owner, key, digest, secret))
         return created
 
     async def owner(self, owner_id: str) -> Owner | None:
@@ -193,7 +204,7 @@ class Door(ABC):
         return found
 
     async def change_owner(self, owner_id: str, decide: DecideOwner, now: int) -> Owner | None:
-        answer: Owner | RequestError | None = await self._do("steer", self._ownings.change, (owner_id, decide, now))
+        answer: Owner | RequestError | None = await self._by_hand(self._ownings.change, (owner_id, decide, now))
         if isinstance(answer, RequestError):
             raise answer
         if answer is not None and answer.suspended_at is None:
@@ -202,11 +213,11 @@ class Door(ABC):
         return answer
 
     async def delete_owner(self, owner_id: str) -> bool | None:
-        done: bool | None = await self._do("steer", self._ownings.delete, owner_id)
+        done: bool | None = await self._by_hand(self._ownings.delete, owner_id)
         return done
 
     async def add_key(self, owner_id: str, key: OwnerKey, digest: bytes, keys_max: int) -> bool:
-        done: bool = await self._do("steer", self._ownings.add_key, (owner_id, key, digest, keys_max))
+        done: bool = await self._by_hand(self._ownings.add_key, (owner_id, key, digest, keys_max))
         return done
 
     async def keys(self, owner_id: str) -> list[OwnerKey]:
@@ -221,7 +232,7 @@ class Door(ABC):
         return first
 
     async def remove_key(self, owner_id: str, key_id: str) -> bool | None:
-        done: bool | None = await self._do("steer", self._ownings.remove_key, (owner_id, key_id))
+        done: bool | None = await self._by_hand(self._ownings.remove_key, (owner_id, key_id))
         return done
 
     async def signing(self, owner_id: str) -> Signing | None:
@@ -229,7 +240,7 @@ class Door(ABC):
         return found
 
     async def change_signing(self, owner_id: str, decide: DecideSigning) -> Signing | None:
-        answer: Signing | RequestError | None = await self._do("steer", self._signings.change, (owner_id, decide))
+        answer: Signing | RequestError | None = await self._by_hand(self._signings.change, (owner_id, decide))
         if isinstance(answer, RequestError):
             raise answer
         return answer
@@ -283,8 +294,8 @@ class Door(ABC):
     async def change_schedule(
         self, owner: str | None, key: str, decide: DecideSchedule, count_max: int
     ) -> Schedule | ScheduleRefusal | None:
-        answer: Schedule | ScheduleRefusal | RequestError | None = await self._do(
-            "steer", self._schedules.change, (owner, key, decide, count_max)
+        answer: Schedule | ScheduleRefusal | RequestError | None = await self._by_hand(
+            self._schedules.change, (owner, key, decide, count_max)
         )
         if isinstance(answer, RequestError):
             raise answer
@@ -299,7 +310,7 @@ class Door(ABC):
         return found
 
     async def delete_schedule(self, owner: str | None, key: str) -> bool:
-        done: bool = await self._do("steer", self._schedules.delete, (owner, key))
+        done: bool = await self._by_hand(self._schedules.delete, (owner, key))
         return done
 
     async def next_look(self) -> int | None:
@@ -319,7 +330,7 @@ class Door(ABC):
     # Bulk work
 
     async def create_bulk(self, bulk: Bulk, open_max: int) -> Bulk | BulkRefusal:
-        answer: Bulk | BulkRefusal = await self._do("steer", self._bulks.create, (bulk, open_max))
+        answer: Bulk | BulkRefusal = await self._by_hand(self._bulks.create, (bulk, open_max))
         return answer
 
     async def bulk(self, owner: str | None, bulk_id: str) -> Bulk | None:
@@ -331,7 +342,7 @@ class Door(ABC):
         return found
 
     async def cancel_bulk(self, owner: str | None, bulk_id: str, now: int) -> Bulk | None:
-        found: Bulk | None = await self._do("steer", self._bulks.cancel, (owner, bulk_id, now))
+        found: Bulk | None = await self._by_hand(self._bulks.cancel, (owner, bulk_id, now))
         return found
 
     async def sight_bulk(self, owner: str, asked: BulkFilter, after: int, seen_max: int) -> Sighted:
@@ -361,8 +372,8 @@ class Door(ABC):
         return found
 
     async def change_lane(self, owner: str, name: str, decide: DecideLane, count_max: int) -> Lane | LaneRefusal | None:
-        answer: Lane | LaneRefusal | RequestError | None = await self._do(
-            "steer", self._lanings.change, (owner, name, decide, count_max)
+        answer: Lane | LaneRefusal | RequestError | None = await self._by_hand(
+            self._lanings.change, (owner, name, decide, count_max)
         )
         if isinstance(answer, RequestError):
             raise answer
@@ -371,8 +382,21 @@ class Door(ABC):
         return answer
 
     async def delete_lane(self, owner: str, name: str, now: int, *, held_too: bool = True) -> LaneRefusal | bool:
-        answer: LaneRefusal | bool = await self._do("steer", self._lanings.delete, (owner, name, now, held_too))
+        answer: LaneRefusal | bool = await self._by_hand(self._lanings.delete, (owner, name, now, held_too))
         return answer
+
+    # Auditing
+
+    async def acts(self, query: ActQuery) -> ActPage:
+        page: ActPage = await self._do("search", self._acts.page, query, asker=query.owner or "")
+        return page
+
+    async def record(self, act: Act) -> None:
+        await self._do("steer", self._acts.record, act)
+
+    async def prune_acts(self, before: int, limit: int) -> int:
+        count: int = await self._do("duty", self._acts.prune, (before, limit))
+        return count
 
     # Changing keys
 

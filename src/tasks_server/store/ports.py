@@ -16,6 +16,7 @@ from tasks_server.domain.errors import RequestError, Unreadable
 from tasks_server.domain.lane import Why
 from tasks_server.domain.signing import Signing
 from tasks_server.domain.task import NewTask, State, Task
+from tasks_server.store.auditing import Auditing
 from tasks_server.store.bulking import Bulking
 from tasks_server.store.clustering import Clustering
 from tasks_server.store.counting import Counting
@@ -398,6 +399,7 @@ class Store(
     Reading,
     Counting,
     Owning,
+    Auditing,
     Claiming,
     SigningKeys,
     Settling,

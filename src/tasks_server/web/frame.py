@@ -14,6 +14,7 @@ from tasks_server.api.problems import CODES
 from tasks_server.api.routes import Handler, Route, Success
 from tasks_server.clock import Clock
 from tasks_server.domain.errors import Forbidden, InvalidRequest
+from tasks_server.service.acting import acting
 from tasks_server.web.assets import Assets
 from tasks_server.web.session import Place, Session, Sessions
 from tasks_server.web.visit import Viewer, Visit, see_other
@@ -48,9 +49,11 @@ class Frame:
 
         async def checked(visit: Visit) -> Answer:
             refuse_foreign(visit.exchange)
-            if not anyone:
-                visit.may_change()
-            return await page(visit)
+            if anyone:
+                return await page(visit)
+            visit.may_change()
+            with acting(visit.who.actor):
+                return await page(visit)
 
         return self._route("POST", path, self._let_in(checked, anyone), about)
 

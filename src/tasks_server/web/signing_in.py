@@ -55,11 +55,11 @@ class SigningIn:
             known = self._admin_keys().find_digest(session.key)
             if known is None:
                 return None
-            return Viewer(replace(session, read_only=session.read_only or known.read_only), None)
+            return Viewer(replace(session, read_only=session.read_only or known.read_only), None, known.fingerprint)
         holder = await self._owners.by_digest(session.key)
         if holder is None or holder.owner.id != session.owner or holder.owner.suspended_at is not None:
             return None
-        return Viewer(session, holder.owner)
+        return Viewer(session, holder.owner, holder.key.id)
 
     async def form(self, visit: Visit) -> Answer:
         """The page with the form."""

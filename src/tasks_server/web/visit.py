@@ -9,6 +9,7 @@ import msgspec
 
 from tasks_server import __version__
 from tasks_server.api.exchange import Answer, Exchange, Headers
+from tasks_server.domain.audit import Actor
 from tasks_server.domain.errors import Fault, Forbidden, InvalidRequest
 from tasks_server.domain.owner import By, Owner
 from tasks_server.service.owners import OwnerService
@@ -42,6 +43,13 @@ class Viewer(msgspec.Struct, frozen=True):
 
     session: Session
     owner: Owner | None
+    key: str | None = None
+    """With which key: the id of an owner's, the fingerprint of an admin's; None: by a link."""
+
+    @property
+    def actor(self) -> Actor:
+        """Who acts, for the record of what is done by hand."""
+        return Actor(self.by, "ui", self.key)
 
     @property
     def scope(self) -> str | None:

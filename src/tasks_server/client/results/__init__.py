@@ -1,5 +1,6 @@
 """What the API answers: frozen structs with its names in snake_case. Instants and durations are milliseconds."""
 
+from tasks_server.client.results.audit import AuditEntry
 from tasks_server.client.results.base import Result
 from tasks_server.client.results.bulk import Bulk, BulkSight
 from tasks_server.client.results.handler_tasks import Created, HandlerTask, ListedHandlerTask
@@ -36,6 +37,7 @@ from tasks_server.client.results.tasks import (
 
 __all__ = [
     "Attempt",
+    "AuditEntry",
     "Batch",
     "Bulk",
     "BulkSight",

@@ -184,6 +184,23 @@ BULK: Final = Shape(
     },
     ("filter",),
 )
+ACT: Final = Shape(
+    "act",
+    1,
+    {
+        "seq": "int8",
+        "at": "int8",
+        "asked_by": "text",
+        "via": "text",
+        "who": "text",
+        "owner": "text",
+        "kind": "text",
+        "action": "text",
+        "subject": "text",
+        "detail": "text",
+    },
+    ("subject", "detail"),
+)
 METADATA: Final = Shape("metadata", 4, {"owner": "int4", "key": "text", "value": "text", "task": "int8"})
 """Made at the target from what its tasks say, as the counters are; compared nevertheless."""
 
@@ -200,6 +217,7 @@ MOVED: Final = (
     SCHEDULE,
     SCHEDULE_RUN,
     BULK,
+    ACT,
 )
 """In the order in which they move."""
 KEPT: Final = (
@@ -214,6 +232,7 @@ KEPT: Final = (
     SCHEDULE,
     SCHEDULE_RUN,
     BULK,
+    ACT,
     METADATA,
 )
 """What the target holds in the end, by table."""

@@ -35,9 +35,9 @@ _TASK_PLACES: Final = [place for place in range(_SPEC) if place not in (_ID, _CR
 _TASK_KINDS: Final = {TASK.columns[place]: TASK.kinds[TASK.columns[place]] for place in _TASK_PLACES}
 _ENDED_AT: Final = ATTEMPT.columns.index("ended_at")
 _FREE: Final = {shape.name: shape.places(*shape.free) for shape in MOVED}
-_NUMBERED: Final = ("owner", "lane", "task", "event", "schedule", "bulk")
+_NUMBERED: Final = ("owner", "lane", "task", "event", "schedule", "bulk", "act")
 _LIMITS: Final = ("statement_timeout", "idle_in_transaction_session_timeout")
-_WORKED: Final = ("counter_change_seq_seq", "owner_seq_seq", "event_seq_seq", "schedule_seq_seq")
+_WORKED: Final = ("counter_change_seq_seq", "owner_seq_seq", "event_seq_seq", "schedule_seq_seq", "act_seq_seq")
 """Sequences that move with each task that changes its state, each new owner, each thing done to a task."""
 
 

@@ -14,6 +14,7 @@ from tasks_server.store.clustering import Node
 from tasks_server.store.door import Door, Kind
 from tasks_server.store.ports import Hints
 from tasks_server.store.postgres import roster, schema
+from tasks_server.store.postgres.acting import Acts
 from tasks_server.store.postgres.bulking import Bulks
 from tasks_server.store.postgres.claiming import Claims
 from tasks_server.store.postgres.counting import Counts
@@ -73,6 +74,7 @@ class PostgresStore(Door):
         self._journals = Journals(sealer)
         self._counts = Counts(self._folded)
         self._ownings = Ownings(sealer)
+        self._acts = Acts()
         self._signings = Signings(sealer)
         self._resealings = Resealings(sealer)
         self._lanings = Lanings(self._lanes, self._folded)

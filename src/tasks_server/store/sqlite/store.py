@@ -14,6 +14,7 @@ from tasks_server.store.door import Door, Kind
 from tasks_server.store.ports import Hints
 from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite import maintaining, schema
+from tasks_server.store.sqlite.acting import Acts
 from tasks_server.store.sqlite.bulking import Bulks
 from tasks_server.store.sqlite.claiming import Claims
 from tasks_server.store.sqlite.connection import Reader, Searcher, Writer, connect, translate, turn
@@ -68,6 +69,7 @@ class SqliteStore(Door):
         self._journals = Journals(sealer)
         self._counts = Counts()
         self._ownings = Ownings(sealer)
+        self._acts = Acts()
         self._signings = Signings(sealer)
         self._resealings = Resealings(sealer)
         self._lanings = Lanings(self._lanes)
