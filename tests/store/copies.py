@@ -166,6 +166,4 @@ async def fill(place: Place, seed: int = 1, steps: int = 120) -> None:
     row = "'B1', 1, 'retry', '{}', 'owner', 5, 6, 9, 0, 10, 7, 3, 12, 5, 2, 'queue_full', 3"
     place.run(f"INSERT INTO bulk ({columns}) VALUES ({row})")
     acted = "'owner', 'api', 'key-1', 'O1', 'lane', 'put', 'Größe', 'rate: 5'"
-    place.run(
-        f"INSERT INTO act (at, asked_by, via, who, owner, kind, action, subject, detail) VALUES (5, {acted})"
-    )
+    place.run(f"INSERT INTO act (at, asked_by, via, who, owner, kind, action, subject, detail) VALUES (5, {acted})")
