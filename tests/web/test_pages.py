@@ -95,6 +95,11 @@ async def test_the_same_is_done_to_ticked_tasks_and_what_became_of_each_is_told(
     assert "2 of 3 tasks are paused." in told
     assert f"{ids[0]}: the task is revoked" in told
     assert "q=lane%3Adefault" in str(answer.url) or "q=lane:default" in str(answer.url)
+    async with site.api(key) as client:
+        (own,) = (await client.get("/v1/owners/small-shop/keys")).json()
+        record = (await client.get("/v1/audit?kind=task")).json()
+    told_of = [(entry["via"], entry["by"], entry["key"], entry["action"]) for entry in record]
+    assert told_of == [("ui", "owner", own["keyId"], action) for action in ("pause", "pause", "revoke")]
     assert "tick tasks first" in text_of(await visitor.send("/ui/tasks/act", {"action": "pause"}))
 
 

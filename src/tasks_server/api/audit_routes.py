@@ -40,9 +40,9 @@ _NAMES: Final = tuple(parameter.name for parameter in _QUERY)
 
 class AuditEntryView(msgspec.Struct, rename="camel"):
     """One thing that was done by hand, at `at` (ms since the epoch). `by` is `owner` or `operator`, `via` is `api`,
-    `cli` or `ui`. `key` is the id of the owner's key, or the first 8 characters of the SHA-256 of an admin key; null: none was
-    sent. `user` is the system's user who ran a command. `subject` names the thing: the id of a task, a key or bulk
-    work, the name of a lane or an owner, the id or the name of a schedule. `owner` is null when the owner is gone.
+    `cli` or `ui`. `key` is the id of the owner's key, or the first 8 characters of the SHA-256 of an admin key; null:
+    none was sent. `user` is the system's user who ran a command. `subject` names the thing: the id of a task, a key or
+    bulk work, the name of a lane or an owner, the id or the name of a schedule. `owner` is null when the owner is gone.
     """
 
     at: int
