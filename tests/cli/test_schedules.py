@@ -86,6 +86,18 @@ def test_no_schedules_are_told_as_such(cli: Cli, shop: dict[str, Any]) -> None:
     assert cli("schedule", "list").out == "There are no schedules.\n"
 
 
+def test_a_rule_is_previewed_without_storing_it(cli: Cli, shop: dict[str, Any]) -> None:
+    told = cli("schedule", "preview", "--cron", "30 2 * * *", "--timezone", "Europe/Berlin", "-n", "2")
+    lines = told.out.splitlines()
+    assert [line[11:19] for line in lines] == ["02:30:00", "02:30:00"]
+    assert cli("schedule", "list", "--json").json() == []
+    refused = cli("schedule", "preview", "--cron", "61 * * * *", "--timezone", "Mars")
+    assert refused.code == 2
+    assert "--cron" in refused.err
+    assert "--timezone" in refused.err
+    assert "one of them" in cli("schedule", "preview").err or "--cron" in cli("schedule", "preview").err
+
+
 def test_preview_shows_the_clock_there(cli: Cli, nightly: Any) -> None:
     lines = cli("schedule", "preview", nightly["id"], "-n", "3").out.splitlines()
     assert len(lines) == 3

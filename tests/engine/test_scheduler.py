@@ -9,9 +9,13 @@ import pytest
 
 from tasks_server.clock import ManualClock
 from tasks_server.domain.errors import Unavailable
+from tasks_server.domain.forms import decode_spec
 from tasks_server.domain.schedule import Rule
+from tasks_server.engine.executor import headers_of
 from tasks_server.engine.loop import Engine, EngineConfig
 from tasks_server.engine.scheduler import Scheduler
+from tasks_server.service.ground import Ground
+from tasks_server.service.tasks import TaskService
 from tasks_server.store.scheduling import DecideFiring, Fired
 from tasks_server.telemetry import Telemetry
 
@@ -122,3 +126,25 @@ async def test_a_hint_of_schedules_wakes_the_scheduler(world: World, clock: Manu
             await asyncio.sleep(0.001)
     engine.stop(0)
     await running
+
+
+async def test_the_target_is_told_the_schedule_and_its_fire_time_also_after_an_edit(
+    world: World, clock: ManualClock
+) -> None:
+    calendar, owner = Calendar(world), await world.owner()
+    made = await calendar.make(owner, "soon", Rule(every_ms=1_000))
+    assert made.next_fire_at is not None
+    clock.advance(1_000)
+    await Scheduler(world.store, clock, quiet(clock)).look()
+    (task,) = await calendar.tasks(owner)
+    told = {("X-Tasks-Schedule-Id", made.id), ("X-Tasks-Fire-At", str(made.next_fire_at))}
+    tasks = TaskService(Ground(world.store, clock))
+    await tasks.pause(owner.id, task.id, by="owner")
+    await tasks.edit(owner.id, task.id, {"config": {"timeout": 500}}, by="owner")
+    await tasks.resume(owner.id, task.id, by="owner")
+    claim = await world.claim_one()
+    spec = decode_spec(claim.spec)
+    assert spec.config.timeout_ms == 500
+    assert told <= set(headers_of(claim, spec, clock.now()))
+    plain = spec.__class__(spec.request, spec.config)
+    assert not told & set(headers_of(claim, plain, clock.now()))

@@ -227,8 +227,18 @@ def run(key: Key, owner: Owner = None, config: Config = None, data_dir: DataDir 
 
 @app.command("preview")
 def preview(
-    key: Key,
+    key: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[ID]", help="Id of the schedule, or with --owner its name; none with --cron or --every."
+        ),
+    ] = None,
     owner: Owner = None,
+    cron: _Cron = None,
+    every: _Every = None,
+    timezone: _Zone = None,
+    start_at: _StartAt = None,
+    end_at: _EndAt = None,
     count: Annotated[
         int, typer.Option("--count", "-n", min=1, max=limits.PREVIEW_MAX, help="So many.")
     ] = limits.PREVIEW_DEFAULT,
@@ -236,10 +246,15 @@ def preview(
     data_dir: DataDir = None,
     json: Json = False,
 ) -> None:
-    """Show when a schedule runs next, by its rule."""
-    (schedule, times), _ = _asked(
-        lambda service, scope: service.preview(scope, key, count), key, owner, (config, data_dir)
-    )
+    """Show when a schedule runs next, by its rule; or when one of this rule would, without storing it."""
+    rule = submit.given({"cron": cron, "every": every, "timezone": timezone, "startAt": start_at, "endAt": end_at})
+    if (key is None) == (not rule):
+        raise InvalidRequest([Fault("ID", "is to be given, or --cron or --every in its place")])
+    if key is None:
+        schedule, times = with_services(lambda services: _preview_of(services, rule, count), config, data_dir)
+    else:
+        options = (config, data_dir)
+        (schedule, times), _ = _asked(lambda service, scope: service.preview(scope, key, count), key, owner, options)
     view = preview_view(schedule, times)
     if json:
         output.as_json(view)
@@ -247,6 +262,13 @@ def preview(
         output.say("It does not run any more.")
     for shown in view.times if not json else ():
         output.say(shown.local)
+
+
+async def _preview_of(services: Services, rule: dict[str, Any], count: int) -> tuple[Schedule, list[int]]:
+    try:
+        return await services.schedules.preview_of(rule, count)
+    except InvalidRequest as error:
+        raise in_options(error, _option_of) from None
 
 
 @app.command("delete")

@@ -11,9 +11,10 @@ from msgspec.structs import replace
 from tasks_server.api.states import WIRE_STATES, state_word
 from tasks_server.cli import output
 from tasks_server.cli.explain import explain
+from tasks_server.cli.faults import in_options
 from tasks_server.cli.options import Config, DataDir, with_services
 from tasks_server.cli.output import Json, task_fields
-from tasks_server.cli.submit import submit
+from tasks_server.cli.submit import given, option_of, submit
 from tasks_server.domain import limits, masking, words
 from tasks_server.domain.errors import Fault, InvalidRequest, NotFound, TasksServerError, Unreadable
 from tasks_server.domain.request import TaskSpec
@@ -281,6 +282,40 @@ async def _held(services: Services, task_id: str) -> str:
     if explained.runnable:
         return f"{_FIRST}."
     return f"{_FIRST}. {output.printable(explained.summary)}"
+
+
+@app.command("move")
+def move(
+    task_ids: Ids,
+    delay: Annotated[str | None, typer.Option("--delay", help="From now, so long: 90s, 5m, 2h.")] = None,
+    at: Annotated[
+        str | None, typer.Option("--at", help="At this date: 2030-01-31T09:00, or 2030-01-31T09:00[Europe/Berlin].")
+    ] = None,
+    timezone: Annotated[str | None, typer.Option("--timezone", help="IANA time zone of --at.")] = None,
+    config: Config = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """Run waiting or paused tasks at another time."""
+    if (delay is None) == (at is None):
+        raise InvalidRequest([Fault("--delay", "or --at is to be given, one of them")])
+    wanted = given({"executionDelay": delay, "executeAt": at, "timezone": timezone})
+
+    async def act(tasks: TaskService, task_id: str) -> Task:
+        try:
+            return await tasks.edit(None, task_id, {"config": wanted}, by=_BY)
+        except InvalidRequest as error:
+            raise in_options(error, option_of) from None
+
+    _steer(task_ids, act, "", (config, data_dir, json), look=_moved)
+
+
+async def _moved(services: Services, task_id: str) -> str:
+    """When it is due now."""
+    task = await services.tasks.task(None, task_id, response=False)
+    if task.state is State.PAUSED:
+        return "is paused; resume goes on with its new wait."
+    return f"is due {output.instant(task.due_at, services.tasks.zone)}."
 
 
 @app.command("retry")

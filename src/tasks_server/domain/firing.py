@@ -3,6 +3,7 @@
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from tasks_server.domain import lifecycle, limits, schedule, turns
 from tasks_server.domain.attempt import Attempt, Event
@@ -100,6 +101,7 @@ def task_now(found: Schedule, template: Template, task_id: str, now: int) -> New
 
 def _task(found: Schedule, template: Template, task_id: str, fire_at: int, due_at: int, now: int) -> NewTask:
     config = template.config
+    spec = replace(template.spec, schedule=found.id, fire_at=fire_at)
     return NewTask(
         id=task_id,
         owner=found.owner,
@@ -109,7 +111,7 @@ def _task(found: Schedule, template: Template, task_id: str, fire_at: int, due_a
         created_at=now,
         due_at=due_at,
         target=template.target,
-        spec=encode_spec(template.spec),
+        spec=encode_spec(spec),
         metadata=template.metadata,
         schedule=found.id,
         fire_at=fire_at,

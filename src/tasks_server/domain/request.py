@@ -316,6 +316,10 @@ class TaskSpec(msgspec.Struct, omit_defaults=True):
     handler: HandlerCall | None = None
     metadata: dict[str, str] | None = None
     """Of a task that runs a handler, which gets to know it. Requests are sent without."""
+    schedule: str | None = None
+    """The id of the schedule that made it."""
+    fire_at: int = 0
+    """The fire time for which it did, ms since the epoch."""
 
     def retries_max(self, registered: int | None) -> int:
         """How often to try again. `registered`: what the handler is registered with."""

@@ -28,7 +28,7 @@ from tasks_server.domain.asked import AskedRequest, data_faults, data_of, reques
 from tasks_server.domain.certificates import make_way
 from tasks_server.domain.egress import OPEN, Egress
 from tasks_server.domain.errors import Fault, InvalidRequest
-from tasks_server.domain.forms import encode_spec
+from tasks_server.domain.forms import decode_spec, encode_spec
 from tasks_server.domain.handler_reading import HandlerRegistration
 from tasks_server.domain.reading import (
     REQUEST_NOT_OFFERED,
@@ -176,6 +176,9 @@ def revise(
     if spec.handler is not None and draft.handler is not None:
         draft.handler.fallback = spec.handler.fallback
         draft = handler_draft(draft.handler, draft.config, draft.metadata, now)
+    if spec.schedule is not None:  # its target goes on to be told for which fire time it is
+        whole = msgspec.structs.replace(decode_spec(draft.spec), schedule=spec.schedule, fire_at=spec.fire_at)
+        draft.spec = encode_spec(whole)
     return Edit(draft, rescheduled)
 
 

@@ -208,7 +208,7 @@ class Executor:
             running.token,
             request,
             spec.config,
-            _headers(claim, spec, start_at),
+            headers_of(claim, spec, start_at),
             start_at,
             running.deadline_at - start_at,
             self._signatures.keys(claim.owner, start_at),
@@ -306,7 +306,7 @@ class Executor:
             )
 
 
-def _headers(claim: Claim, spec: TaskSpec, start_at: int) -> list[tuple[str, str]]:
+def headers_of(claim: Claim, spec: TaskSpec, start_at: int) -> list[tuple[str, str]]:
     """The headers by which the target can tell tasks, attempts and repeats apart (contract section 5)."""
     headers = [("X-Tasks-Queue-Id", claim.id), ("X-Tasks-Attempt", str(claim.attempt))]
     if claim.failures:
@@ -318,6 +318,9 @@ def _headers(claim: Claim, spec: TaskSpec, start_at: int) -> list[tuple[str, str
             headers.append(("X-Tasks-Estimate-Next-Retry-At", str(next_at)))
     if claim.repeats:
         headers.append(("X-Tasks-Repeat-Count", str(claim.repeats)))
+    if spec.schedule is not None:
+        headers.append(("X-Tasks-Schedule-Id", spec.schedule))
+        headers.append(("X-Tasks-Fire-At", str(spec.fire_at)))
     own = spec.request.headers if spec.request is not None else None
     if own is None or not any(name.lower() == "idempotency-key" for name in own):
         # A repeat is another message than the run before it: a target that knows the key would pass it over.

@@ -3,7 +3,8 @@ names them by id.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final, TypeVar
 
 import msgspec
@@ -175,13 +176,23 @@ class ScheduleService:
         # Rare ones (29 February on a Sunday) take a search of many years each: others are served meanwhile.
         return shown.schedule, await asyncio.to_thread(schedule.preview, shown.schedule, after, count)
 
+    async def preview_of(self, rule: Mapping[str, object], count: int) -> tuple[Schedule, list[int]]:
+        """When a schedule of this rule would fire next, were it stored now: of `rule`, the fields that say when. Raises
+        `InvalidRequest` with every fault.
+        """
+        now = self._clock.now()
+        raw = {**rule, "name": "preview", "task": {"handler": {"name": "default"}}}
+        draft = await self._examining("", partial(self._read_alone, raw, now))
+        made = self._made("", draft, now).schedule
+        return made, await asyncio.to_thread(schedule.preview, made, now, count)
+
     # Inside
 
-    async def _read(self, owner: str, raw: object, now: int) -> ScheduleDraft:
-        async def read(abilities: Abilities) -> ScheduleDraft:
-            return read_schedule(raw, now, self.zone, self._egress, abilities)
+    async def _read_alone(self, raw: object, now: int, abilities: Abilities) -> ScheduleDraft:
+        return read_schedule(raw, now, self.zone, self._egress, abilities)
 
-        draft = await self._examining(owner, read)
+    async def _read(self, owner: str, raw: object, now: int) -> ScheduleDraft:
+        draft = await self._examining(owner, partial(self._read_alone, raw, now))
         await self._refuse_if_signed(owner, draft)
         return draft
 
