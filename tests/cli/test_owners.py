@@ -1,6 +1,9 @@
 """`tasks-server owner …`: shown, suspended, rated, and their keys, on a database without a server."""
 
-from tests.cli.conftest import Cli
+import httpx
+import pytest
+
+from tests.cli.conftest import Cli, Serve, until
 
 
 def test_an_owner_is_shown_suspended_and_goes_on(cli: Cli) -> None:
@@ -56,3 +59,28 @@ def test_keys_are_changed_without_a_pause(cli: Cli) -> None:
 def test_the_name_that_is_taken_is_named(cli: Cli) -> None:
     cli("owner", "create", "small-shop")
     assert "the name small-shop is taken" in cli("owner", "create", "small-shop").err
+
+
+@pytest.mark.process
+def test_a_running_server_keeps_to_what_the_operator_does_with_an_owner(serve: Serve, cli: Cli) -> None:
+    server = serve()
+    key = cli("owner", "create", "small-shop", "--json").json()["key"]
+    assert "suspended" in cli("owner", "suspend", "small-shop").out
+
+    def asked(path: str) -> httpx.Response:
+        return httpx.get(f"{server.url}{path}", headers={"Authorization": f"Bearer {key}"})
+
+    assert (asked("/v1/queues").status_code, asked("/v1/queues").json()["code"]) == (403, "owner_suspended")
+    held = cli("task", "submit", f"{server.url}/status", "--owner", "small-shop", "--json").json()["id"]
+    cli("owner", "create", "other-shop")
+    free = cli("task", "submit", f"{server.url}/status", "--owner", "other-shop", "--json").json()["id"]
+
+    def phase(task: str) -> object:
+        return cli("task", "show", task, "--json").json()["phase"]
+
+    until(lambda: phase(free) == "completed", "the task of an owner that is not suspended")
+    assert phase(held) == "available"
+    assert "its owner was suspended by the operator" in cli("task", "explain", held).out.lower()
+    cli("owner", "resume", "small-shop")
+    until(lambda: phase(held) == "completed", "the task of the owner that goes on")
+    assert asked(f"/v1/queues/{held}").json()["state"] == "SUCCESS"

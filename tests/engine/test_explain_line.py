@@ -101,6 +101,23 @@ async def test_its_lane_is_paused(shop: Shop, by: By, text: str) -> None:
     assert len(shop.caller.sent) == 1
 
 
+async def test_its_owner_is_suspended(shop: Shop) -> None:
+    await seen(shop)
+    task_id = await shop.submit()
+    await shop.world.suspend(shop.owner)
+    gate = await held(shop, task_id)
+    assert (gate.gate, has(gate, suspendedAt=shop.clock.now())) == ("owner_suspended", True)
+    explained = await explain(shop, task_id)
+    assert "suspended by the operator at 2023-11-14T22:13:20.000Z; only the operator can resume it" in explained.summary
+    assert explained.estimate_at is None
+    await shop.look()
+    assert not shop.caller.sent, "the engine sees it the same way"
+    await shop.world.suspend(shop.owner, suspended=False)
+    assert (await explain(shop, task_id)).runnable
+    await shop.look()
+    assert len(shop.caller.sent) == 1
+
+
 async def test_its_lane_has_no_place_left_and_those_that_hold_them_are_named(shop: Shop) -> None:
     await limit_lane(shop, maxConcurrent=2)
     first, second, third = [await shop.submit() for _ in range(3)]

@@ -1,6 +1,7 @@
 """When keys were used last: noted with the request, stored later and many at once."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
@@ -65,3 +66,25 @@ async def test_what_another_process_saw_later_stays(store: SqliteStore, clock: M
     for at in (9_000, 5_000):
         await store.note_keys_used([(key_digest(issued.key), at)])
     assert await used_at(owners, owner) == 9_000
+
+
+async def test_uses_are_stored_by_themselves(
+    store: SqliteStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks_server.service.key_uses._STORED_AFTER_SECONDS", 0.0)
+    owners, uses, stored = OwnerService(store, clock), KeyUses(store, clock), asyncio.Event()
+    owner, issued = await owners.register("small-shop")
+    digest = key_digest(issued.key)
+    holder = await owners.by_digest(digest)
+    assert holder is not None
+    note = store.note_keys_used
+
+    async def noted(seen: Sequence[tuple[bytes, int]]) -> None:
+        await note(seen)
+        stored.set()
+
+    monkeypatch.setattr(store, "note_keys_used", noted)
+    uses.note(digest, holder)
+    async with asyncio.timeout(10):
+        await stored.wait()
+    assert await used_at(owners, owner) == clock.now()
