@@ -12,6 +12,7 @@ from tasks_server.domain.errors import Refused
 from tasks_server.store.batching import Job, Turns
 from tasks_server.store.ports import TaskQuery
 from tasks_server.store.postgres import session
+from tasks_server.store.sqlite import connection
 
 from .adapters import ADAPTERS
 from .world import World
@@ -42,7 +43,8 @@ class Hurried(ManualClock):
         return super().monotonic()
 
 
-async def test_on_sqlite_a_search_without_end_is_given_up(tmp_path: Path) -> None:
+async def test_on_sqlite_a_search_without_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "_STEPS_BETWEEN", 500)
     adapter, clock = ADAPTERS["sqlite-file"], ManualClock()
     store = adapter.make(tmp_path, clock)
     await store.open()

@@ -50,12 +50,13 @@ _INT64_MAX: Final = 2**63 - 1
 
 
 class _Cursor(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
-    """Where the next page begins, and of which order."""
+    """Where the next page begins, and of which order; how many that fit are still to be skipped."""
 
     order: Order
     descending: bool
     value: int
     seq: int
+    skip: int = 0
 
 
 def read_query(
@@ -67,17 +68,18 @@ def read_query(
     faults = list(found)
     order = read_word(query, "order", tuple(ORDERS), faults) or "createdAt"
     descending = read_word(query, "sort", SORTS, faults) == "desc"
-    cursor = read_cursor(query, ORDERS[order], descending, faults)
+    limit = read_number(query, "limit", (1, limits.PAGE_SIZE_MAX), limits.PAGE_SIZE_DEFAULT, faults)
+    after, skip = read_cursor(query, ORDERS[order], descending, faults)
     asked = TaskQuery(
         owner,
         order=ORDERS[order],
         descending=descending,
-        limit=read_number(query, "limit", (1, limits.PAGE_SIZE_MAX), limits.PAGE_SIZE_DEFAULT, faults),
-        offset=read_number(query, "offset", (0, limits.OFFSET_MAX), 0, faults),
+        limit=limit,
+        offset=skip,
         states=_states(query, faults),
         lane=query.get("lane"),
         metadata=_metadata(query, faults),
-        after=cursor,
+        after=after,
         filter=_filter(query, zone, faults),
     )
     if asked.lane is not None:
@@ -85,8 +87,6 @@ def read_query(
     if owner is None and asked.order != "created":  # no index goes over all owners but that of arrival
         reason = "lists over all owners go by createdAt; name one with X-Tasks-Owner-Id for another order"
         faults.append(Fault("query.order", reason, order, ["createdAt"]))
-    if "cursor" in query and asked.offset:
-        faults.append(Fault("query.offset", "cannot be given together with cursor", asked.offset))
     if faults:
         raise InvalidRequest(faults)
     return asked
@@ -123,12 +123,19 @@ def status_range(text: str) -> tuple[int, int]:
     return int(lowered.replace("x", "0")), int(lowered.replace("x", "9"))
 
 
-def next_link(path: str, query: Mapping[str, str], asked: TaskQuery, after: tuple[int, int]) -> str:
-    """The Link header (RFC 8288) of the page that follows: the same query, from where this page ended."""
-    cursor = msgspec.json.encode(_Cursor(asked.order, asked.descending, *after))
+def next_link(
+    path: str, query: Mapping[str, str], asked: TaskQuery, after: tuple[int, int] | None, skip: int = 0
+) -> tuple[tuple[bytes, bytes], ...]:
+    """The Link header (RFC 8288) of the page that follows: the same query, from where this page ended. None if there is
+    no such page (`after` is None).
+    """
+    if after is None:
+        return ()
+    cursor = msgspec.json.encode(_Cursor(asked.order, asked.descending, *after, skip))
     text = base64.urlsafe_b64encode(cursor).rstrip(b"=").decode("ascii")
     kept = {name: value for name, value in query.items() if name not in ("offset", "cursor")}
-    return f'<{path}?{urlencode({**kept, "cursor": text})}>; rel="next"'
+    link = f'<{path}?{urlencode({**kept, "cursor": text})}>; rel="next"'
+    return ((b"link", link.encode("ascii")),)
 
 
 def id_link(path: str, query: Mapping[str, str], last: str) -> str:
@@ -153,20 +160,28 @@ def read_id_cursor(text: str | None, faults: list[Fault]) -> str:
 
 def read_cursor(
     query: Mapping[str, str], order: Order, descending: bool, faults: list[Fault]
-) -> tuple[int, int] | None:
+) -> tuple[tuple[int, int] | None, int]:
+    """Where the page begins, and how many that fit are to be skipped: by the cursor or, without one, by `offset`."""
+    skip = read_number(query, "offset", (0, limits.OFFSET_MAX), 0, faults)
     if "cursor" not in query:
-        return None
+        return None, skip
+    if skip:
+        faults.append(Fault("query.offset", "cannot be given together with cursor", skip))
     text = query["cursor"]
     try:
         cursor = msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=_Cursor)
     except (ValueError, binascii.Error, msgspec.MsgspecError):
         cursor = None
-    if cursor is None or max(abs(cursor.value), abs(cursor.seq)) > _INT64_MAX:
+    if cursor is None or not _is_sound(cursor):
         faults.append(Fault("query.cursor", "is no cursor of this server; take it from the Link header", text[:100]))
-        return None
+        return None, 0
     if (cursor.order, cursor.descending) != (order, descending):
         faults.append(Fault("query.cursor", "belongs to a list of another order or sort"))
-    return cursor.value, cursor.seq
+    return (cursor.value, cursor.seq), cursor.skip
+
+
+def _is_sound(cursor: _Cursor) -> bool:
+    return max(abs(cursor.value), abs(cursor.seq)) <= _INT64_MAX and 0 <= cursor.skip <= limits.OFFSET_MAX
 
 
 def read_word(query: Mapping[str, str], name: str, known: Sequence[str], faults: list[Fault]) -> str | None:

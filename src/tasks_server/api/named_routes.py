@@ -173,12 +173,9 @@ class NamedRoutes:
     async def list(self, exchange: Exchange) -> Answer:
         query = exchange.query(_NAMES)
         asked = read_query(exchange.caller.scope, query, self._named.manner.zone)
-        entries, after = await self._named.page(asked)
+        entries, page = await self._named.page(asked)
         body = encode([entry_view(entry) for entry in entries])
-        if after is None:
-            return Answer(200, body)
-        link = listing.next_link(PATH, query, asked, after)
-        return Answer(200, body, headers=((b"link", link.encode("ascii")),))
+        return Answer(200, body, headers=listing.next_link(PATH, query, asked, page.next, page.skip))
 
     async def show(self, exchange: Exchange) -> Answer:
         detail = await self._named.show(exchange.caller.scope, exchange.parameter("id"))
@@ -216,16 +213,14 @@ def read_query(owner: str | None, query: Mapping[str, str], zone: tzinfo) -> Tas
         priority=priority if "priority" in query else None,
         **bounds,
     )
-    offset = listing.read_number(query, "offset", (0, limits.OFFSET_MAX), 0, faults)
-    if "cursor" in query and offset:
-        faults.append(Fault("query.offset", "cannot be given together with cursor", offset))
+    after, skip = listing.read_cursor(query, "created", True, faults)
     asked = TaskQuery(
         owner,
         descending=True,
         limit=listing.read_number(query, "limit", (1, limits.PAGE_SIZE_MAX), _PAGE_DEFAULT, faults),
-        offset=offset,
+        offset=skip,
         states=_states(query, faults),
-        after=listing.read_cursor(query, "created", True, faults),
+        after=after,
         filter=wanted,
     )
     if faults:

@@ -121,7 +121,8 @@ class TaskRoutes:
                 query=_LIST_QUERY,
                 query_prefix=listing.METADATA_PREFIX,
                 description="`metadata.<key>=<value>` finds the tasks with this entry. A page costs the same however "
-                "deep it lies, when it is asked for by the cursor.",
+                "deep it lies, when it is asked for by the cursor. It is a bounded piece of work: when a filter fits "
+                "few tasks, it may be short or empty, and Link tells that there is more to look at.",
             ),
         ]
 
@@ -252,10 +253,7 @@ class TaskRoutes:
         asked = listing.read_query(exchange.caller.scope, query, self._tasks.zone, faults)
         page = await self._tasks.tasks(asked)
         body = encode([wire.listed_task_view(task) for task in page.tasks])
-        if page.next is None:
-            return Answer(200, body)
-        link = listing.next_link("/v1/queues", query, asked, page.next)
-        return Answer(200, body, headers=((b"link", link.encode("ascii")),))
+        return Answer(200, body, headers=listing.next_link("/v1/queues", query, asked, page.next, page.skip))
 
     async def show(self, exchange: Exchange) -> Answer:
         return _detail(await self._tasks.task(*_named(exchange)))

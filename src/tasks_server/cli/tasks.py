@@ -100,7 +100,7 @@ async def _newest(services: Services, query: TaskQuery) -> list[Task]:
         found += page.tasks
         if page.next is None or len(found) >= query.limit:
             return found[: query.limit]
-        query = replace(query, after=page.next)
+        query = replace(query, after=page.next, offset=page.skip)
 
 
 def _standing(task: Task) -> str:

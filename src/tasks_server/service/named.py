@@ -29,7 +29,7 @@ from tasks_server.service.acting import about, deed
 from tasks_server.service.ground import Ground
 from tasks_server.service.schedules import ScheduleService
 from tasks_server.service.tasks import TaskService
-from tasks_server.store.ports import Change, TaskQuery
+from tasks_server.store.ports import Change, TaskPage, TaskQuery
 
 _T = TypeVar("_T")
 NOT_BEGUN: Final = frozenset({State.SCHEDULED, State.AVAILABLE})
@@ -86,12 +86,12 @@ class NamedService:
         holder = None if task.held_by is None else await self._holder(task.held_by)
         return Detail(task, spec, self._retries_max(spec, engines), _updated_at(task, attempts, events), holder)
 
-    async def page(self, query: TaskQuery) -> tuple[list[Entry], tuple[int, int] | None]:
-        """One page of tasks, and where the next one begins (None: this is the last)."""
+    async def page(self, query: TaskQuery) -> tuple[list[Entry], TaskPage]:
+        """One page of tasks, and as the store has it: where the next one begins."""
         page = await self._store.tasks(msgspec.structs.replace(query, with_specs=True))
         engines = await self._store.engines() if page.tasks else []
         pairs = zip(page.tasks, page.specs, strict=True)
-        return [self._entry(task, stored, engines) for task, stored in pairs], page.next
+        return [self._entry(task, stored, engines) for task, stored in pairs], page
 
     @deed("task", "revoke")
     async def cancel(self, owner: str | None, task_id: str, *, by: By) -> None:

@@ -119,7 +119,9 @@ Order = Literal["created", "ended", "execution"]
 
 
 class TaskQuery(msgspec.Struct, frozen=True):
-    """Which tasks to list and how. `after` is the `next` of the page before; it does not go with an `offset`."""
+    """Which tasks to list and how. `after` is the `next` of the page before, `offset` its `skip`: of what fits from
+    there on, so many are left out.
+    """
 
     owner: str | None
     order: Order = "created"
@@ -132,30 +134,20 @@ class TaskQuery(msgspec.Struct, frozen=True):
     after: tuple[int, int] | None = None
     filter: TaskFilter = EVERYTHING
     with_specs: bool = False
-    floor: int | None = None
-    """The last handle that is looked at; set by the adapters themselves."""
-
-    @property
-    def is_bounded(self) -> bool:
-        """Whether each of its pages is a bounded piece of work: lists of runs of handlers, the newest first, whose
-        filters may leave out many that are looked at. What is skipped by an `offset` is looked at in any case.
-        """
-        wanted = self.filter
-        if not wanted.handlers_only or self.order != "created" or not self.descending or self.offset:
-            return False
-        narrowed = next(wanted.comparisons(), None) is not None or wanted.schedule is not None
-        return narrowed or self.owner is None or self.states is not None or self.lane is not None or bool(self.metadata)
+    last: tuple[int, int] | None = None
+    """The last place that is looked at; set by the adapters themselves."""
 
 
 class TaskPage(msgspec.Struct, frozen=True):
-    """Some tasks, without responses, and where the next page begins (None: this is the last; after a bounded piece of
-    work there may be one although this is short or empty). If they are wanted, their specs; one that cannot be read is
-    empty, and its task tells of it.
+    """Some tasks, without responses, and where the next page begins (None: this is the last). A page is a bounded piece
+    of work: it may be short or empty although there is a next one. `skip`: the `offset` that the next one goes on with.
+    If they are wanted, their specs; one that cannot be read is empty, and its task tells of it.
     """
 
     tasks: list[Task]
     next: tuple[int, int] | None = None
     specs: list[bytes] = []
+    skip: int = 0
 
 
 class Reading(Protocol):

@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+import msgspec
 from msgspec.structs import replace
 
 from tasks_server.domain import limits
 from tasks_server.domain.attempt import Attempt, Event
-from tasks_server.domain.task import PENDING, State, Task
+from tasks_server.domain.task import Task
+from tasks_server.store import walks
 from tasks_server.store.attempts import attempt_of
 from tasks_server.store.filtering import HANDLERS, TaskFilter
-from tasks_server.store.journal import FOREVER, LOOKED_AT_MAX
 from tasks_server.store.ports import TaskPage, TaskQuery
 from tasks_server.store.postgres.link import Connection, one
 from tasks_server.store.postgres.rows import load_task, storable
@@ -18,9 +19,6 @@ from tasks_server.store.postgres.statements import sql
 from tasks_server.store.rows import TASK_COLUMNS, event_of, open_specs, task_of
 from tasks_server.store.sealing import Sealer, spec_context
 
-_UNFINISHED: Final = PENDING | {State.RUNNING}
-_STOPPED: Final = frozenset({State.PAUSED, State.FAILED, State.REVOKED})
-"""Those that the partial index task_stopped holds: few among many, and asked for when something is wrong."""
 _COLUMNS: Final = (
     "r.id, o.id, l.name, t.state, t.priority, r.created_at, t.due_at, t.execution_at, t.ended_at, t.attempt, "
     "t.failures, t.repeats, t.status_code, t.error, t.remaining_ms, t.expire_at, t.target, t.urgency < 0, r.metadata, "
@@ -95,51 +93,50 @@ def _page(connection: Connection, sealer: Sealer, query: TaskQuery) -> TaskPage:
         return TaskPage([])
     with connection.pipeline(), connection.transaction():
         connection.execute(sql("walk"))
-        if query.is_bounded:
-            query = replace(query, floor=_floor(connection, query))
+        if walks.has_rest(query):
+            query = replace(query, last=_last(connection, query))
         text, parameters = listing_sql(query)
         rows = connection.execute(text, parameters, prepare=False).fetchall()
+        skip = 0
+        if not rows and query.offset and query.last:
+            text, parameters = _fitting_sql(query)
+            skip = query.offset - one(connection, text, parameters)[0]
     shown = rows[: query.limit]
     tasks = [task_of(row) for row in shown]
     sealed = [row[TASK_COLUMNS + 1] for row in shown] if query.with_specs else []
     specs = open_specs(sealer, tasks, sealed)
-    if len(rows) <= query.limit or not tasks:
-        return TaskPage(tasks, None if query.floor is None else (query.floor, query.floor), specs)
+    if len(rows) <= query.limit:
+        return TaskPage(tasks, query.last, specs, skip)
     last, seq = tasks[-1], shown[-1][TASK_COLUMNS]
     key = {"created": seq, "ended": last.ended_at, "execution": last.execution_at}[query.order]
     return TaskPage(tasks, (key, seq), specs)
 
 
-def _floor(connection: Connection, query: TaskQuery) -> int | None:
-    """The handle at which the page ends at the latest; None: it may look at all that there is."""
-    before = FOREVER if query.after is None else query.after[1]
-    names: dict[str, Any] = {"before": before, "passed": LOOKED_AT_MAX - 1}
-    name = "listing_floor_of_all" if query.owner is None else "listing_floor"
-    of_owner = {} if query.owner is None else {"owner": storable(query.owner)}
-    row = connection.execute(sql(name), names | of_owner).fetchone()
-    return None if row is None else int(row[0])
+def _last(connection: Connection, query: TaskQuery) -> tuple[int, int] | None:
+    """The place at which the page ends at the latest; None: it may look at all that there is."""
+    values: dict[str, Any] = {"passed": walks.LOOKED_AT_MAX - 1}
+    walk = _walk(query, _one_owner(query, values), values)
+    text = f"SELECT {walk.key}, {walk.seq} {walk.text} LIMIT 1 OFFSET %(passed)s::bigint"
+    row = connection.execute(text.encode(), values, prepare=False).fetchone()
+    return None if row is None else (int(row[0]), int(row[1]))
 
 
 def listing_sql(query: TaskQuery) -> tuple[bytes, dict[str, Any]]:
     """The statement for a query, put together from fixed fragments, and its parameters. One row more than asked for
     is read, which tells whether there is a next page.
 
-    The page itself is a subquery over one index; names and metadata are joined to its few rows. Of any owner's tasks,
-    the first of each owner are merged: there is no index over all of them, but for their order of arrival.
+    The page itself is a subquery over one index; names and metadata are joined to its few rows. Of any owner's tasks
+    that have not ended or are stopped, the first of each owner are merged: there is no index over all of them.
     """
     values: dict[str, Any] = {"count_max": query.limit + 1, "skip": query.offset}
-    if query.owner is not None:
-        values["owner"] = storable(query.owner)
-        page = _walk(query, "(SELECT seq FROM owner WHERE id = %(owner)s)", values)
-        page += "LIMIT %(count_max)s OFFSET %(skip)s"
-    elif query.order == "created" and not (query.metadata or query.filter.handlers_only or _few(query.states)):
-        page = _walk(query, None, values) + "LIMIT %(count_max)s OFFSET %(skip)s"
-    else:
-        each = _walk(query, "w.seq", values) + "LIMIT %(count_max)s::bigint + %(skip)s::bigint"
+    if query.owner is None and walks.way_of(query) in ("unfinished", "stopped"):
+        each = _fitting(query, "w.seq", values) + "LIMIT %(count_max)s::bigint + %(skip)s::bigint"
         page = (
             f"SELECT t.* FROM owner AS w CROSS JOIN LATERAL ({each}) AS t "
             f"ORDER BY {_order(query, 't.seq')} LIMIT %(count_max)s OFFSET %(skip)s"
         )
+    else:
+        page = _fitting(query, _one_owner(query, values), values) + "LIMIT %(count_max)s OFFSET %(skip)s"
     text = (
         f"SELECT {_COLUMNS}{', r.spec' if query.with_specs else ''} FROM ({page}) AS t "
         "JOIN request AS r ON r.task = t.seq JOIN owner AS o ON o.seq = t.owner JOIN lane AS l ON l.seq = t.lane "
@@ -148,57 +145,118 @@ def listing_sql(query: TaskQuery) -> tuple[bytes, dict[str, Any]]:
     return text.encode(), values
 
 
-def _walk(query: TaskQuery, owner: str | None, values: dict[str, Any]) -> str:
-    """The query's tasks in its order, from where it begins, of that owner."""
-    few = _few(query.states) if query.order == "created" else None
+def _fitting_sql(query: TaskQuery) -> tuple[bytes, dict[str, Any]]:
+    """How many tasks fit in a page, all of which its offset skips."""
+    values: dict[str, Any] = {}
+    return f"SELECT count(*) FROM ({_fitting(query, _one_owner(query, values), values)}) AS t".encode(), values
+
+
+def _one_owner(query: TaskQuery, values: dict[str, Any]) -> str | None:
+    if query.owner is None:
+        return None
+    values["owner"] = storable(query.owner)
+    return "(SELECT seq FROM owner WHERE id = %(owner)s)"
+
+
+class _Walk(msgspec.Struct, frozen=True):
+    """A way from where the page begins to where it ends at the latest: what comes after the columns, in its order; the
+    columns of the order, and what is called the instant of creation on it.
+    """
+
+    text: str
+    key: str
+    seq: str
+    created: str
+
+
+def _fitting(query: TaskQuery, owner: str | None, values: dict[str, Any]) -> str:
+    """The query's tasks in its order, from where it begins, of that owner. What is looked at along the way stands
+    outside of the walk, where `OFFSET 0` keeps it: with all in one, the planner might take a way that has no bound.
+    """
+    walk = _walk(query, owner, values)
+    if not (rest := _rest(query, walk, values)):
+        return f"SELECT t.* {walk.text} "
+    created = ", q.created_at" if walk.created == "q.created_at" else ""
+    return (
+        f"SELECT t.* FROM (SELECT t.*{created} {walk.text} OFFSET 0) AS t "
+        f"WHERE {' AND '.join(rest)} ORDER BY {_order(query, 't.seq')} "
+    )
+
+
+def _walk(query: TaskQuery, owner: str | None, values: dict[str, Any]) -> _Walk:
+    way = walks.way_of(query)
+    start, seq, of_owner, created = "task AS t", "t.seq", "t.owner", _CREATED
     conditions: list[str] = []
-    pairs = [_pair(number, *pair, values) for number, pair in enumerate(query.metadata)]
-    start, seq, of_owner = "task AS t", "t.seq", "t.owner"
-    if query.order == "created" and pairs:
+    if way == "metadata":
         # The index of the metadata is in order of arrival within each pair.
         start, seq, of_owner = "metadata AS m JOIN task AS t ON t.seq = m.task", "m.task", "m.owner"
-        conditions.append(pairs.pop(0))
-    elif query.order == "created" and query.filter.schedule is not None:
+        conditions.append(_pair(0, *query.metadata[0], values))
+    elif way == "schedule":
         start, seq = "schedule_run AS f JOIN task AS t ON t.seq = f.task", "f.task"
-    elif query.order == "created" and owner is not None and few is None and not query.filter.handlers_only:
+        values["schedule"] = storable(query.filter.schedule or "")
+        conditions.append("f.schedule = %(schedule)s")
+    elif way == "owner":
         start, seq, of_owner = "request AS q JOIN task AS t ON t.seq = q.task", "q.task", "q.owner"
+        created = "q.created_at"
     if owner is not None:
-        conditions.append(f"{of_owner} = {owner}")
-    conditions += [
-        # Not EXISTS: the planner would make a join of it, and might begin at the wrong end.
-        f"(SELECT true FROM metadata AS m WHERE m.owner = t.owner AND {pair} AND m.task = t.seq)"
-        for pair in pairs
-    ]
-    if query.states is not None:
-        conditions.append(few or _any_of(query.states))
-        if query.order == "ended" and not query.states & _UNFINISHED:
-            conditions.append("t.ended_at > 0")  # begins where those that never ended are over
-    _narrow(query.filter, start, conditions, values)
-    if query.lane is not None:
-        values["lane"] = storable(query.lane)
-        conditions.append("(SELECT l.name FROM lane AS l WHERE l.seq = t.lane) = %(lane)s")
+        conditions.insert(0, f"{of_owner} = {owner}")
+    conditions += _of_way(query, way, values)
     if query.after is not None:
         values["after_key"], values["after_seq"] = query.after
-        conditions.append(_ahead(query, seq))
-    if query.floor is not None:
-        values["floor"] = query.floor
-        conditions.append(f"{seq} >= %(floor)s::bigint")
+        conditions.append(_beside(query, seq, "<" if query.descending else ">", "after"))
+    if query.last is not None:
+        values["last_key"], values["last_seq"] = query.last
+        conditions.append(_beside(query, seq, ">=" if query.descending else "<=", "last"))
     where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
-    return f"SELECT t.* FROM {start} {where}ORDER BY {_order(query, seq)} "
+    key = _KEYS[query.order]
+    return _Walk(f"FROM {start} {where}ORDER BY {_order(query, seq)}", f"t.{key}" if key else seq, seq, created)
 
 
-def _narrow(wanted: TaskFilter, start: str, conditions: list[str], values: dict[str, Any]) -> None:
-    """Adds what the filter asks for to a walk that begins at `start`."""
-    if wanted.handlers_only:
-        conditions.append(HANDLERS)
-    created = "q.created_at" if start.startswith("request") else _CREATED
+def _of_way(query: TaskQuery, way: walks.Way, values: dict[str, Any]) -> list[str]:
+    """What a way asks of the tasks themselves, in the words of its index."""
+    wanted: list[str] = []
+    if way == "unfinished" or (way == "ended" and query.states == walks.UNFINISHED):
+        wanted.append("t.ended_at = 0")
+    elif way == "stopped" and query.states:
+        wanted.append(f"t.state = '{next(iter(query.states)).value}'")
+    elif way == "handlers":
+        wanted.append(HANDLERS)
+    elif way == "ended" and query.states and not query.states & walks.UNFINISHED:
+        wanted.append("t.ended_at > 0")  # begins where those that never ended are over
+    if way == "ended":
+        ended = TaskFilter(ended_from=query.filter.ended_from, ended_until=query.filter.ended_until)
+        wanted += _comparisons(ended, "ended", _CREATED, values)
+    return wanted
+
+
+def _rest(query: TaskQuery, walk: _Walk, values: dict[str, Any]) -> list[str]:
+    """What is looked at along the way."""
+    rest = walks.rest_of(query, walks.way_of(query))
+    pairs = [_pair(number, *pair, values) for number, pair in enumerate(rest.metadata, start=1)]
+    wanted = [  # not EXISTS: the planner would make a join of it, and might begin at the wrong end
+        f"(SELECT true FROM metadata AS m WHERE m.owner = t.owner AND m.task = t.seq AND {pair})" for pair in pairs
+    ]
+    if rest.states is not None:
+        wanted.append(f"t.state IN ({', '.join(repr(state.value) for state in sorted(rest.states))})")
+    if rest.filter.handlers_only:
+        wanted.append(HANDLERS)
+    created = "t.created_at" if walk.created == "q.created_at" else _CREATED
+    wanted += _comparisons(rest.filter, "wanted", created, values)
+    if rest.filter.schedule is not None:
+        values["schedule"] = storable(rest.filter.schedule)
+        wanted.append(f"{_SCHEDULE} = %(schedule)s")
+    if rest.lane is not None:
+        values["lane"] = storable(rest.lane)
+        wanted.append("(SELECT l.name FROM lane AS l WHERE l.seq = t.lane) = %(lane)s")
+    return wanted
+
+
+def _comparisons(wanted: TaskFilter, prefix: str, created: str, values: dict[str, Any]) -> list[str]:
+    found = []
     for number, (column, operator, value) in enumerate(wanted.comparisons()):
-        values[f"wanted_{number}"] = storable(value) if isinstance(value, str) else value
-        conditions.append(f"{created if column == 'created_at' else f't.{column}'} {operator} %(wanted_{number})s")
-    if wanted.schedule is not None:
-        values["schedule"] = storable(wanted.schedule)
-        walked = start.startswith("schedule_run")
-        conditions.append(f"{'f.schedule' if walked else _SCHEDULE} = %(schedule)s")
+        values[f"{prefix}_{number}"] = storable(value) if isinstance(value, str) else value
+        found.append(f"{created if column == 'created_at' else f't.{column}'} {operator} %({prefix}_{number})s")
+    return found
 
 
 def _pair(number: int, key: str, value: str, values: dict[str, Any]) -> str:
@@ -212,25 +270,8 @@ def _order(query: TaskQuery, seq: str) -> str:
     return f"t.{key} {direction}, {seq} {direction}" if key else f"{seq} {direction}"
 
 
-def _ahead(query: TaskQuery, seq: str) -> str:
-    sign = "<" if query.descending else ">"
+def _beside(query: TaskQuery, seq: str, sign: str, name: str) -> str:
     key = _KEYS[query.order]
     if key is None:
-        return f"{seq} {sign} %(after_seq)s::bigint"
-    return f"(t.{key}, {seq}) {sign} (%(after_key)s::bigint, %(after_seq)s::bigint)"
-
-
-def _few(states: frozenset[State] | None) -> str | None:
-    """The condition for states that have an index in order of arrival for themselves."""
-    if states == _UNFINISHED:
-        return "t.ended_at = 0"
-    if states is not None and len(states) == 1 and states < _STOPPED:
-        return f"t.state = '{next(iter(states)).value}'"
-    return None
-
-
-def _any_of(states: frozenset[State]) -> str:
-    """The condition for any states."""
-    if states == _UNFINISHED:
-        return "t.ended_at = 0"
-    return f"t.state IN ({', '.join(repr(state.value) for state in sorted(states))})"
+        return f"{seq} {sign} %({name}_seq)s::bigint"
+    return f"(t.{key}, {seq}) {sign} (%({name}_key)s::bigint, %({name}_seq)s::bigint)"

@@ -4,23 +4,21 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import apsw
+import msgspec
 from msgspec.structs import replace
 
 from tasks_server.domain import limits
 from tasks_server.domain.attempt import Attempt, Event
-from tasks_server.domain.task import PENDING, State, Task
+from tasks_server.domain.task import Task
+from tasks_server.store import walks
 from tasks_server.store.attempts import attempt_of
-from tasks_server.store.filtering import HANDLERS
-from tasks_server.store.journal import FOREVER, LOOKED_AT_MAX
+from tasks_server.store.filtering import HANDLERS, TaskFilter
 from tasks_server.store.ports import TaskPage, TaskQuery
 from tasks_server.store.rows import TASK_COLUMNS, event_of, open_specs, task_of
 from tasks_server.store.sealing import Sealer, spec_context
 from tasks_server.store.sqlite.rows import load_task, single
 from tasks_server.store.sqlite.statements import sql
 
-_UNFINISHED: Final = PENDING | {State.RUNNING}
-_STOPPED: Final = frozenset({State.PAUSED, State.FAILED, State.REVOKED})
-"""Those that the partial index task_stopped holds: few among many, and asked for when something is wrong."""
 _COLUMNS: Final = (
     "t.seq, t.id, o.id, l.name, t.state, t.priority, t.created_at, t.due_at, t.execution_at, t.ended_at, "
     "t.attempt, t.failures, t.repeats, t.status_code, t.error, t.remaining_ms, t.expire_at, t.target, t.urgency < 0, "
@@ -92,123 +90,199 @@ class Listings:
 
 
 def _page(connection: apsw.Connection, sealer: Sealer, query: TaskQuery) -> TaskPage:
+    if query.states == frozenset():
+        return TaskPage([])
     rows: list[tuple[Any, ...]] = []
-    query = replace(query, floor=_floor(connection, query)) if query.is_bounded else query
-    for text, parameters in listing_sql(query):
-        rows += connection.execute(text, parameters)
+    query = replace(query, last=_last(connection, query)) if walks.has_rest(query) else query
+    skip = query.offset
+    for part in _parts(query):
+        here = replace(query, offset=skip)
+        found = connection.execute(*_listing_sql(here, part, query.limit + 1 - len(rows))).fetchall()
+        if skip and not found:
+            skip -= _fitting(connection, query, part) if query.last or query.after else skip
+            continue
+        rows, skip = rows + found, 0
         if len(rows) > query.limit:
             break
-    more = len(rows) > query.limit
     shown = rows[: query.limit]
     tasks = [task_of(row[1:]) for row in shown]
     sealed = [row[TASK_COLUMNS + 1] for row in shown] if query.with_specs else []
     specs = open_specs(sealer, tasks, sealed)
-    if not more or not tasks:
-        return TaskPage(tasks, None if query.floor is None else (query.floor, query.floor), specs)
+    if len(rows) <= query.limit:
+        return TaskPage(tasks, query.last, specs, skip if query.last else 0)
     last = shown[-1]
     key = {"created": last[0], "ended": last[9], "execution": last[8]}[query.order]
     return TaskPage(tasks, (key, last[0]), specs)
 
 
-def _floor(connection: apsw.Connection, query: TaskQuery) -> int | None:
-    """The handle at which the page ends at the latest; None: it may look at all that there is."""
-    before = FOREVER if query.after is None else query.after[1]
-    names: dict[str, Any] = {"before": before, "passed": LOOKED_AT_MAX - 1}
-    name = "listing_floor_of_all" if query.owner is None else "listing_floor"
-    of_owner = {} if query.owner is None else {"owner": query.owner}
-    row: tuple[int] | None = connection.execute(sql(name), names | of_owner).fetchone()
-    return None if row is None else row[0]
+def _last(connection: apsw.Connection, query: TaskQuery) -> tuple[int, int] | None:
+    """The place at which the page ends at the latest; None: it may look at all that there is."""
+    walk = _walk(query)
+    passed = walks.LOOKED_AT_MAX - 1
+    parts = _parts(query)
+    for ahead in parts:
+        where, values = _where([walk.conditions, ahead])
+        text = f"SELECT {walk.key}, {walk.seq} FROM {walk.start} {where}{_order(query, walk)}"
+        row = connection.execute(f"{text} LIMIT 1 OFFSET ?", (*values, passed)).fetchone()
+        if row is not None:
+            return row[0], row[1]
+        if ahead is not parts[-1]:
+            passed -= _count(connection, f"SELECT count(*) FROM {walk.start} {where}", values)
+    return None
+
+
+def _fitting(connection: apsw.Connection, query: TaskQuery, ahead: "_Conditions") -> int:
+    """How many tasks fit in a part of a page, all of which an offset skips."""
+    return _count(connection, *_joined("count(*)", query, ahead))
+
+
+def _count(connection: apsw.Connection, text: str, values: list[Any]) -> int:
+    count: int
+    ((count,),) = connection.execute(text, values).fetchall()  # type: ignore[assignment]  # what count() gives
+    return count
+
+
+_Conditions = list[tuple[str, tuple[Any, ...]]]
+"""Conditions and the values of each."""
+
+
+class _Walk(msgspec.Struct, frozen=True):
+    """Where a statement begins: its tables, the columns of the order, what is true of all on the way."""
+
+    start: str
+    key: str
+    seq: str
+    conditions: _Conditions
+
+
+_OF_OWNER: Final = "= (SELECT seq FROM owner WHERE id = ?)"
+
+
+def _walk(query: TaskQuery) -> _Walk:
+    """The way of a query. Its index is named: another one would go over more than the bound of a page says."""
+    way = walks.way_of(query)
+    owner: _Conditions = [] if query.owner is None else [(f"t.owner {_OF_OWNER}", (query.owner,))]
+    if way == "metadata":
+        pair = ("m.key = ? AND m.value = ?", query.metadata[0])
+        start = "metadata AS m CROSS JOIN task AS t ON t.seq = m.task"
+        return _Walk(start, "m.task", "m.task", [(f"m.owner {_OF_OWNER}", (query.owner,)), pair])
+    if way == "schedule":
+        start = "schedule_run AS f CROSS JOIN task AS t ON t.seq = f.task"
+        return _Walk(start, "f.task", "f.task", [("f.schedule = ?", (query.filter.schedule,)), *owner])
+    index = _INDEXES[way] if query.owner is not None or way == "all" else ""
+    return _Walk(f"task AS t{index}", _KEYS[query.order], "t.seq", [*owner, *_of_way(query, way)])
+
+
+_INDEXES: Final[dict[walks.Way, str]] = {
+    "unfinished": " INDEXED BY task_ended",
+    "stopped": " INDEXED BY task_stopped",
+    "handlers": " INDEXED BY task_handler",
+    "owner": " INDEXED BY task_owner",
+    "all": " NOT INDEXED",
+    "ended": " INDEXED BY task_ended",
+    "execution": " INDEXED BY task_execution",
+}
+
+
+def _of_way(query: TaskQuery, way: walks.Way) -> _Conditions:
+    """What a way asks of the tasks themselves, in the words of its index."""
+    wanted: _Conditions = []
+    if way == "unfinished" or (way == "ended" and query.states == walks.UNFINISHED):
+        wanted.append(("t.ended_at = 0", ()))
+    elif way == "stopped" and query.states:
+        (state,) = query.states
+        wanted.append((f"t.state IN ('paused', 'failed', 'revoked') AND t.state = '{state.value}'", ()))
+    elif way == "handlers":
+        wanted.append((HANDLERS, ()))
+    elif way == "ended" and query.states and not query.states & walks.UNFINISHED:
+        wanted.append(("t.ended_at > 0", ()))
+    if way == "ended":
+        ended = TaskFilter(ended_from=query.filter.ended_from, ended_until=query.filter.ended_until)
+        wanted += [(f"t.{column} {operator} ?", (value,)) for column, operator, value in ended.comparisons()]
+    return wanted
+
+
+def _rest(query: TaskQuery) -> _Conditions:
+    """What is looked at along the way."""
+    rest = walks.rest_of(query, walks.way_of(query))
+    wanted: _Conditions = []
+    if rest.states is not None:
+        names = ", ".join(repr(state.value) for state in sorted(rest.states))
+        wanted.append((f"t.state IN ({names})", ()))
+    if rest.lane is not None:
+        wanted.append(("l.name = ?", (rest.lane,)))
+    wanted += [(_HAS_ENTRY, pair) for pair in rest.metadata]
+    if rest.filter.handlers_only:
+        wanted.append((HANDLERS, ()))
+    wanted += [(f"t.{column} {operator} ?", (value,)) for column, operator, value in rest.filter.comparisons()]
+    if rest.filter.schedule is not None:
+        run = "(SELECT r.schedule FROM schedule_run AS r WHERE r.task = t.seq)"
+        wanted.append((f"{run} = ?", (rest.filter.schedule,)))
+    return wanted
+
+
+def _parts(query: TaskQuery) -> list[_Conditions]:
+    """From where to where the statements of a page go, whose rows follow each other: the rest of the keys that are
+    equal to that of the page before, what lies beyond, and those of the key at which the page ends, up to there. For
+    (key, seq) > (?, ?) SQLite would seek to the first equal key and walk over all those of the pages before.
+    """
+    walk = _walk(query)
+    sign, back = ("<", ">") if query.descending else (">", "<")
+    after, last = query.after, query.last
+    if query.order == "created":
+        bounds: _Conditions = []
+        if after is not None:
+            bounds.append((f"{walk.seq} {sign} ?", (after[1],)))
+        if last is not None:
+            bounds.append((f"{walk.seq} {back}= ?", (last[1],)))
+        return [bounds]
+    until: _Conditions = [] if last is None else [(f"{walk.seq} {back}= ?", (last[1],))]
+    parts: list[_Conditions] = []
+    between: _Conditions = []
+    if after is not None:
+        equal: _Conditions = [(f"{walk.key} = ?", (after[0],)), (f"{walk.seq} {sign} ?", (after[1],))]
+        if last is not None and last[0] == after[0]:
+            return [equal + until]
+        parts.append(equal)
+        between.append((f"{walk.key} {sign} ?", (after[0],)))
+    if last is None:
+        return [*parts, between]
+    between.append((f"{walk.key} {back} ?", (last[0],)))
+    return [*parts, between, [(f"{walk.key} = ?", (last[0],)), *until]]
 
 
 def listing_sql(query: TaskQuery) -> list[tuple[str, list[Any]]]:
     """The statements for a query, put together from fixed fragments, and their parameters; their rows follow each
     other. One row more than asked for is read, which tells whether there is a next page.
-
-    The planner picks the index by order and filter; the fragments are worded so that it can. A partial index needs
-    its very predicate. And a page goes on in two statements, the rest of the equal keys and then what lies beyond:
-    for (key, seq) > (?, ?) SQLite would seek to the first equal key and walk over all those of the pages before.
     """
-    key = _KEYS[query.order]
-    if query.after is None:
-        return [_listing_sql(query, [], [])]
-    assert not query.offset  # the port has said so
-    sign = "<" if query.descending else ">"
-    value, seq = query.after
-    if query.order == "created":
-        key = "f.task" if query.filter.schedule is not None else key
-        return [_listing_sql(query, [f"{key} {sign} ?"], [seq])]
-    return [
-        _listing_sql(query, [f"{key} = ?", f"t.seq {sign} ?"], [value, seq]),
-        _listing_sql(query, [f"{key} {sign} ?"], [value]),
-    ]
+    return [_listing_sql(query, part, query.limit + 1) for part in _parts(query)]
 
 
-def _listing_sql(query: TaskQuery, ahead: list[str], values: list[Any]) -> tuple[str, list[Any]]:
-    """One statement: the query's filters, and where in its order to begin."""
-    by_schedule = query.order == "created" and query.filter.schedule is not None
-    key = "f.task" if by_schedule else _KEYS[query.order]
-    conditions: list[str] = []
-    parameters: list[Any] = []
-    if query.owner is not None:
-        conditions.append("t.owner = (SELECT seq FROM owner WHERE id = ?)")
-        parameters.append(query.owner)
-    if query.states is not None:
-        conditions.append(_state_condition(query.states))
-    if query.lane is not None:
-        conditions.append("l.name = ?")
-        parameters.append(query.lane)
-    for name, value in query.metadata:
-        if query.owner is not None:  # found out once; by the owner of each task, it would be for each
-            of_owner = "(SELECT seq FROM owner WHERE id = ?)"
-            conditions.append(
-                f"t.seq IN (SELECT task FROM metadata WHERE owner = {of_owner} AND key = ? AND value = ?)"
-            )
-            parameters.append(query.owner)
-        else:
-            conditions.append(_HAS_ENTRY)
-        parameters.extend((name, value))
-    _narrow(query, conditions, parameters, by_schedule)
-    conditions += ahead
-    parameters += values
-    if query.floor is not None:
-        conditions.append("t.seq >= ?")
-        parameters.append(query.floor)
-    where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
-    direction = "DESC" if query.descending else "ASC"
-    order = f"{key} {direction}" if query.order == "created" else f"{key} {direction}, t.seq {direction}"
-    start = "schedule_run AS f CROSS JOIN task AS t ON t.seq = f.task" if by_schedule else "task AS t"
-    parameters.extend((query.limit + 1, query.offset))
-    columns, joined = (
-        (f"{_COLUMNS}, r.spec", "CROSS JOIN request AS r ON r.task = t.seq ") if query.with_specs else (_COLUMNS, "")
+def _listing_sql(query: TaskQuery, ahead: _Conditions, count_max: int) -> tuple[str, list[Any]]:
+    """The statement for a part of a page."""
+    columns = f"{_COLUMNS}, r.spec" if query.with_specs else _COLUMNS
+    text, values = _joined(columns, query, ahead)
+    return f"{text} {_order(query, _walk(query))} LIMIT ? OFFSET ?", [*values, count_max, query.offset]
+
+
+def _joined(columns: str, query: TaskQuery, ahead: _Conditions) -> tuple[str, list[Any]]:
+    walk = _walk(query)
+    where, values = _where([walk.conditions, ahead, _rest(query)])
+    specs = "CROSS JOIN request AS r ON r.task = t.seq " if query.with_specs else ""
+    text = (
+        f"SELECT {columns} FROM {walk.start} {specs}"
+        f"CROSS JOIN owner AS o ON o.seq = t.owner CROSS JOIN lane AS l ON l.seq = t.lane {where}"
     )
-    return (
-        f"SELECT {columns} FROM {start} {joined}"
-        "CROSS JOIN owner AS o ON o.seq = t.owner CROSS JOIN lane AS l ON l.seq = t.lane "
-        f"{where}ORDER BY {order} LIMIT ? OFFSET ?"
-    ), parameters
+    return text, values
 
 
-def _narrow(query: TaskQuery, conditions: list[str], parameters: list[Any], by_schedule: bool) -> None:
-    """Adds what the filter asks for. `by_schedule`: the statement walks over the runs of the schedule, as f."""
-    wanted = query.filter
-    if wanted.handlers_only:
-        conditions.append(HANDLERS)
-    for column, operator, value in wanted.comparisons():
-        # The index by the end is for the order by the end: in another one, all that it finds would be sorted.
-        away = "+" if column == "ended_at" and query.order != "ended" else ""
-        conditions.append(f"{away}t.{column} {operator} ?")
-        parameters.append(value)
-    if wanted.schedule is not None:
-        run = "(SELECT r.schedule FROM schedule_run AS r WHERE r.task = t.seq)"
-        conditions.append("f.schedule = ?" if by_schedule else f"{run} = ?")
-        parameters.append(wanted.schedule)
+def _where(groups: list[_Conditions]) -> tuple[str, list[Any]]:
+    wanted = [one for group in groups for one in group]
+    text = f"WHERE {' AND '.join(condition for condition, _ in wanted)} " if wanted else ""
+    return text, [value for _, values in wanted for value in values]
 
 
-def _state_condition(states: frozenset[State]) -> str:
-    if states == _UNFINISHED:
-        return "t.ended_at = 0"
-    names = sorted(state.value for state in states)
-    if len(names) == 1:
-        in_stopped = "t.state IN ('paused', 'failed', 'revoked') AND " if states < _STOPPED else ""
-        return f"{in_stopped}t.state = '{names[0]}'"
-    return f"t.state IN ({', '.join(repr(name) for name in names)})"
+def _order(query: TaskQuery, walk: _Walk) -> str:
+    direction = "DESC" if query.descending else "ASC"
+    by_seq = f"{walk.seq} {direction}"
+    return f"ORDER BY {by_seq}" if walk.key == walk.seq else f"ORDER BY {walk.key} {direction}, {by_seq}"

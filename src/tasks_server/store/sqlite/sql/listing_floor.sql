@@ -1,5 +1,0 @@
--- Where a page of an owner's runs of handlers ends at the latest: so many of them below a handle.
-SELECT t.seq FROM task AS t
-WHERE t.owner = (SELECT seq FROM owner WHERE id = :owner) AND t.target >= '@' AND t.target < 'A'
-    AND t.seq < :before
-ORDER BY t.seq DESC LIMIT 1 OFFSET :passed
