@@ -131,11 +131,15 @@ def next_link(
     """
     if after is None:
         return ()
-    cursor = msgspec.json.encode(_Cursor(asked.order, asked.descending, *after, skip))
-    text = base64.urlsafe_b64encode(cursor).rstrip(b"=").decode("ascii")
     kept = {name: value for name, value in query.items() if name not in ("offset", "cursor")}
-    link = f'<{path}?{urlencode({**kept, "cursor": text})}>; rel="next"'
+    link = f'<{path}?{urlencode({**kept, "cursor": cursor_of(asked, after, skip)})}>; rel="next"'
     return ((b"link", link.encode("ascii")),)
+
+
+def cursor_of(asked: TaskQuery, after: tuple[int, int], skip: int = 0) -> str:
+    """The cursor of the page that follows."""
+    cursor = msgspec.json.encode(_Cursor(asked.order, asked.descending, *after, skip))
+    return base64.urlsafe_b64encode(cursor).rstrip(b"=").decode("ascii")
 
 
 def id_link(path: str, query: Mapping[str, str], last: str) -> str:

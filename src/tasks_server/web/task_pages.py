@@ -1,6 +1,5 @@
 """The list of tasks: find some, and do the same to those that are ticked."""
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -8,7 +7,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from tasks_server.api.exchange import Answer
-from tasks_server.api.listing import next_link, read_query
+from tasks_server.api.listing import cursor_of, read_query
 from tasks_server.api.routes import Route
 from tasks_server.api.search_line import Line, read_line, written
 from tasks_server.api.states import WIRE_STATES, state_word
@@ -26,7 +25,6 @@ from tasks_server.web.visit import Visit, see_other
 
 PATH: Final = "/ui/tasks"
 _ROWS: Final = "50"
-_CURSOR: Final = re.compile(r"[?&]cursor=([^&>]+)")
 _TABS: Final = ("RUNNING", "PAUSED", "ERROR", "SUCCESS", "REVOKED")
 ACTS: Final = (
     ("retry", "Retry", "", "first"),
@@ -242,5 +240,4 @@ def _caption(line: Line) -> str:
 def _cursor(query: TaskQuery | None, found: TaskPage) -> str | None:
     if query is None or found.next is None:
         return None
-    cursor = _CURSOR.search(next_link("", {}, query, found.next))
-    return cursor[1] if cursor else None
+    return cursor_of(query, found.next, found.skip)
