@@ -153,13 +153,19 @@ def test_iso_text_in_any_zone_is_the_same_instant(at: int, offset_minutes: int) 
         ("3d5h", 277_200_000),
         (" 1w 2d ", 777_600_000),
         ("1M", 60_000),
+        ("15 min", 900_000),
+        ("2 hours 30 Minutes 1 sec", 9_001_000),
+        ("1 day", 86_400_000),
+        ("5 milliseconds", 5),
     ],
 )
 def test_durations(value: str | float, expected: int) -> None:
     assert duration_ms(value) == expected
 
 
-@pytest.mark.parametrize("text", ["5", "", " ", "s", "5x", "-5s", "5s!", "5 5s", "1e3s", "٣s", "1" * 16 + "s"])
+@pytest.mark.parametrize(
+    "text", ["5", "", " ", "s", "5x", "5 month", "5mi", "5sd", "-5s", "5s!", "5 5s", "1e3s", "٣s", "1" * 16 + "s"]
+)
 def test_durations_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"duration|ambiguous"):
         duration_ms(text)

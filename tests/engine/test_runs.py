@@ -345,6 +345,21 @@ async def test_curl_fetches_its_payload(open_shop: Callable[..., Any]) -> None:
     assert (await shop.task(task_id)).response == b"fine"
 
 
+async def test_retries_of_the_built_in_wait_as_those_of_all_handlers(open_shop: Callable[..., Any]) -> None:
+    """From the operator's base, where nothing else is said, whichever way the task came."""
+    shop, _ = await open_shop(config=EngineConfig(retry_base_ms=7_000))
+    task_id = await shop.submit_handler(
+        HandlerCall("curl", b'"http://a.example/"'), TaskConfig(retry=2, retry_jitter=0)
+    )
+    for wait in (7_000, 14_000):
+        [token] = await shop.look()
+        shop.caller.end(token, Outcome(OutcomeKind.CONNECTION, error="refused"))
+        await shop.settle()
+        task = await shop.task(task_id)
+        assert (task.state, task.due_at) == (State.RETRYABLE, shop.clock.now() + wait)
+        shop.clock.advance(wait)
+
+
 @pytest.mark.parametrize("payload", [None, 7, {"url": "http://a.example"}, "ftp://a.example", "a.example", "http://"])
 async def test_curl_takes_urls_alone(open_shop: Callable[..., Any], payload: Any) -> None:
     shop, _ = await open_shop()

@@ -182,6 +182,9 @@ async def test_a_schedule_is_made_shown_changed_and_removed(site: Site, visitor:
     assert 'aria-describedby="fault-cron"' in edited.text
     edited = await visitor.send("/ui/schedules/nightly/edit", {"every": "15m", "overlap": "allow", "missed": "skip"})
     assert "every 15min" in text_of(edited) or "every 15 min" in text_of(edited)
+    form = {"every": "15 min", "timezone": "Europe/Berlin", "overlap": "allow", "missed": "once"}
+    edited = await visitor.send("/ui/schedules/nightly/edit", form)
+    assert "It is changed" in text_of(edited), "a zone that a cron left in the form is in nobody's way"
     assert "fires no more until" in text_of(await visitor.send("/ui/schedules/nightly/pause"))
     assert "goes on from now" in text_of(await visitor.send("/ui/schedules/nightly/resume"))
     assert (await visitor.send("/ui/schedules/nightly/run")).url.path.startswith("/ui/tasks/")

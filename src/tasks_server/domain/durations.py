@@ -22,7 +22,10 @@ _SHOWN: Final = {
     "s": limits.SECOND_MS,
     "ms": 1,
 }
-_PART: Final = re.compile(r"([0-9]{1,15})(?:\.([0-9]{1,15}))?\s*(ms|[smhdw])\s*")
+_PART: Final = re.compile(
+    r"([0-9]{1,15})(?:\.([0-9]{1,15}))?\s*"
+    r"(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?)(?![a-z])\s*"
+)
 _TEXT_LENGTH_MAX: Final = 64
 
 FORMS: Final = "milliseconds as a number, or text with units ms, s, m, h, d, w such as 90s, 1.5h, 3d5h"
@@ -33,6 +36,8 @@ def duration_ms(value: int | float | str) -> int:
 
     >>> duration_ms("90s"), duration_ms("3d5h") // 3_600_000, duration_ms("1.5s"), duration_ms(7.9)
     (90000, 77, 1500, 7)
+    >>> duration_ms("15 min"), duration_ms("2 hours 30 minutes"), duration_ms(shown(61_000))
+    (900000, 9000000, 61000)
     """
     if isinstance(value, int | float):
         return int(value)
@@ -46,7 +51,8 @@ def duration_ms(value: int | float | str) -> int:
         part = _PART.match(text, position)
         if part is None:
             raise ValueError("is not a duration")
-        whole, fraction, unit = part.groups()
+        whole, fraction, word = part.groups()
+        unit = "ms" if word.startswith(("ms", "milli")) else word[0]
         total += int(whole) * _UNITS[unit]
         if fraction:
             total += int(fraction) * _UNITS[unit] // 10 ** len(fraction)

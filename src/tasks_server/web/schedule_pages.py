@@ -155,6 +155,8 @@ class SchedulePages:
 def _patch(form: Form) -> dict[str, Any]:
     """What the form says; an empty field is no such rule."""
     given = {name: form.one(name).strip() or None for name in _FIELDS}
+    if given["every"] is not None and given["cron"] is None:
+        del given["timezone"]  # it is of no use there
     runs = given["maxRuns"]
     return given | {"maxRuns": int(runs) if runs is not None and runs.isdigit() else runs}
 
@@ -168,7 +170,7 @@ def _given(rule: Rule) -> dict[str, str]:
     return {
         "cron": rule.cron or "",
         "every": durations.shown(rule.every_ms) if rule.every_ms is not None else "",
-        "timezone": rule.timezone,
+        "timezone": rule.timezone if rule.cron is not None else "",
         "startAt": date(rule.start_at),
         "endAt": date(rule.end_at),
         "maxRuns": "" if rule.runs_max is None else str(rule.runs_max),
