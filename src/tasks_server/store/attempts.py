@@ -1,5 +1,6 @@
 """What is sealed of an attempt, for all adapters: its response, and the facts that few attempts have. These are one
-value, NULL where there are none, so that others cost nothing; sealed, because they tell where a target led.
+value, NULL where there are none, so that others cost nothing; sealed, because they tell where a target led and what a
+handler raised. (Versions before wrote the error in clear, into a column of its own: it is still read from there.)
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from tasks_server.store.sealing import Sealer, facts_context, response_context
 class _Facts(msgspec.Struct, omit_defaults=True):
     response_truncated: bool = False
     redirected: Redirected | None = None
+    error: str | None = None
 
 
 _ENCODE: Final = msgspec.json.Encoder().encode
@@ -32,9 +34,9 @@ def sealed_response(attempt: Attempt, task_id: str, sealer: Sealer) -> str | Non
 
 def sealed_facts(attempt: Attempt, task_id: str, sealer: Sealer) -> str | None:
     """In hexadecimal digits, as batches carry it; None: there are none."""
-    if attempt.redirected is None and not attempt.response_truncated:
+    if attempt.redirected is None and attempt.error is None and not attempt.response_truncated:
         return None
-    facts = _Facts(attempt.response_truncated, attempt.redirected)
+    facts = _Facts(attempt.response_truncated, attempt.redirected, attempt.error)
     return sealer.seal(_ENCODE(facts), facts_context(task_id, attempt.number)).hex()
 
 
@@ -58,6 +60,7 @@ def with_facts(attempt: Attempt, sealed: bytes | None, task_id: str, sealer: Sea
     if sealed is not None:
         facts, told = _opened(sealed, task_id, attempt.number, sealer)
         attempt.response_truncated, attempt.redirected = facts.response_truncated, facts.redirected
+        attempt.error = facts.error if attempt.error is None else attempt.error
         attempt.unreadable = together(attempt.unreadable, told)
     return attempt
 
@@ -74,4 +77,6 @@ def _opened(sealed: bytes, task_id: str, number: int, sealer: Sealer) -> tuple[_
     except Unreadable as error:
         return _NONE, error.message
     except msgspec.MsgspecError as error:
-        return _NONE, unreadable("where redirects led", f"it is of another version ({error})", OTHER_VERSION)
+        return _NONE, unreadable(
+            "what its error was and where redirects led", f"it is of another version ({error})", OTHER_VERSION
+        )

@@ -5,7 +5,17 @@ from typing import Final
 
 import msgspec
 
-from tasks_server.store.sealing import facts_context, response_context, secret_context, spec_context, template_context
+from tasks_server.store.idempotency import name_anew
+from tasks_server.store.sealing import (
+    Sealer,
+    error_context,
+    facts_context,
+    idempotency_context,
+    response_context,
+    secret_context,
+    spec_context,
+    template_context,
+)
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -16,6 +26,8 @@ class Place(msgspec.Struct, frozen=True):
     find: str
     change: str
     context: Callable[[int, str, str], bytes]
+    renamed: Callable[[str, bytes, Sealer], str] | None = None
+    """The name that it has under the present key, given what it is bound to and what was sealed; None: it stays."""
 
 
 PLACES: Final = (
@@ -24,4 +36,8 @@ PLACES: Final = (
     Place("reseal_secrets", "reseal_secret", lambda _, owner_id, name: secret_context(owner_id, name)),
     Place("reseal_schedules", "reseal_schedule", lambda _, schedule_id, __: template_context(schedule_id)),
     Place("reseal_facts", "reseal_fact", lambda number, task_id, _: facts_context(task_id, number)),
+    Place("reseal_errors", "reseal_error", lambda _, task_id, __: error_context(task_id)),
+    Place(
+        "reseal_idempotencies", "reseal_idempotency", lambda _, owner_id, __: idempotency_context(owner_id), name_anew
+    ),
 )

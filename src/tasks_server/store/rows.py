@@ -9,6 +9,7 @@ from tasks_server.domain.attempt import Event, EventFacts, OutcomeKind
 from tasks_server.domain.lane import LaneFacts, LaneLimits
 from tasks_server.domain.stored import together, unknown_word, unreadable, word_of
 from tasks_server.domain.task import PENDING, NewTask, State, Task, urgency
+from tasks_server.store.sealed_texts import opened_error, sealed_error
 from tasks_server.store.sealing import Sealer, response_context, spec_context
 
 _ENCODE: Final = msgspec.json.Encoder().encode
@@ -31,13 +32,14 @@ def metadata_text(metadata: dict[str, str] | None) -> str | None:
     return _ENCODE(metadata).decode() if metadata else None
 
 
-def task_of(row: Sequence[Any], outcome: str | None = None) -> Task:
+def task_of(row: Sequence[Any], sealer: Sealer, outcome: str | None = None) -> Task:
     """A task from the columns id, owner's id, lane's name, state, priority, created_at, due_at, execution_at, ended_at,
     attempt, failures, repeats, status_code, error, remaining_ms, expire_at, target, whether it is forced, metadata.
     What of it cannot be read is left out, and told of.
     """
     state = word_of(State, row[3])
     metadata, told = _metadata(row[18]) if row[18] else (None, None)
+    error, unread = opened_error(row[13], row[0], sealer) if row[13] else (None, None)
     return Task(
         id=row[0],
         owner=row[1],
@@ -52,14 +54,14 @@ def task_of(row: Sequence[Any], outcome: str | None = None) -> Task:
         failures=row[10],
         repeats=row[11],
         status_code=row[12],
-        error=row[13],
+        error=error,
         remaining_ms=row[14],
         expire_at=row[15],
         target=row[16],
         forced=bool(row[17]),
         metadata=metadata,
         outcome=word_of(OutcomeKind, outcome) if outcome else None,
-        unreadable=together(told, unknown_word("its state", state)),
+        unreadable=together(told, unread, unknown_word("its state", state)),
     )
 
 
@@ -112,7 +114,7 @@ def open_specs(sealer: Sealer, tasks: Sequence[Task], sealed: Sequence[bytes]) -
     return opened
 
 
-def changed_columns(ref: int, lane: int, task: Task) -> dict[str, Any]:
+def changed_columns(ref: int, lane: int, task: Task, sealer: Sealer) -> dict[str, Any]:
     """What `task_change` writes of a task that its owner changed, given with its handle and its lane's."""
     return {
         "seq": ref,
@@ -125,7 +127,7 @@ def changed_columns(ref: int, lane: int, task: Task) -> dict[str, Any]:
         "ended_at": task.ended_at,
         "failures": task.failures,
         "status_code": task.status_code,
-        "error": task.error,
+        "error": sealed_error(task.error, task.id, sealer),
         "remaining_ms": task.remaining_ms,
         "expire_at": task.expire_at,
         "target": task.target,

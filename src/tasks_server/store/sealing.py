@@ -6,7 +6,9 @@ bound of NIST SP 800-38D (2^32 messages) within days. Stored form: version, key 
 tag. The context (which row, which field) is authenticated, so that blobs cannot be moved between rows.
 """
 
+import base64
 import hashlib
+import hmac
 import itertools
 import os
 import threading
@@ -35,6 +37,10 @@ def key_id(master: bytes) -> bytes:
     return hashlib.sha256(b"tasks-server key id" + master).digest()[:_KEY_ID_BYTES]
 
 
+def _naming_key(master: bytes) -> bytes:
+    return HKDF(hashes.SHA256(), KEY_BYTES, salt=None, info=b"tasks-server names").derive(master)
+
+
 def key_id_of(sealed: bytes) -> bytes:
     """The id of the key that something is sealed with."""
     return sealed[1 : 1 + _KEY_ID_BYTES]
@@ -60,6 +66,16 @@ def facts_context(task_id: str, number: int) -> bytes:
     return f"facts:{task_id}:{number}".encode()
 
 
+def error_context(task_id: str) -> bytes:
+    """What the sealed text of a task's last error is bound to."""
+    return b"error:" + task_id.encode()
+
+
+def idempotency_context(owner_id: str) -> bytes:
+    """What is sealed of an idempotency key is bound to its owner."""
+    return b"idempotency:" + owner_id.encode()
+
+
 def template_context(schedule_id: str) -> bytes:
     """What a schedule's sealed template is bound to."""
     return b"template:" + schedule_id.encode()
@@ -72,7 +88,9 @@ def secret_context(owner_id: str, secret_id: str) -> bytes:
 
 _THINGS: Final = {
     b"spec": ("the stored request of the task", "delete the task and register it anew"),
-    b"facts": ("where redirects led the attempt", "nothing needs to be done"),
+    b"facts": ("the error of the attempt and where redirects led it", "nothing needs to be done"),
+    b"error": ("the last error of the task", "the next attempt brings another one"),
+    b"idempotency": ("what an idempotency key was used for", "nothing needs to be done"),
     b"response": ("the stored response of the task", "the next attempt brings another one"),
     b"template": ("what the schedule makes its tasks from", "PUT the schedule anew, or delete it"),
     b"signing": ("a signing secret of the owner", "rotate the secrets"),
@@ -124,11 +142,21 @@ class Sealer:
 
     def _take(self, masters: Sequence[bytes]) -> None:
         self._masters: Mapping[bytes, bytes] = {key_id(master): master for master in masters}
+        self._naming = [(key_id(master), _naming_key(master)) for master in masters]
         head = _VERSION + key_id(masters[0]) + os.urandom(_SALT_BYTES)
         # One tuple, so that a thread that seals meanwhile has all of the old session or all of the new one.
         session = self._session(head)
         assert session is not None  # it is of the very first key
         self._sealing = (head, session.encrypt, itertools.count())
+
+    def names(self, what: bytes) -> list[str]:
+        """What stands for `what` where it must be found again: under each key an HMAC, with the id of that key. The
+        one under the key that seals comes first. From a name nobody learns what it is of, nor can try guesses.
+        """
+        return [
+            base64.urlsafe_b64encode(named_by + hmac.digest(key, what, "sha256")).decode()
+            for named_by, key in self._naming
+        ]
 
     def seal(self, plain: bytes, context: bytes) -> bytes:
         """The stored form of `plain`, bound to `context`."""

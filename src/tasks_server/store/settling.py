@@ -6,9 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from tasks_server.domain.attempt import Attempt
 from tasks_server.domain.lifecycle import Settlement
+from tasks_server.store.sealed_texts import opened_error
+from tasks_server.store.sealing import Sealer
 
 
 class Report(msgspec.Struct):
@@ -41,6 +44,11 @@ class Lost(msgspec.Struct, frozen=True, array_like=True):
     error: str | None
     remaining_ms: int | None
     expire_at: int | None
+
+
+def opened(lost: Lost, sealer: Sealer) -> Lost:
+    """The same with its error opened; without it, where it cannot be read."""
+    return lost if lost.error is None else replace(lost, error=opened_error(lost.error, lost.id, sealer)[0])
 
 
 DecideLost = Callable[[Lost], Report]

@@ -87,13 +87,12 @@ class Bulks:
             answers.append(_read(connection, owner, bulk_id))
         return answers
 
-    @staticmethod
-    def sight(connection: Connection, items: Sequence[tuple[str, BulkFilter, int, int]]) -> Sequence[Sighted]:
+    def sight(self, connection: Connection, items: Sequence[tuple[str, BulkFilter, int, int]]) -> Sequence[Sighted]:
         """Each item is an owner, a filter, the handle to go on after, and how many tasks to look at."""
         answers = []
         for item in items:
             with connection.transaction():
-                answers.append(_sight(connection, *item))
+                answers.append(_sight(connection, *item, self._sealer))
         return answers
 
     @staticmethod
@@ -165,8 +164,8 @@ class Bulks:
             connection.execute(sql("bulk_move"), moved_columns(seq, ended, after, now))
             return Worked(ended)
         window = _walk(connection, walk_of(bulk.filter), owner, after, until, stride.seen_max)
-        sought = window.sought(_found(connection, window.refs), bulk.filter, stride.changed_max)
-        held, stops_at = _hold(connection, sought, stride.changed_max)
+        sought = window.sought(_found(connection, window.refs, self._sealer), bulk.filter, stride.changed_max)
+        held, stops_at = _hold(connection, sought, stride.changed_max, self._sealer)
         room = 0
         if bulk.action is Action.RETRY:
             places = owner_room(connection, owner, self._folded)
@@ -184,7 +183,7 @@ class Bulks:
         for found, deed in deeds.steered:
             changes.leave(owner, found.lane, found.task.state)
             changes.enter(owner, found.lane, deed.task.state)
-            changed.append(changed_columns(found.ref, found.lane, deed.task))
+            changed.append(changed_columns(found.ref, found.lane, deed.task, self._sealer))
             events.append(event_row(found.ref, deed.event, found.task, deed.task))
             if deed.attempt is not None:
                 attempts.append(attempt_row(found.ref, owner, found.task.id, deed.attempt, self._sealer))
@@ -201,7 +200,9 @@ class Bulks:
             count(connection, changes)
 
 
-def _hold(connection: Connection, sought: list[Found], count_max: int) -> tuple[list[Found], int | None]:
+def _hold(
+    connection: Connection, sought: list[Found], count_max: int, sealer: Sealer
+) -> tuple[list[Found], int | None]:
     """Holds the first of these tasks, up to one that another has in hand (of the first one, it waits for that); gives
     them as they are now, and the handle of the first that is left to the next step.
     """
@@ -216,7 +217,7 @@ def _hold(connection: Connection, sought: list[Found], count_max: int) -> tuple[
         return [], refs[0]
     if taken is not None:
         stops_at, refs = refs[taken], refs[:taken]
-    found = _found(connection, refs)
+    found = _found(connection, refs, sealer)
     return [found[ref] for ref in refs if ref in found], stops_at
 
 
@@ -229,12 +230,12 @@ def _read(connection: Connection, owner: str | None, bulk_id: str) -> Bulk | Non
     return None if row is None else bulk_of(row)
 
 
-def _sight(connection: Connection, owner: str, asked: BulkFilter, after: int, seen_max: int) -> Sighted:
+def _sight(connection: Connection, owner: str, asked: BulkFilter, after: int, seen_max: int, sealer: Sealer) -> Sighted:
     row = connection.execute(sql("owner_handle"), {"id": storable(owner)}).fetchone()
     if row is None:
         return Sighted(0, [], None)
     window = _walk(connection, walk_of(asked), row[0], after, _LAST, seen_max)
-    found = _found(connection, window.refs)
+    found = _found(connection, window.refs, sealer)
     tasks = [found[ref].task for ref in window.refs if ref in found and matches(asked, found[ref].task)]
     return Sighted(len(window.refs), tasks, None if window.last else window.refs[-1])
 
@@ -257,14 +258,14 @@ def _walk(connection: Connection, walk: Walk, owner: int, after: int, until: int
     )
 
 
-def _found(connection: Connection, refs: Sequence[int]) -> dict[int, Found]:
+def _found(connection: Connection, refs: Sequence[int], sealer: Sealer) -> dict[int, Found]:
     """The tasks of these handles as they are now."""
     if not refs:
         return {}
     found = {}
     for row in connection.execute(sql("bulk_found"), {"seqs": pack(refs)}):
         seq, lane, schedule = row[TASK_COLUMNS:]
-        task = task_of(row)
+        task = task_of(row, sealer)
         task.schedule = schedule
         found[seq] = Found(seq, lane, task)
     return found

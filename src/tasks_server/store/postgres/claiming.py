@@ -17,6 +17,7 @@ from tasks_server.store.postgres.rows import pack
 from tasks_server.store.postgres.statements import sql
 from tasks_server.store.rooms import NO_ROOMS, Rooms, Walk, tell
 from tasks_server.store.rows import NODE_SHIFT, facts_of
+from tasks_server.store.sealed_texts import opened_error
 from tasks_server.store.sealing import Sealer, spec_context
 
 _PROMOTE_MAX: Final = 500
@@ -53,6 +54,8 @@ class Claims:
         """
         for claim in claimed.claims:
             claim.spec, claim.unreadable = self._sealer.look(claim.spec, spec_context(claim.id))
+            if claim.error is not None:
+                claim.error, _ = opened_error(claim.error, claim.id, self._sealer)
         return claimed
 
     def _look(self, connection: Connection, look: Look, choose: Choose) -> Claimed:

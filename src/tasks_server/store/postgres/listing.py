@@ -102,7 +102,7 @@ def _page(connection: Connection, sealer: Sealer, query: TaskQuery) -> TaskPage:
             text, parameters = _fitting_sql(query)
             skip = query.offset - one(connection, text, parameters)[0]
     shown = rows[: query.limit]
-    tasks = [task_of(row) for row in shown]
+    tasks = [task_of(row, sealer) for row in shown]
     sealed = [row[TASK_COLUMNS + 1] for row in shown] if query.with_specs else []
     specs = open_specs(sealer, tasks, sealed)
     if len(rows) <= query.limit:

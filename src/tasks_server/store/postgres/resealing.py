@@ -54,7 +54,8 @@ class Resealings:
             plain = self._sealer.open(sealed, context)
         except Corrupt:
             return None
-        return first, second, name, head_of(sealed).hex(), self._sealer.seal(plain, context).hex()
+        renamed = place.renamed(bound_to, plain, self._sealer) if place.renamed else name
+        return first, second, name, head_of(sealed).hex(), self._sealer.seal(plain, context).hex(), renamed, bound_to
 
     @staticmethod
     def used(connection: Connection, items: Sequence[None]) -> Sequence[dict[bytes, int]]:

@@ -72,7 +72,7 @@ def load_task(
     if row is None:
         return None
     ref, spec, owner_seq, lane_seq, number, sealed, outcome, schedule, fire_at, lease, facts = row[TASK_COLUMNS:]
-    task = task_of(row, outcome)
+    task = task_of(row, sealer, outcome)
     add_response(task, sealer, sealed, number)
     task.schedule, task.fire_at, task.held_by = schedule, fire_at, holder(lease)
     task.response_truncated = is_truncated(facts, task_id, number, sealer)
@@ -91,7 +91,7 @@ def attempt_row(ref: int, owner: int, task_id: str, attempt: Attempt, sealer: Se
         attempt.ended_at,
         attempt.outcome,
         attempt.status_code,
-        attempt.error,
+        None,  # it is in the facts
         sealed_response(attempt, task_id, sealer),
         sealed_facts(attempt, task_id, sealer),
     )

@@ -13,8 +13,9 @@ from tasks_server.store.postgres.nodes import Nodes, RollCall
 from tasks_server.store.postgres.rows import attempt_row, day_of, pack
 from tasks_server.store.postgres.statements import sql
 from tasks_server.store.rows import NODE_SHIFT
+from tasks_server.store.sealed_texts import sealed_error
 from tasks_server.store.sealing import Sealer
-from tasks_server.store.settling import DecideLost, Lost, Report
+from tasks_server.store.settling import DecideLost, Lost, Report, opened
 
 Lease = tuple[int, int]
 
@@ -70,7 +71,7 @@ class Settlements:
         if given_up:
             with connection.transaction():  # what was found stays locked until it is settled
                 rows = connection.execute(sql("lost_find"), {"rows": pack(given_up)})
-                lost = [Lost(*row) for row in rows]
+                lost = [opened(Lost(*row), self._sealer) for row in rows]
                 self.settle(connection, [[decide(task) for task in lost]])
         if len(given_up) < limit:
             self._nodes.answered(call)
@@ -115,7 +116,7 @@ class Settlements:
             settlement.repeats,
             settlement.ended_at,
             settlement.status_code,
-            settlement.error,
+            sealed_error(settlement.error, report.task_id, self._sealer),
             settlement.remaining_ms,
             attempt_row(report.ref, 0, report.task_id, attempt, self._sealer) if attempt else None,
         )

@@ -82,7 +82,9 @@ class Steerings:
             lane = loaded.lane
             if task.lane != before.lane:
                 lane = self._lanes.handle(connection, loaded.owner, task.lane)
-            connection.execute(sql("task_change"), _storable_columns(changed_columns(loaded.ref, lane, task)))
+            connection.execute(
+                sql("task_change"), _storable_columns(changed_columns(loaded.ref, lane, task, self._sealer))
+            )
             changes = Changes()
             changes.leave(loaded.owner, loaded.lane, before.state)
             changes.enter(loaded.owner, lane, task.state)

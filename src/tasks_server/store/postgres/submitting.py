@@ -1,20 +1,20 @@
 """Takes tasks in: many requests, one transaction of two round trips (what there is room for; what is stored)."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 from psycopg.pq import TransactionStatus
 
-from tasks_server.domain import limits
-from tasks_server.domain.task import NewTask, as_task, urgency
+from tasks_server.domain.task import NewTask, Task, urgency
+from tasks_server.store.idempotency import Memory, duplicate_of, names_of
 from tasks_server.store.ports import Duplicate, InsertAnswer, Inserted, QueueFull, UnknownOwner
 from tasks_server.store.postgres.changes import OWNER_LOCK, Changes
 from tasks_server.store.postgres.folding import Folded
 from tasks_server.store.postgres.link import Connection, one
-from tasks_server.store.postgres.rows import load_task, metadata_for, pack
+from tasks_server.store.postgres.rows import load_task, metadata_for, pack, storable
 from tasks_server.store.postgres.statements import sql
-from tasks_server.store.rows import ids_text, text_ids
 from tasks_server.store.sealing import Sealer
 
 _INSERTED = Inserted()
@@ -76,8 +76,8 @@ class Submissions:
             return [UnknownOwner()] * len(items)
         with connection.pipeline(), connection.transaction():
             connection.execute(sql("owners_lock"), {"class": OWNER_LOCK, "owners": pack(sorted(handles.values()))})
-            rooms, known = self._facts(connection, handles, items)
-            stored = _Stored(known)
+            rooms, memory = self._facts(connection, handles, items)
+            stored = _Stored(memory)
             answers: list[InsertAnswer] = []
             for item in items:
                 owner = handles.get(item[0].owner)
@@ -112,17 +112,12 @@ class Submissions:
         """Each item is an owner, an idempotency key, the digest of a request under it, and the instant."""
         answers = []
         for owner, key, digest, now in items:
-            names = {"owner": owner, "key": key, "now": now}
-            row = connection.execute(sql("idempotency_replay"), names).fetchone()
-            answers.append(self._duplicate(connection, owner, row[1], row[0] == digest) if row else None)
+            names = [storable(name) for name in names_of(owner, key, self._sealer)]
+            asked = {"owner": owner, "keys": names, "now": now}
+            row = connection.execute(sql("idempotency_replay"), asked).fetchone()
+            load = partial(_loaded, connection, self._sealer, owner)
+            answers.append(duplicate_of(row, digest, owner, self._sealer, load) if row else None)
         return answers
-
-    def _duplicate(self, connection: Connection, owner: str, stored: str, same_body: bool) -> Duplicate | None:
-        """What a key stands for; None: all of it was deleted since, and the key may be used again."""
-        for task_id in (ids := text_ids(stored)):
-            if (loaded := load_task(connection, self._sealer, owner, task_id)) is not None:
-                return Duplicate(loaded.task, same_body, ids)
-        return None
 
     def _handles(self, connection: Connection, owners: set[str]) -> dict[str, int]:
         """The owners' handles. They never change; that an owner was deleted is seen with its room."""
@@ -133,57 +128,42 @@ class Submissions:
 
     def _facts(
         self, connection: Connection, handles: dict[str, int], items: Sequence[Sequence[NewTask]]
-    ) -> tuple[dict[int, _Room], dict[tuple[int, str], tuple[bytes, str]]]:
+    ) -> tuple[dict[int, _Room], Memory]:
         """Each owner's room, and what the idempotency keys of the items were used for."""
         owners = {"owners": pack(list(handles.values())), "folded": self._folded.until}
         asked = connection.execute(sql("owner_rooms"), owners)
         keyed = [item[0] for item in items if item[0].idempotency_key is not None and item[0].owner in handles]
-        known: dict[tuple[int, str], tuple[bytes, str]] = {}
+        memory = Memory(self._sealer, [(handles[task.owner], task) for task in keyed])
         if keyed:
-            keys = pack([(handles[task.owner], task.idempotency_key) for task in keyed])
-            now = min(task.created_at for task in keyed)
-            for owner, key, digest, task in connection.execute(sql("idempotency_find"), {"keys": keys, "now": now}):
-                known[owner, key] = (digest, task)
-        return {owner: _Room(limit, used) for owner, limit, used in asked}, known
+            names = {"keys": pack(memory.asked), "now": min(task.created_at for task in keyed)}
+            memory.found(connection.execute(sql("idempotency_find"), names))
+        return {owner: _Room(limit, used) for owner, limit, used in asked}, memory
 
     def _admit(
         self, connection: Connection, stored: "_Stored", owner: int, room: _Room, item: Sequence[NewTask]
     ) -> InsertAnswer:
-        task = item[0]
-        if task.idempotency_key is not None:
-            fresh = stored.fresh.get((owner, task.idempotency_key))
-            if fresh is not None:
-                same = fresh[0].idempotency_digest == task.idempotency_digest
-                return Duplicate(as_task(fresh[0]), same, tuple([each.id for each in fresh]))
-            known = stored.known.get((owner, task.idempotency_key))
-            if known is not None:
-                same = known[0] == task.idempotency_digest
-                if (duplicate := self._duplicate(connection, task.owner, known[1], same)) is not None:
-                    return duplicate
+        load = partial(_loaded, connection, self._sealer, item[0].owner)
+        duplicate = stored.memory.find(owner, item[0], load)
+        if duplicate is not None:
+            return duplicate
         if room.used + len(item) > room.limit:
             return QueueFull(room.limit)
         return _INSERTED
 
 
 class _Stored:
-    """What one transaction stores, and which idempotency keys are known: those in the store, those of this very one."""
+    """What one transaction stores, and which idempotency keys it knows."""
 
-    def __init__(self, known: dict[tuple[int, str], tuple[bytes, str]]) -> None:
-        self.known = known
-        self.fresh: dict[tuple[int, str], Sequence[NewTask]] = {}
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
         self._rows: list[Any] = []
-        self._keys: list[Any] = []
         self._runs: list[Any] = []
         self._changes = Changes()
 
     def add(self, owner: int, item: Sequence[NewTask], lanes: dict[tuple[int, str], int]) -> None:
-        """An item that was admitted. Of its first task it is said what all of it was asked under."""
-        first = item[0]
-        if first.idempotency_key is not None:
-            self.fresh[owner, first.idempotency_key] = item
-            digest = (first.idempotency_digest or b"").hex()
-            expires_at = first.created_at + limits.IDEMPOTENCY_KEPT_MS
-            self._keys.append((owner, first.idempotency_key, digest, ids_text(item), expires_at))
+        """An item that was admitted."""
+        if item[0].idempotency_key is not None:
+            self.memory.remember(owner, item)
         for task in item:
             lane = lanes[owner, task.lane]
             self._changes.enter(owner, lane, task.state)
@@ -194,10 +174,15 @@ class _Stored:
     def write(self, connection: Connection) -> None:
         """Stores it all in one statement, and in a second one which tasks schedules made."""
         if self._rows:
-            parameters = {"rows": pack(self._rows), "keys": pack(self._keys), "changes": self._changes.rows()}
+            parameters = {"rows": pack(self._rows), "keys": pack(self.memory.rows), "changes": self._changes.rows()}
             connection.execute(sql("task_insert"), parameters)
         if self._runs:
             connection.execute(sql("schedule_runs_insert"), {"rows": pack(self._runs)})
+
+
+def _loaded(connection: Connection, sealer: Sealer, owner: str, task_id: str) -> Task | None:
+    loaded = load_task(connection, sealer, owner, task_id)
+    return loaded.task if loaded else None
 
 
 def _row(owner: int, lane: int, task: NewTask) -> tuple[Any, ...]:

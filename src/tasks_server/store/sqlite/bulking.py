@@ -77,10 +77,11 @@ class Bulks:
             answers.append(_read(connection, owner, bulk_id))
         return answers
 
-    @staticmethod
-    def sight(connection: apsw.Connection, items: Sequence[tuple[str, BulkFilter, int, int]]) -> Sequence[Sighted]:
+    def sight(
+        self, connection: apsw.Connection, items: Sequence[tuple[str, BulkFilter, int, int]]
+    ) -> Sequence[Sighted]:
         """Each item is an owner, a filter, the handle to go on after, and how many tasks to look at."""
-        return [_sight(connection, *item) for item in items]
+        return [_sight(connection, *item, self._sealer) for item in items]
 
     @staticmethod
     def next_turn(connection: apsw.Connection, items: Sequence[None]) -> Sequence[int | None]:
@@ -116,7 +117,8 @@ class Bulks:
             connection.execute(sql("bulk_move"), moved_columns(seq, ended, after, now))
             return Worked(ended)
         window = _walk(connection, walk_of(bulk.filter), owner, after, until, stride.seen_max)
-        found = {ref: one for ref, one in _found(connection, window).items() if not _came_later(one.task, bulk, now)}
+        seen = _found(connection, window, self._sealer)
+        found = {ref: one for ref, one in seen.items() if not _came_later(one.task, bulk, now)}
         sought = window.sought(found, bulk.filter, stride.changed_max)
         stops_at = sought[stride.changed_max].ref if len(sought) > stride.changed_max else None
         room = 0
@@ -136,7 +138,7 @@ class Bulks:
         for found, deed in deeds.steered:
             tally.leave(owner, found.lane, found.task.state)
             tally.enter(owner, found.lane, deed.task.state)
-            changed.append(changed_columns(found.ref, found.lane, deed.task))
+            changed.append(changed_columns(found.ref, found.lane, deed.task, self._sealer))
             events.append(event_row(found.ref, deed.event, found.task, deed.task))
             if deed.attempt is not None:
                 attempts.append(attempt_row(found.ref, owner, found.task.id, deed.attempt, self._sealer))
@@ -184,12 +186,14 @@ def _read(connection: apsw.Connection, owner: str | None, bulk_id: str) -> Bulk 
     return None if row is None else bulk_of(row)
 
 
-def _sight(connection: apsw.Connection, owner: str, asked: BulkFilter, after: int, seen_max: int) -> Sighted:
+def _sight(
+    connection: apsw.Connection, owner: str, asked: BulkFilter, after: int, seen_max: int, sealer: Sealer
+) -> Sighted:
     row = connection.execute(sql("owner_by_id"), {"id": owner}).fetchone()
     if row is None:
         return Sighted(0, [], None)
     window = _walk(connection, walk_of(asked), row[5], after, _LAST, seen_max)
-    found = _found(connection, window)
+    found = _found(connection, window, sealer)
     tasks = [found[ref].task for ref in window.refs if ref in found and matches(asked, found[ref].task)]
     return Sighted(len(window.refs), tasks, None if window.last else window.refs[-1])
 
@@ -210,13 +214,13 @@ def _walk(connection: apsw.Connection, walk: Walk, owner: int, after: int, until
     return window_of(streams, count_max)
 
 
-def _found(connection: apsw.Connection, window: Window) -> dict[int, Found]:
+def _found(connection: apsw.Connection, window: Window, sealer: Sealer) -> dict[int, Found]:
     """The tasks of a window by their handles."""
     if not window.refs:
         return {}
     found = {}
     for row in unpack(single(connection, "bulk_found", {"seqs": pack(window.refs)})[0]):
-        task = task_of(row)
+        task = task_of(row, sealer)
         task.schedule = row[21]
         found[row[19]] = Found(row[19], row[20], task)
     return found

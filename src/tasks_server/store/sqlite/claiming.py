@@ -11,6 +11,7 @@ import msgspec
 from tasks_server.store.ports import Choose, Claim, Claimed, Group, Line, Look, Quota
 from tasks_server.store.rooms import NO_ROOMS, Rooms, Spot, Walk, lines_cut, tell
 from tasks_server.store.rows import NODE_SHIFT, facts_of
+from tasks_server.store.sealed_texts import opened_error
 from tasks_server.store.sealing import Sealer, spec_context
 from tasks_server.store.sqlite.nodes import Nodes
 from tasks_server.store.sqlite.rows import pack, single, unpack
@@ -65,6 +66,8 @@ class Claims:
         """
         for claim in claimed.claims:
             claim.spec, claim.unreadable = self._sealer.look(claim.spec, spec_context(claim.id))
+            if claim.error is not None:
+                claim.error, _ = opened_error(claim.error, claim.id, self._sealer)
         return claimed
 
     def _look(self, connection: apsw.Connection, look: Look, choose: Choose) -> Claimed:

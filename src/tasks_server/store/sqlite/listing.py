@@ -105,7 +105,7 @@ def _page(connection: apsw.Connection, sealer: Sealer, query: TaskQuery) -> Task
         if len(rows) > query.limit:
             break
     shown = rows[: query.limit]
-    tasks = [task_of(row[1:]) for row in shown]
+    tasks = [task_of(row[1:], sealer) for row in shown]
     sealed = [row[TASK_COLUMNS + 1] for row in shown] if query.with_specs else []
     specs = open_specs(sealer, tasks, sealed)
     if len(rows) <= query.limit:

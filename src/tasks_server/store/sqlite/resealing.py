@@ -52,9 +52,18 @@ class Resealings:
         except Corrupt:
             return False
         text = sql(place.change)
-        row = _named(text, first=first, second=second, name=name, sealed=self._sealer.seal(plain, context))
+        renamed = place.renamed(bound_to, plain, self._sealer) if place.renamed else name
+        row = _named(
+            text,
+            first=first,
+            second=second,
+            bound_to=bound_to,
+            name=name,
+            renamed=renamed,
+            sealed=self._sealer.seal(plain, context),
+        )
         connection.execute(text, row)
-        return True
+        return bool(connection.changes())
 
     @staticmethod
     def used(connection: apsw.Connection, items: Sequence[None]) -> Sequence[dict[bytes, int]]:

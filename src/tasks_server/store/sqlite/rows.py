@@ -42,7 +42,7 @@ def load_task(
     row = connection.execute(sql("task_load"), names).fetchone()
     if row is None:
         return None
-    task = task_of(row[1:], row[25])
+    task = task_of(row[1:], sealer, row[25])
     add_response(task, sealer, row[22], row[21])
     task.schedule, task.fire_at, task.held_by = row[26], row[27], holder(row[28])
     task.response_truncated = is_truncated(row[29], task_id, row[21], sealer)
@@ -60,7 +60,7 @@ def attempt_row(ref: int, owner: int, task_id: str, attempt: Attempt, sealer: Se
         attempt.ended_at,
         attempt.outcome,
         attempt.status_code,
-        attempt.error,
+        None,  # it is in the facts
         sealed_response(attempt, task_id, sealer),
         sealed_facts(attempt, task_id, sealer),
     )

@@ -8,8 +8,9 @@ import msgspec
 
 from tasks_server.clock import Clock
 from tasks_server.domain.leases import LeaseWatch, Seen
+from tasks_server.store.sealed_texts import sealed_error
 from tasks_server.store.sealing import Sealer
-from tasks_server.store.settling import DecideLost, Lost, Report
+from tasks_server.store.settling import DecideLost, Lost, Report, opened
 from tasks_server.store.sqlite.nodes import Nodes
 from tasks_server.store.sqlite.rows import attempt_row, pack, single, unpack
 from tasks_server.store.sqlite.statements import sql
@@ -43,7 +44,7 @@ class Settlements:
             settlement = report.settlement
             tally.leave(owner, lane, "running")
             tally.enter(owner, lane, settlement.state)
-            rows.append(_row(report))
+            rows.append(_row(report, self._sealer))
             if report.attempt is not None:
                 attempts.append(attempt_row(report.ref, owner, report.task_id, report.attempt, self._sealer))
         _write(connection, rows, attempts, tally)
@@ -75,7 +76,7 @@ class Settlements:
         given_up = [*unpack(orphaned), *(one.ref for one in self._watch.over(_LATE.decode(late)))][:limit]
         if given_up:
             (text,) = single(connection, "lost_find", {"seqs": pack(given_up)})
-            self.settle(connection, [[decide(task) for task in _LOST.decode(text)]])
+            self.settle(connection, [[decide(opened(task, self._sealer)) for task in _LOST.decode(text)]])
         return len(given_up)
 
 
@@ -107,7 +108,7 @@ def _standing(
     return standing, answers
 
 
-def _row(report: Report) -> tuple[Any, ...]:
+def _row(report: Report, sealer: Sealer) -> tuple[Any, ...]:
     settlement = report.settlement
     return (
         report.ref,
@@ -119,7 +120,7 @@ def _row(report: Report) -> tuple[Any, ...]:
         settlement.repeats,
         settlement.ended_at,
         settlement.status_code,
-        settlement.error,
+        sealed_error(settlement.error, report.task_id, sealer),
         settlement.remaining_ms,
     )
 

@@ -65,7 +65,7 @@ class Steerings:
         before, task = loaded.task, change.task
         if task is not before:
             lane = self._lanes.handle(connection, loaded.owner, task.lane)
-            columns = changed_columns(loaded.ref, lane, task)
+            columns = changed_columns(loaded.ref, lane, task, self._sealer)
             # What cannot be read stays as it is stored, unless there is something to take its place.
             kept = loaded.metadata if task.metadata == before.metadata else metadata_text(task.metadata)
             connection.execute(sql("task_change"), columns | {"metadata": kept})

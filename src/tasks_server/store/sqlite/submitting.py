@@ -1,15 +1,16 @@
 """Takes tasks in: many requests, one transaction."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import apsw
 import msgspec
 
-from tasks_server.domain import limits
-from tasks_server.domain.task import NewTask, as_task, urgency
+from tasks_server.domain.task import NewTask, Task, urgency
+from tasks_server.store.idempotency import Memory, duplicate_of, names_of
 from tasks_server.store.ports import Duplicate, InsertAnswer, Inserted, QueueFull, UnknownOwner
-from tasks_server.store.rows import ids_text, metadata_text, text_ids
+from tasks_server.store.rows import metadata_text
 from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite.rows import load_task, pack, single, unpack
 from tasks_server.store.sqlite.statements import sql
@@ -65,7 +66,7 @@ class Submissions:
         owners = list({item[0].owner for item in items})
         facts, last = single(connection, "owner_facts", {"ids": pack(owners)})
         rooms = {row[0]: _Room(*row[1:]) for row in unpack(facts)}
-        seen = _Idempotency(connection, self._sealer, rooms, items)
+        seen = self._seen(connection, rooms, items)
         rows: list[Any] = []
         searchable: list[Any] = []
         runs: list[Any] = []
@@ -73,13 +74,13 @@ class Submissions:
         seq = last or 0
         answers: list[InsertAnswer] = []
         for item in items:
-            answer = self._admit(rooms, seen, item)
+            answer = self._admit(connection, rooms, seen, item)
             answers.append(answer)
             if not isinstance(answer, Inserted):
                 continue
             room = rooms[item[0].owner]
             room.used += len(item)
-            if item[0].idempotency_key is not None:
+            if item[0].idempotency_key is not None and seen is not None:
                 seen.remember(room.owner, item)
             for task in item:
                 seq += 1
@@ -102,33 +103,51 @@ class Submissions:
         """Each item is an owner, an idempotency key, the digest of a request under it, and the instant."""
         answers = []
         for owner, key, digest, now in items:
-            names = {"owner": owner, "key": key, "now": now}
+            names = {"owner": owner, "keys": pack(names_of(owner, key, self._sealer)), "now": now}
             row = connection.execute(sql("idempotency_replay"), names).fetchone()
-            answers.append(_duplicate(connection, self._sealer, owner, row[1], row[0] == digest) if row else None)
+            load = partial(_loaded, connection, self._sealer, owner)
+            answers.append(duplicate_of(row, digest, owner, self._sealer, load) if row else None)
         return answers
 
-    @staticmethod
-    def _admit(rooms: dict[str, _Room], seen: "_Idempotency", item: Sequence[NewTask]) -> InsertAnswer:
+    def _seen(
+        self, connection: apsw.Connection, rooms: dict[str, _Room], items: Sequence[Sequence[NewTask]]
+    ) -> Memory | None:
+        """What is known of the idempotency keys of the items; None: they have none."""
+        keyed = [item[0] for item in items if item[0].idempotency_key is not None and item[0].owner in rooms]
+        if not keyed:
+            return None
+        memory = Memory(self._sealer, [(rooms[task.owner].owner, task) for task in keyed])
+        names = {"keys": pack(memory.asked), "now": min(task.created_at for task in keyed)}
+        (found,) = single(connection, "idempotency_find", names)
+        memory.found((owner, name, bytes.fromhex(digest), task) for owner, name, digest, task in unpack(found))
+        return memory
+
+    def _admit(
+        self, connection: apsw.Connection, rooms: dict[str, _Room], seen: Memory | None, item: Sequence[NewTask]
+    ) -> InsertAnswer:
         room = rooms.get(item[0].owner)
         if room is None:
             return UnknownOwner()
-        duplicate = seen.find(room.owner, item[0])
-        if duplicate is not None:
-            return duplicate
+        if seen is not None:
+            load = partial(_loaded, connection, self._sealer, item[0].owner)
+            duplicate = seen.find(room.owner, item[0], load)
+            if duplicate is not None:
+                return duplicate
         if room.used + len(item) > room.limit:
             return QueueFull(room.limit)
         return _INSERTED
 
     @staticmethod
     def _write(
-        connection: apsw.Connection, rows: list[Any], searchable: list[Any], tally: Tally, seen: "_Idempotency"
+        connection: apsw.Connection, rows: list[Any], searchable: list[Any], tally: Tally, seen: Memory | None
     ) -> None:
         packed = {"rows": pack(rows)}
         connection.execute(sql("task_insert"), packed)
         connection.execute(sql("request_insert"), packed)
         if searchable:
             connection.execute(sql("metadata_insert"), {"rows": pack(searchable)})
-        seen.write(connection)
+        if seen is not None and seen.rows:
+            connection.execute(sql("idempotency_insert"), {"rows": pack(seen.rows)})
         tally.write(connection)
 
 
@@ -151,63 +170,6 @@ def _row(seq: int, owner: int, lane: int, task: NewTask) -> tuple[Any, ...]:
     )
 
 
-def _duplicate(
-    connection: apsw.Connection, sealer: Sealer, owner: str, stored: str, same_body: bool
-) -> Duplicate | None:
-    """What a key stands for; None: all of it was deleted since, and the key may be used again."""
-    for task_id in (ids := text_ids(stored)):
-        if (loaded := load_task(connection, sealer, owner, task_id)) is not None:
-            return Duplicate(loaded.task, same_body, ids)
-    return None
-
-
-class _Idempotency:
-    """Which idempotency keys are known: those in the store, and those of this very transaction."""
-
-    def __init__(
-        self,
-        connection: apsw.Connection,
-        sealer: Sealer,
-        rooms: dict[str, _Room],
-        items: Sequence[Sequence[NewTask]],
-    ) -> None:
-        self._connection = connection
-        self._sealer = sealer
-        self._stored: dict[tuple[int, str], tuple[bytes, str]] = {}
-        self._fresh: dict[tuple[int, str], Sequence[NewTask]] = {}
-        self._rows: list[Any] = []
-        keyed = [item[0] for item in items if item[0].idempotency_key is not None and item[0].owner in rooms]
-        if keyed:
-            keys = [(rooms[task.owner].owner, task.idempotency_key) for task in keyed]
-            now = min(task.created_at for task in keyed)
-            (found,) = single(connection, "idempotency_find", {"keys": pack(keys), "now": now})
-            for owner, key, digest, task in unpack(found):
-                self._stored[owner, key] = (bytes.fromhex(digest), task)
-
-    def find(self, owner: int, task: NewTask) -> Duplicate | None:
-        """What this key was used for before, if any task of that still exists."""
-        if task.idempotency_key is None:
-            return None
-        key = (owner, task.idempotency_key)
-        fresh = self._fresh.get(key)
-        if fresh is not None:
-            same = fresh[0].idempotency_digest == task.idempotency_digest
-            return Duplicate(as_task(fresh[0]), same, tuple([each.id for each in fresh]))
-        stored = self._stored.get(key)
-        if stored is None:
-            return None
-        digest, ids = stored
-        return _duplicate(self._connection, self._sealer, task.owner, ids, digest == task.idempotency_digest)
-
-    def remember(self, owner: int, item: Sequence[NewTask]) -> None:
-        """Of the first task of a request it is said what all of it was asked under."""
-        task = item[0]
-        assert task.idempotency_key is not None
-        self._fresh[owner, task.idempotency_key] = item
-        digest = (task.idempotency_digest or b"").hex()
-        expires_at = task.created_at + limits.IDEMPOTENCY_KEPT_MS
-        self._rows.append((owner, task.idempotency_key, digest, ids_text(item), expires_at))
-
-    def write(self, connection: apsw.Connection) -> None:
-        if self._rows:
-            connection.execute(sql("idempotency_insert"), {"rows": pack(self._rows)})
+def _loaded(connection: apsw.Connection, sealer: Sealer, owner: str, task_id: str) -> Task | None:
+    loaded = load_task(connection, sealer, owner, task_id)
+    return loaded.task if loaded else None

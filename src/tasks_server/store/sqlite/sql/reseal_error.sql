@@ -1,0 +1,1 @@
+UPDATE task SET error = 'sealed:' || lower(hex(:sealed)) WHERE seq = :first
