@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.engine.http.target import Target
+from tests.postgres.databases import Databases
 
 from .conftest import Cli, Serve, until
 
@@ -24,8 +25,8 @@ def test_keys_are_rotated_listed_and_dropped(cli: Cli, data_dir: Path) -> None:
     (old,) = cli("keys", "list", "--json").json()
     assert (old["newest"], old["values"]) == (True, 3)
     new, kept = cli("keys", "rotate", "--json").json()
-    assert new == {"id": new["id"], "newest": True, "values": 3}
-    assert kept == {"id": old["id"], "newest": False, "values": 0}
+    assert new == {"id": new["id"], "newest": True, "use": "seals", "values": 3}
+    assert kept == {"id": old["id"], "newest": False, "use": "replaced", "values": 0}
     early = cli("keys", "drop-old")
     assert (early.code != 0, "changed a moment ago" in early.err) == (True, True)
     age(data_dir)
@@ -49,6 +50,65 @@ def test_what_is_needed_is_not_dropped(cli: Cli, data_dir: Path) -> None:
     age(data_dir)
     assert cli("keys", "drop-old").code == 0
     assert path.read_text() == "ab" * 32 + "\n"
+
+
+@pytest.mark.usefixtures("no_server")
+def test_a_key_behind_that_has_sealed_nothing_is_to_come(cli: Cli, data_dir: Path) -> None:
+    cli("owner", "create", "small-shop")
+    path = data_dir / "cipher.key"
+    old = path.read_text()
+    path.write_text(old + "ab" * 32 + "\n")
+    assert [row["use"] for row in cli("keys", "list", "--json").json()] == ["seals", "to come"]
+    listed = cli("keys", "list").out
+    assert "has sealed nothing yet" in listed
+    assert "drop-old" not in listed
+    age(data_dir)
+    assert cli("keys", "drop-old").code == 0, "nobody works that might seal with it"
+    assert path.read_text() == old
+
+
+@pytest.mark.usefixtures("no_server")
+def test_a_key_that_comes_back_is_no_replaced_one(cli: Cli, data_dir: Path) -> None:
+    cli("owner", "create", "small-shop")
+    path = data_dir / "cipher.key"
+    assert cli("keys", "rotate").code == 0
+    new, old = path.read_text().split()
+    path.write_text(f"{old}\n{new}\n")
+    assert cli("keys", "reseal").code == 0
+    assert [row["use"] for row in cli("keys", "list", "--json").json()] == ["seals", "replaced"]
+
+
+@pytest.mark.process
+def test_the_documented_way_on_many_machines(
+    cli: Cli, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lent = Databases.lend(tmp_path)
+    assert lent is not None
+    path, old, new = tmp_path / "key", "ab" * 32, "cd" * 32
+    path.touch(mode=0o600)
+    path.write_text(old)
+    monkeypatch.setenv("DATABASE_URL", lent)
+    monkeypatch.setenv("CIPHER_KEY_FILE", str(path))
+    cli("owner", "create", "small-shop")
+    path.write_text(f"{old}\n{new}\n")
+    server = serve()
+    until(lambda: cli("nodes", "--json").json(), "the server among the nodes")
+    assert [row["use"] for row in cli("keys", "list", "--json").json()] == ["seals", "to come"]
+    os.utime(path, (0, 0))
+    refused = cli("keys", "drop-old")
+    assert refused.code == 1
+    assert "has sealed nothing yet: it is to come, and servers work on the database" in refused.err
+    assert "(pid " in refused.err
+    assert path.read_text() == f"{old}\n{new}\n"
+    assert server.stop() == 0
+    path.write_text(f"{new}\n{old}\n")
+    server = serve()
+    assert "use" in cli("keys", "reseal", "--restarted").out
+    assert [row["use"] for row in cli("keys", "list", "--json").json()] == ["seals", "replaced"]
+    os.utime(path, (0, 0))
+    assert cli("keys", "drop-old").code == 0
+    assert path.read_text() == f"{new}\n"
+    assert server.stop() == 0
 
 
 def test_with_a_key_in_the_environment(cli: Cli, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

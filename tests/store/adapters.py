@@ -4,6 +4,7 @@ to look behind it where no port does.
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 from weakref import WeakKeyDictionary
@@ -21,6 +22,7 @@ from tests.postgres.databases import Databases
 from tests.postgres.run import PGBOUNCER, POSTGRES
 
 MASTER: Final = bytes(range(32))
+Source = Callable[[], Sequence[bytes] | None]
 Counts = dict[tuple[str, str], int]
 """How many tasks of an owner's lane (by name) are in a state."""
 Books = tuple[Counts, Counts]
@@ -52,8 +54,8 @@ class Adapter(Protocol):
     metadata_of: str
     """The table that has the metadata of a task in one text."""
 
-    def make(self, folder: Path, clock: Clock, *masters: bytes) -> Store:
-        """A store that is not open yet. The same folder again: the same data."""
+    def make(self, folder: Path, clock: Clock, *masters: bytes, source: Source | None = None) -> Store:
+        """A store that is not open yet. The same folder again: the same data. `source` gives changed keys."""
         ...
 
     async def books(self, store: Store) -> Books:
@@ -95,8 +97,10 @@ class Sqlite:
     nul = "\0"
     metadata_of = "task"
 
-    def make(self, folder: Path, clock: Clock, *masters: bytes) -> Store:
-        return SqliteStore(self.path(folder), Sealer(*(masters or (MASTER,))), clock, durable=False, make=True)
+    def make(self, folder: Path, clock: Clock, *masters: bytes, source: Source | None = None) -> Store:
+        return SqliteStore(
+            self.path(folder), Sealer(*(masters or (MASTER,)), source=source), clock, durable=False, make=True
+        )
 
     @staticmethod
     def path(folder: Path) -> Path | None:
@@ -152,11 +156,11 @@ class Postgres:
         self._through = through
         self.urls: WeakKeyDictionary[Store, str] = WeakKeyDictionary()
 
-    def make(self, folder: Path, clock: Clock, *masters: bytes) -> Store:
+    def make(self, folder: Path, clock: Clock, *masters: bytes, source: Source | None = None) -> Store:
         url = Databases.lend(folder, self._through)
         if url is None:
             pytest.skip("PgBouncer is not installed (Debian: apt-get install pgbouncer)")
-        store: Store = PostgresStore(url, Sealer(*(masters or (MASTER,))), clock, durable=False)
+        store: Store = PostgresStore(url, Sealer(*(masters or (MASTER,)), source=source), clock, durable=False)
         self.urls[store] = url
         return store
 

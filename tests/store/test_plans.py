@@ -62,6 +62,8 @@ SCANS_ALLOWED: Final = {
     ("keys_used", "attempt"): "the operator asks, and everything is the question",
     ("keys_used", "signing_secret"): "the operator asks, and everything is the question",
     ("keys_used", "schedule"): "the operator asks, and everything is the question",
+    ("keys_used", "task"): "the operator asks, and everything is the question",
+    ("keys_used", "idempotency"): "the operator asks, and everything is the question",
     ("signing_missing", "owner"): "owners are few; once, when the database is opened",
     ("engines_list", "engine"): "engines are few",
     ("engines_prune", "engine"): "engines are few",
@@ -74,6 +76,7 @@ SCANS_ALLOWED: Final = {
 SORTS_ALLOWED: Final = {
     "explain_urgent": "what goes first, up to a limit",
     "explain_running": "what runs now, up to a limit",
+    "idempotency_replay": "a key has a name for each cipher key that there is",
     "owner_keys_list": "an owner has two keys at most",
     "keys_used": "the operator asks; there is a group for each key",
 }

@@ -4,6 +4,7 @@ import errno
 import os
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from tasks_server.domain.owner import Owner
 from tasks_server.domain.request import TaskConfig
 from tasks_server.service.resealing import reseal_all
 from tasks_server.store.keys import change_keys, create_key_file, follower, parse_keys
-from tasks_server.store.ports import RESEAL_FROM
+from tasks_server.store.ports import RESEAL_FROM, Duplicate
 from tasks_server.store.sealing import Sealer, key_id
 
 from .adapters import ADAPTERS, MASTER, Adapter
@@ -30,12 +31,18 @@ def adapter(request: pytest.FixtureRequest) -> Adapter:
     return ADAPTERS[request.param]
 
 
+def keyed(number: int) -> dict[str, Any]:
+    return {"idempotency_key": f"order-{number}", "idempotency_digest": b"%d" % number}
+
+
 async def filled(world: World, owner: Owner) -> list[str]:
     """The ids of tasks with requests, and with responses where they have run."""
     ids = [(await world.submit(owner, 60_000, spec=b"waits %d" % number)).id for number in range(7)]
-    ids += [(await world.submit(owner, spec=b"runs %d" % number)).id for number in range(5)]
+    ids += [(await world.submit(owner, spec=b"runs %d" % number, **keyed(number))).id for number in range(5)]
     for response in (b"first", b"second"):
-        outcome = Outcome(OutcomeKind.HTTP_ERROR, 500, response=response, redirected=Redirected(1, "GET", "http://a/"))
+        outcome = Outcome(
+            OutcomeKind.HTTP_ERROR, 500, "no", response=response, redirected=Redirected(1, "GET", "http://a/")
+        )
         claims = await world.claim()
         await world.settle(claims, outcome, TaskConfig(retry=1, retry_interval=1_000))
         world.clock.advance(1_000)
@@ -44,9 +51,12 @@ async def filled(world: World, owner: Owner) -> list[str]:
 
 async def picture(world: World, ids: list[str]) -> list[object]:
     """All that is sealed, opened."""
-    tasks = [(await world.store.spec(None, id), (await world.read(id)).response) for id in ids]
+    tasks = [(await world.store.spec(None, id), await world.read(id)) for id in ids]
     attempts = [await world.store.attempts(None, id) for id in ids]
-    return [*tasks, *attempts, *[await world.store.signing(owner.id) for owner in await world.store.owners()]]
+    owners = await world.store.owners()
+    keys = [await world.store.replay(owners[0].id, f"order-{n}", b"%d" % n, world.now) for n in range(5)]
+    assert all(key is not None and key.same_body for key in keys)
+    return [*tasks, *attempts, *keys, *[await world.store.signing(owner.id) for owner in owners]]
 
 
 async def test_everything_is_sealed_anew_and_the_old_key_is_needed_no_more(
@@ -94,6 +104,27 @@ async def test_steps_are_bounded_and_can_be_broken_off(world: World, owner: Owne
     assert await reseal_all(both, lambda seen, changed: None) == used[key_id(MASTER)]
     assert set(await both.keys_used()) == {key_id(OTHER)}
     await both.close()
+
+
+async def test_a_key_is_remembered_by_whoever_has_not_looked_for_new_cipher_keys_yet(
+    world: World, owner: Owner, clock: ManualClock, tmp_path: Path
+) -> None:
+    """One process stores under a key that was made a moment ago, which the other has not heard of."""
+    path = tmp_path / "cipher.key"
+    path.write_text(MASTER.hex())
+    stores = [world.adapter.make(world.folder, clock, MASTER, source=follower(path)) for _ in range(2)]
+    await world.store.close()
+    for store in stores:
+        await store.open()
+    change_keys(path, lambda keys: [OTHER, *keys])
+    stores[0].look_for_keys()
+    task = world.task(owner, **keyed(1))
+    await stores[0].insert(task)
+    again = await stores[1].insert(world.task(owner, **keyed(1)))
+    assert isinstance(again, Duplicate)
+    assert again.task.id == task.id
+    for store in stores:
+        await store.close()
 
 
 async def test_damage_is_left_as_it_is_and_counted(world: World, owner: Owner, clock: ManualClock) -> None:
@@ -188,6 +219,26 @@ def test_an_access_list_stays(tmp_path: Path) -> None:
         pytest.skip("this file system has no access lists")
     change_keys(path, lambda keys: [OTHER, *keys])
     assert os.getxattr(path, "system.posix_acl_access") == kept
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640])
+def test_a_group_that_we_may_not_give_stays(key_file: Path, mode: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is not in the group of a file of his own cannot make another one of that group."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    key_file.chmod(mode)
+    before = key_file.stat()
+    monkeypatch.setattr(os, "fchown", refuse)
+    assert change_keys(key_file, lambda keys: [OTHER, *keys]) == [OTHER, MASTER]
+    assert key_file.read_text() == f"{OTHER.hex()}\n{MASTER.hex()}\n"
+    assert change_keys(key_file, lambda keys: keys[:1]) == [OTHER]
+    assert key_file.read_text() == f"{OTHER.hex()}\n"
+    after = key_file.stat()
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+    assert (after.st_ino == before.st_ino) == (mode == 0o640), "what its group reads is written over"
+    assert [path.name for path in key_file.resolve().parent.iterdir()] == ["key"]
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ import asyncio
 import secrets
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
+import msgspec
 import typer
 
 from tasks_server.cli import output
@@ -19,6 +20,9 @@ from tasks_server.store.sealing import KEY_BYTES, key_id
 from tasks_server.wiring import Services
 
 app = typer.Typer(no_args_is_help=True)
+
+_Use = Literal["seals", "opens", "replaced", "to come"]
+"""What a key is for: to seal with; to open what it sealed; nothing any more; nothing yet."""
 
 _ROUNDS_MAX: Final = 10
 _ROUND_SECONDS: Final = 1.0
@@ -34,7 +38,7 @@ _SETTLED_MS: Final = 30_000
 def list_(config: Config = None, data_dir: DataDir = None, json: Json = False) -> None:
     """List the cipher keys by their ids, newest first, and how many values each still seals."""
     keys = load(config, data_dir, create=False).keys
-    _tell(keys, with_services(_used, config, data_dir), json, _command("drop-old", config, data_dir))
+    _tell(keys, with_services(_uses, config, data_dir), json, _command("drop-old", config, data_dir))
 
 
 @app.command("rotate")
@@ -43,7 +47,7 @@ def rotate(config: Config = None, data_dir: DataDir = None, json: Json = False) 
     opened = load(config, data_dir, create=False)
     path = _key_file(opened)
     _refuse_on_many_machines(opened)
-    with_services(_used, config, data_dir)  # the database opens with the keys that there are
+    with_services(_uses, config, data_dir)  # the database opens with the keys that there are
     change_keys(path, lambda keys: [secrets.token_bytes(KEY_BYTES), *keys])
     _reseal(config, data_dir, json)
 
@@ -74,29 +78,57 @@ def reseal(
 
 @app.command("drop-old")
 def drop_old(config: Config = None, data_dir: DataDir = None, json: Json = False) -> None:
-    """Remove all keys but the newest from the key file. Refused while anything is sealed with one of them."""
+    """Remove all keys but the newest from the key file. Refused while anything is sealed with one of them, and, while
+    servers work on the database, for one that has sealed nothing yet.
+    """
     opened = load(config, data_dir, create=False)
     path = _key_file(opened)
     if SystemClock().now() - path.stat().st_mtime * 1_000 < _SETTLED_MS:
         raise Refused("the keys were changed a moment ago, a server may not have seen it yet; try again in 30 seconds")
-    used = with_services(_used, config, data_dir)
-    needed = [key for key in opened.keys[1:] if key_id(key) in used]
-    if needed:
-        count = sum(used[key_id(key)] for key in needed)
-        raise Refused(
-            f"{count} values are still sealed with old keys; run `{_command('reseal', config, data_dir)}` first"
-        )
+    uses = with_services(_uses, config, data_dir)
+    _refuse_needed(opened.keys, uses, _command("reseal", config, data_dir))
 
     def drop(keys: list[bytes]) -> list[bytes]:
         if keys != opened.keys:
             raise Refused("the keys were changed meanwhile; try again")
         return keys[:1]
 
-    _tell(change_keys(path, drop), used, json, _command("drop-old", config, data_dir))
+    _tell(change_keys(path, drop), uses, json, _command("drop-old", config, data_dir))
 
 
-async def _used(services: Services) -> dict[bytes, int]:
-    return await services.sealed.keys_used()
+class _Uses(msgspec.Struct, frozen=True):
+    """How many values each key seals; which keys were replaced by others; the servers that work, in words."""
+
+    values: dict[bytes, int]
+    replaced: set[bytes]
+    servers: list[str]
+
+    def use_of(self, keys: list[bytes], key: bytes) -> _Use:
+        """What a key is for, where `keys` are all that there are."""
+        named = key_id(key)
+        if key == keys[0]:
+            return "seals"
+        if self.values.get(named):
+            return "opens"
+        return "replaced" if named in self.replaced else "to come"
+
+
+async def _uses(services: Services) -> _Uses:
+    servers = [f"{node.host} (pid {node.pid}, {node.role})" for node in await services.cluster.nodes() if node.alive]
+    return _Uses(await services.sealed.keys_used(), await services.sealed.keys_replaced(), servers)
+
+
+def _refuse_needed(keys: list[bytes], uses: _Uses, reseal_command: str) -> None:
+    """Raises `Refused` while an old key is needed, or is about to be."""
+    count = sum(uses.values.get(key_id(key), 0) for key in keys[1:])
+    if count:
+        raise Refused(f"{count} values are still sealed with old keys; run `{reseal_command}` first")
+    coming = [key_id(key).hex() for key in keys[1:] if uses.use_of(keys, key) == "to come"]
+    if coming and uses.servers:
+        raise Refused(
+            f"the key {coming[0]} has sealed nothing yet: it is to come, and servers work on the database that may "
+            f"begin to seal with it: {', '.join(uses.servers[:3])}; put it in front of the old one, or stop them first"
+        )
 
 
 def _key_file(opened: Opened) -> Path:
@@ -125,14 +157,14 @@ def _reseal(config: Path | None, data_dir: Path | None, json: bool, *, restarted
     keys = load(config, data_dir, create=False).keys
     newest = key_id(keys[0])
 
-    async def work(services: Services) -> dict[bytes, int]:
+    async def work(services: Services) -> _Uses:
         quiet = 0
         for rounds in range(_ROUNDS_MAX):
             await reseal_all(services.sealed, _progress)
             used = await services.sealed.keys_used()
             quiet = quiet + 1 if set(used) == {newest} else 0
             if quiet == (1 if restarted else QUIET_ROUNDS):
-                return used
+                return await _uses(services)
             if rounds + 1 < _ROUNDS_MAX:
                 await asyncio.sleep(_ROUND_SECONDS)
         left = sum(count for used_id, count in used.items() if used_id != newest)
@@ -153,15 +185,22 @@ def _command(name: str, config: Path | None, data_dir: Path | None) -> str:
     return next_command("keys", name, config=config, data_dir=data_dir)
 
 
-def _tell(keys: list[bytes], used: dict[bytes, int], json: bool, drop_command: str) -> None:
+def _tell(keys: list[bytes], uses: _Uses, json: bool, drop_command: str) -> None:
     rows: list[dict[str, Any]] = [
-        {"id": key_id(key).hex(), "newest": index == 0, "values": used.get(key_id(key), 0)}
+        {
+            "id": key_id(key).hex(),
+            "newest": index == 0,
+            "use": uses.use_of(keys, key),
+            "values": uses.values.get(key_id(key), 0),
+        }
         for index, key in enumerate(keys)
     ]
     if json:
         output.as_json(rows)
         return
-    cells = [(row["id"], "seals" if row["newest"] else "opens", str(row["values"])) for row in rows]
-    output.table(("key", "use", "values"), cells)
-    if len(rows) > 1 and not any(row["values"] for row in rows[1:]):
+    output.table(("key", "use", "values"), [(row["id"], row["use"], str(row["values"])) for row in rows])
+    old = {row["use"] for row in rows[1:]}
+    if "to come" in old:
+        output.say("A key that is to come has sealed nothing yet: put it in front where it shall, else take it out.")
+    elif old == {"replaced"}:
         output.say(f"Nothing needs the old keys any more, and this removes them: {drop_command}")

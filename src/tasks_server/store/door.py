@@ -408,6 +408,10 @@ class Door(ABC):
         found: dict[bytes, int] = await self._do("read", self._resealings.used, None)
         return found
 
+    async def keys_replaced(self) -> set[bytes]:
+        found: set[bytes] = await self._do("read", self._resealings.replaced, None)
+        return found
+
     # Engines
 
     async def report(self, report: EngineReport) -> None:

@@ -48,7 +48,7 @@ def read_key_file(path: Path) -> tuple[str, os.stat_result]:
 def create_key_file(path: Path) -> None:
     """Makes a key that is there whole or not at all; of two processes that try, both go on with the same one."""
     try:
-        with _beside(path, secrets.token_hex(KEY_BYTES) + "\n") as made, contextlib.suppress(FileExistsError):
+        with _beside(path, secrets.token_hex(KEY_BYTES) + "\n") as (made, _), contextlib.suppress(FileExistsError):
             os.link(made, path)
         _sync_folder(path.parent)
     except OSError as error:
@@ -68,8 +68,12 @@ def change_keys(path: Path, change: Callable[[list[bytes]], list[bytes]]) -> lis
             fcntl.flock(folder, fcntl.LOCK_EX)
             text, before = read_key_file(real)
             keys = change(parse_keys(text, str(path)))
-            with _beside(real, "".join(f"{key.hex()}\n" for key in keys), before) as made:
-                made.replace(real)
+            text = "".join(f"{key.hex()}\n" for key in keys)
+            with _beside(real, text, before) as (made, alike):
+                if alike:
+                    made.replace(real)
+                else:  # what is beside it is the copy that a crash in the middle of this leaves
+                    _overwrite(real, text)
             _sync_folder(real.parent)
         finally:
             os.close(folder)
@@ -80,24 +84,50 @@ def change_keys(path: Path, change: Callable[[list[bytes]], list[bytes]]) -> lis
 
 
 @contextlib.contextmanager
-def _beside(path: Path, text: str, like: os.stat_result | None = None) -> Iterator[Path]:
-    """A private file of this text on disk, beside `path`; with the owner and the mode of `like`. It is gone afterwards,
-    unless it was moved.
+def _beside(path: Path, text: str, like: os.stat_result | None = None) -> Iterator[tuple[Path, bool]]:
+    """A private file of this text on disk, beside `path`, and whether it could be given the owner and the mode of
+    `like`. It is gone afterwards, unless it was moved.
     """
+    alike = True
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w") as file:
             if like is not None:  # the server must be able to read it as before
-                os.fchown(descriptor, like.st_uid, like.st_gid)
-                _copy_access(path, descriptor)
-                os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
+                alike = _own(descriptor, like)
+                if alike:
+                    _copy_access(path, descriptor)
+                    os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        yield temporary
+        yield temporary, alike
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _own(descriptor: int, like: os.stat_result) -> bool:
+    """Gives a new file the owner and the group of another one. False when it cannot have the group, which may read
+    the other one: a group is given only by who is in it.
+    """
+    try:
+        os.fchown(descriptor, like.st_uid, like.st_gid)
+    except PermissionError:
+        if like.st_uid != os.geteuid():
+            raise
+        return like.st_mode & stat.S_IRWXG == 0
+    return True
+
+
+def _overwrite(path: Path, text: str) -> None:
+    """Writes a short text over a file in one step: its owner, group and access list are as before."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.pwrite(descriptor, text.encode(), 0)
+        os.ftruncate(descriptor, len(text))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _copy_access(path: Path, descriptor: int) -> None:

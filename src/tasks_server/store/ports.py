@@ -350,6 +350,10 @@ class Resealing(Protocol):
         """How many values are sealed with each key, by key id. Looks at everything: it takes its time."""
         ...
 
+    async def keys_replaced(self) -> set[bytes]:
+        """The ids of the keys that sealed everything once, until all of it was sealed anew with another one."""
+        ...
+
 
 # Waking
 

@@ -46,6 +46,11 @@ def key_id_of(sealed: bytes) -> bytes:
     return sealed[1 : 1 + _KEY_ID_BYTES]
 
 
+def key_ids(text: bytes) -> set[bytes]:
+    """The ids that are written one after the other."""
+    return {text[at : at + _KEY_ID_BYTES] for at in range(0, len(text), _KEY_ID_BYTES)}
+
+
 def head_of(sealed: bytes) -> bytes:
     """What no two sealed values have in common: key, session and counter."""
     return sealed[:_BODY_AT]

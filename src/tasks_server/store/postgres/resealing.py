@@ -7,7 +7,7 @@ from tasks_server.domain.errors import Corrupt
 from tasks_server.store.ports import Resealed
 from tasks_server.store.postgres.link import Connection
 from tasks_server.store.postgres.rows import pack
-from tasks_server.store.postgres.schema import reseal_canary
+from tasks_server.store.postgres.schema import replaced_keys, reseal_canary
 from tasks_server.store.postgres.statements import sql
 from tasks_server.store.resealing import PLACES, Place
 from tasks_server.store.sealing import (
@@ -56,6 +56,11 @@ class Resealings:
             return None
         renamed = place.renamed(bound_to, plain, self._sealer) if place.renamed else name
         return first, second, name, head_of(sealed).hex(), self._sealer.seal(plain, context).hex(), renamed, bound_to
+
+    @staticmethod
+    def replaced(connection: Connection, items: Sequence[None]) -> Sequence[set[bytes]]:
+        """For each item, which keys sealed everything once."""
+        return [replaced_keys(connection) for _ in items]
 
     @staticmethod
     def used(connection: Connection, items: Sequence[None]) -> Sequence[dict[bytes, int]]:

@@ -11,7 +11,7 @@ from tasks_server.store.copying import progress
 from tasks_server.store.migrate import Applied, Migration
 from tasks_server.store.postgres import roster
 from tasks_server.store.postgres.link import Connection, one
-from tasks_server.store.sealing import Sealer
+from tasks_server.store.sealing import Sealer, key_id_of, key_ids
 
 _MIGRATIONS: Final = "tasks_server.store.postgres.migrations"
 _CANARY: Final = b"tasks-server canary"
@@ -81,8 +81,21 @@ def copy_progress(connection: Connection, *, lock: bool = False) -> bytes | None
 
 
 def reseal_canary(connection: Connection, sealer: Sealer) -> None:
-    """Seals with the present key what proves at the next start that the key fits."""
+    """Seals with the present key what proves at the next start that the key fits. The key that did so is replaced."""
+    ids = replaced_keys(connection) | {key_id_of(canary(connection))}
+    kept = b"".join(sorted(ids - {sealer.sealing_key_id}))
+    connection.execute(
+        "INSERT INTO meta (name, value) VALUES ('replaced keys', %s) "
+        "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        (kept,),
+    )
     connection.execute("UPDATE meta SET value = %s WHERE name = 'canary'", (sealer.seal(_CANARY, b"canary"),))
+
+
+def replaced_keys(connection: Connection) -> set[bytes]:
+    """The ids of the keys that sealed everything once, and do not any more."""
+    row = connection.execute("SELECT value FROM meta WHERE name = 'replaced keys'").fetchone()
+    return set() if row is None else key_ids(bytes(row[0]))
 
 
 def _next(connection: Connection, *, post: bool) -> list[Migration]:

@@ -12,7 +12,7 @@ from tasks_server.store.sealing import (
     Sealer,
     key_id_of,
 )
-from tasks_server.store.sqlite.schema import reseal_canary
+from tasks_server.store.sqlite.schema import replaced_keys, reseal_canary
 from tasks_server.store.sqlite.statements import sql
 
 
@@ -64,6 +64,11 @@ class Resealings:
         )
         connection.execute(text, row)
         return bool(connection.changes())
+
+    @staticmethod
+    def replaced(connection: apsw.Connection, items: Sequence[None]) -> Sequence[set[bytes]]:
+        """For each item, which keys sealed everything once."""
+        return [replaced_keys(connection) for _ in items]
 
     @staticmethod
     def used(connection: apsw.Connection, items: Sequence[None]) -> Sequence[dict[bytes, int]]:

@@ -8,7 +8,7 @@ from tasks_server.domain.errors import Corrupt
 from tasks_server.store import migrate
 from tasks_server.store.copying import progress
 from tasks_server.store.migrate import Migration
-from tasks_server.store.sealing import Sealer
+from tasks_server.store.sealing import Sealer, key_id_of, key_ids
 from tasks_server.store.sqlite.connection import APPLICATION_ID
 from tasks_server.store.sqlite.signing import fill_in
 
@@ -67,8 +67,21 @@ def copy_progress(connection: apsw.Connection) -> bytes | None:
 
 
 def reseal_canary(connection: apsw.Connection, sealer: Sealer) -> None:
-    """Seals with the present key what proves at the next start that the key fits."""
+    """Seals with the present key what proves at the next start that the key fits. The key that did so is replaced."""
+    ids = replaced_keys(connection) | {key_id_of(canary(connection))}
+    kept = b"".join(sorted(ids - {sealer.sealing_key_id}))
+    connection.execute(
+        "INSERT INTO meta (name, value) VALUES ('replaced keys', ?) "
+        "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        (kept,),
+    )
     connection.execute("UPDATE meta SET value = ? WHERE name = 'canary'", (sealer.seal(_CANARY, b"canary"),))
+
+
+def replaced_keys(connection: apsw.Connection) -> set[bytes]:
+    """The ids of the keys that sealed everything once, and do not any more."""
+    row = connection.execute("SELECT value FROM meta WHERE name = 'replaced keys'").fetchone()
+    return set() if row is None else key_ids(bytes(row[0]))
 
 
 def _prove_key(connection: apsw.Connection, sealer: Sealer) -> None:
