@@ -233,11 +233,11 @@ def test_a_group_that_we_may_not_give_stays(key_file: Path, mode: int, monkeypat
     monkeypatch.setattr(os, "fchown", refuse)
     assert change_keys(key_file, lambda keys: [OTHER, *keys]) == [OTHER, MASTER]
     assert key_file.read_text() == f"{OTHER.hex()}\n{MASTER.hex()}\n"
+    assert (key_file.stat().st_ino == before.st_ino) == (mode == 0o640), "what its group reads is written over"
     assert change_keys(key_file, lambda keys: keys[:1]) == [OTHER]
     assert key_file.read_text() == f"{OTHER.hex()}\n"
     after = key_file.stat()
     assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
-    assert (after.st_ino == before.st_ino) == (mode == 0o640), "what its group reads is written over"
     assert [path.name for path in key_file.resolve().parent.iterdir()] == ["key"]
 
 
