@@ -7,10 +7,15 @@ import msgspec
 import pytest
 
 from tasks_server.clock import ManualClock
+from tasks_server.domain import dates
+from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.domain.engines import EngineFacts, EngineReport, KnownHandler, Repertoire
 from tasks_server.domain.forms import decode_spec
+from tasks_server.domain.notes import Line, Notes
 from tasks_server.domain.request import HandlerCall, TaskConfig
 from tasks_server.domain.task import handler_target
+from tasks_server.engine.reports import report_of
+from tasks_server.store.noting import Note
 
 from .conftest import Api, claimed, task
 
@@ -269,3 +274,33 @@ async def test_a_handler_that_no_engine_knows_is_told(client: httpx.AsyncClient,
     (gate,) = (gate for gate in explained["gates"] if gate["gate"] == "handler")
     assert gate["text"] == "no engine that is running knows the handler send_mail (1 running); did you mean send-email?"
     assert gate["facts"]["didYouMean"] == "send-email"
+
+
+async def test_what_a_handler_notes_is_shown_while_it_runs_and_afterwards(client: httpx.AsyncClient, api: Api) -> None:
+    made = await registered(client, call())
+    (claim,) = await claimed(api.store, api.clock)
+    at = api.clock.now()
+    notes = Notes(at, 0.4, "40 of 100", (Line(at, "skipped 7"),), 2)
+    await api.store.note([Note(claim.ref, claim.lease, claim.id, claim.attempt, notes)])
+    lines = [{"at": at, "text": "skipped 7"}]
+    shown = {"at": at, "progress": 0.4, "message": "40 of 100", "lines": lines, "dropped": 2}
+
+    async def look() -> tuple[Any, list[tuple[str, Any, Any]]]:
+        named = (await client.get(f"/tasks/{made['id']}")).json()["notes"]
+        timeline = (await client.get(f"/v1/queues/{made['id']}/timeline")).json()
+        told = [each for each in timeline if each["event"] in ("logged", "progressed")]
+        return named, [(each["event"], each["progress"], each["detail"]) for each in told]
+
+    iso = dates.shown(at)
+    named = shown | {"attempt": 1, "at": iso, "lines": [{"at": iso, "text": "skipped 7"}]}
+    told = [
+        ("logged", None, "2 earlier lines are not kept"),
+        ("logged", None, "skipped 7"),
+        ("progressed", 0.4, "40 of 100"),
+    ]
+    assert await look() == (named, told)
+    report = report_of(claim, TaskConfig(), Outcome(OutcomeKind.SUCCESS, 200), at, at + 7, 0.0, notes)
+    assert await api.store.settle([report]) == set()
+    assert await look() == (named, told)
+    (attempt,) = (await client.get(f"/v1/queues/{made['id']}/attempts")).json()
+    assert attempt["notes"] == shown

@@ -69,6 +69,7 @@ async def test_a_task_waits_for_nothing_unless_it_says_so(
         "priority": 0, "scheduled_at": iso(clock.now()), "created_at": iso(clock.now()),
         "updated_at": iso(clock.now()), "max_retries": 3, "retry_count": 0, "last_error": None,
         "next_retry_at": None, "locked_by": None, "locked_at": None, "result": None, "result_truncated": False,
+        "notes": None,
     }  # fmt: skip
     (claim,) = await claimed(api.store, clock)
     spec = decode_spec(claim.spec)

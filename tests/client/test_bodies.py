@@ -82,10 +82,13 @@ def test_a_whole_request_is_sent_as_it_is() -> None:
         ({"payload": 7, "url": "https://target.test/"}, "one of them"),
         ({"url": "https://target.test/", "handler": "send"}, "one of them"),
         ({"url": "https://target.test/", "http_request": {}}, "put url into it"),
-        ({"url": "https://target.test/", "delay": 1, "config": {"executionDelay": 2}}, "given twice.*executionDelay"),
-        ({"url": "https://target.test/", "delay": 1, "at": 2}, "delay and at both"),
+        (
+            {"url": "https://target.test/", "delay": "1s", "config": {"executionDelay": "2s"}},
+            "given twice.*executionDelay",
+        ),
+        ({"url": "https://target.test/", "delay": "1s", "at": 2}, "delay and at both"),
         ({"url": "https://target.test/", "delay": "1s", "config": {"executeAt": AT}}, "delay and at both"),
-        ({"url": "https://target.test/", "dely": 1}, "unknown: dely; there are url, method"),
+        ({"url": "https://target.test/", "dely": 1}, r"unknown: dely; for dely, did you mean delay\?$"),
     ],
 )
 def test_what_does_not_go_together_is_refused(fields: Any, said: str) -> None:
@@ -148,12 +151,11 @@ def test_a_datetime_without_a_zone_counts_in_the_one_beside_it() -> None:
 def test_numbers_that_are_no_times_may_have_a_fraction() -> None:
     assert task_patch({"config": {"retryJitter": 0.25}}) == {"config": {"retryJitter": 0.25}}
     assert lanes.edit("mails", rate_per_second=0.5).content == b'{"ratePerSecond":0.5}'
-    assert task_patch({"delay": cast(int, 2.0)}) == {"config": {"executionDelay": 2.0}}
 
 
 def test_one_of_delay_and_at_may_take_the_place_of_the_other() -> None:
-    assert task_patch({"delay": 5, "config": {"executeAt": None}}) == {
-        "config": {"executeAt": None, "executionDelay": 5}
+    assert task_patch({"delay": "5s", "config": {"executeAt": None}}) == {
+        "config": {"executeAt": None, "executionDelay": "5s"}
     }
 
 
@@ -184,3 +186,29 @@ def test_names_in_paths_and_queries_are_escaped() -> None:
     assert listed.target == "/v1/queues?limit=5&state=ERROR%2CREVOKED&metadata.a%5Bb%5D=x%26y"
     with pytest.raises(ValueError, match="is empty"):
         tasks.get("")
+
+
+@pytest.mark.parametrize("number", [5, 0.5, 5_000, 2.0])
+def test_a_bare_number_is_no_duration(number: Any) -> None:
+    said = rf"{number} may mean seconds or milliseconds; give timedelta\(seconds={number}\)"
+    for fields in ({"delay": number}, {"timeout": number}, {"config": {"repeatInterval": number}}):
+        with pytest.raises(ValueError, match=rf"(executionDelay|timeout|repeatInterval): {said}"):
+            task_patch(cast(TaskFields, fields))
+    for name in ("every", "jitter", "missed_window"):
+        with pytest.raises(ValueError, match=f"{name}: {said}"):
+            schedule_patch(cast(Any, {name: number}))
+    assert task_patch({"delay": 0, "timeout": "5s"}) == {"config": {"executionDelay": 0, "timeout": "5s"}}
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("retries", "retry"), ("max_retries", "retry"), ("eta", "at"), ("countdown", "delay"), ("queue", "lane"),
+        ("json", "data"), ("args", "payload"), ("task_name", "handler"), ("Retries", "retry"), ("prioriti", "priority"),
+    ],
+)  # fmt: skip
+def test_words_of_other_systems_are_told_what_they_are_here(given: str, meant: str) -> None:
+    with pytest.raises(TypeError, match=rf"^unknown: {given}; for {given}, did you mean {meant}\?$"):
+        task_body(cast(TaskFields, {"url": "https://target.test/", given: 3}))
+    with pytest.raises(TypeError, match=r"unknown: eta, zzz; for eta, did you mean at\?; there are url, method"):
+        task_body(cast(TaskFields, {"url": "https://target.test/", "eta": 3, "zzz": 1}))

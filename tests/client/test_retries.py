@@ -179,7 +179,7 @@ def test_what_is_cancelled_on_the_second_try_was_cancelled_by_the_first(ask: Ask
 
 def test_waits_double_up_to_the_longest_and_are_shortened_by_chance(ask: Ask) -> None:
     failures = [httpx.ConnectError("refused") for _ in range(6)]
-    script = Script([*failures, json(201, TASK)], Retries(first=0.5, longest=5.0))
+    script = Script([*failures, json(201, TASK)], Retries(first=0.5, longest=5.0, unreachable=60.0))
     ask(script, register)
     assert script.slept == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
     script = Script([*failures[:2], json(201, TASK)], Retries(first=0.5, longest=5.0), chance=0.25)
@@ -266,7 +266,7 @@ def test_an_error_names_every_field_that_is_wrong(ask: Ask) -> None:
     with pytest.raises(InvalidRequest) as told:
         ask(script, register)
     assert [(fault.field, fault.given) for fault in told.value.errors] == [("config.retry", -1), ("url", None)]
-    assert str(told.value) == "400 invalid_request: config.retry: must be at least 0; url: x"
+    assert str(told.value) == "400 invalid_request: config.retry: must be at least 0 (given -1; allowed 0..); url: x"
 
 
 def test_an_error_of_many_faults_shows_the_first_few(ask: Ask) -> None:
@@ -388,3 +388,42 @@ def test_a_key_or_an_owner_that_is_empty_is_refused_at_once(kind: Any, blank: st
     for owner in (blank, "ö", "a\nb"):
         with pytest.raises(ValueError, match="no owner has the id"):
             kind("http://api.test", KEY, owner_id=owner)
+
+
+def test_a_server_out_of_reach_is_given_up_soon_and_told_by_its_address(ask: Ask) -> None:
+    script = Script([httpx.ConnectError("refused") for _ in range(99)], Retries(first=1.0))
+    with pytest.raises(ConnectionFailed) as told:
+        ask(script, register)
+    assert sum(script.slept) <= 5.0
+    assert "http://api.test cannot be reached: refused. Is the server running there" in str(told.value)
+    assert "TASKS_SERVER_URL" in str(told.value)
+    script = Script([httpx.ReadTimeout("slow") for _ in range(99)], Retries(first=1.0))
+    with pytest.raises(ConnectionFailed, match=r"no answer came from http://api\.test: slow") as told:
+        ask(script, register)
+    assert sum(script.slept) > 50.0
+    times = [httpx.ConnectError("refused"), httpx.ReadTimeout("slow")] * 6
+    script = Script([*times, json(201, TASK)], Retries(first=2.0))
+    ask(script, register)  # it comes and goes: it is not out of reach
+    assert sum(script.slept) > 5.0
+
+
+def test_no_connection_takes_longer_than_a_server_may_be_out_of_reach() -> None:
+    for given, connect in ((10.0, 5.0), (2.0, 2.0)):
+        with Client("http://api.test", timeout=given) as client:
+            assert (client._http.timeout.connect, client._http.timeout.read) == (connect, given)
+
+
+def test_an_error_says_what_was_given_and_what_is_allowed(ask: Ask) -> None:
+    faults = [
+        {"field": "config.retry", "message": "is too small", "given": -1, "allowed": "0 or more"},
+        {"field": "config.mode", "message": "is none of them", "given": "x", "allowed": ["cors", "no-cors"]},
+        {"field": "a", "message": "is not known", "allowed": [str(number) for number in range(20)]},
+    ]
+    body = {"status": 400, "code": "invalid_request", "detail": "it is wrong", "errors": faults}
+    with pytest.raises(InvalidRequest) as told:
+        ask(Script([json(400, body)]), register)
+    assert str(told.value) == (
+        "400 invalid_request: config.retry: is too small (given -1; allowed 0 or more); "
+        "config.mode: is none of them (given 'x'; allowed cors, no-cors); "
+        f"a: is not known (allowed {', '.join(str(number) for number in range(12))} and 8 more)"
+    )

@@ -10,6 +10,7 @@ import msgspec
 import pydantic
 import pytest
 
+from tasks_server.client import results
 from tasks_server.client.calls import handler_tasks, schedules, tasks
 from tasks_server.client.outbox import Outbox
 
@@ -57,3 +58,16 @@ def test_what_json_has_goes_as_it_is() -> None:
     assert request.content == (
         b'{"handler":{"payload":{"n":1000000000000000000000000000000,"raw":1e400,"model":{"total":[1]}}}}'
     )
+
+
+def test_answers_that_hold_a_list_are_that_list() -> None:
+    made = [results.NewTask(f"T{n}", "RUNNING", 1, 0, 0, 2, None, None) for n in range(2)]
+    batch = results.Batch(made)
+    assert (list(batch), len(batch), batch[1]) == (made, 2, made[1])
+    preview = results.Preview("UTC", [results.FireTime(1, "x")])
+    assert (list(preview), len(preview), preview[0]) == (preview.times, 1, preview.times[0])
+    signing = results.Signing(True, [])
+    assert (list(signing), len(signing)) == ([], 0)
+    gate = results.Gate("due", True, "later", None, {})
+    explained = results.Explanation("T", "RUNNING", "scheduled", "s", False, [gate], None, results.Engines(0, None))
+    assert (list(explained), len(explained)) == ([gate], 1)

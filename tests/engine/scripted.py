@@ -66,7 +66,9 @@ class ScriptedHandlers:
 
     def prepare(self) -> None: ...
 
-    def start(self, on_done: Callable[[list[Done]], None], on_change: Callable[[], None]) -> None:
+    def start(
+        self, on_done: Callable[[list[Done]], None], on_change: Callable[[], None], on_noted: object = None
+    ) -> None:
         self._on_done, self._on_change = on_done, on_change
 
     def known(self) -> Mapping[str, Known]:

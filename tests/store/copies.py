@@ -11,10 +11,12 @@ import pytest
 
 from tasks_server.clock import ManualClock
 from tasks_server.domain import lifecycle
+from tasks_server.domain.notes import Line, Notes
 from tasks_server.domain.schedule import Rule, pause
 from tasks_server.domain.task import State
 from tasks_server.store.copying.ends import Source, Target
 from tasks_server.store.copying.transfer import Copied, Step, Transfer
+from tasks_server.store.noting import Note
 from tasks_server.store.postgres.copying import PostgresSource, PostgresTarget
 from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite.copying import SqliteSource, SqliteTarget
@@ -34,6 +36,7 @@ TABLES = (
     "task",
     "request",
     "attempt",
+    "note",
     "event",
     "metadata",
     "idempotency",
@@ -140,7 +143,10 @@ async def fill(place: Place, seed: int = 1, steps: int = 120) -> None:
         doings = [walk.submit] * 4 + [walk.claim] * 4 + [walk.settle] * 3 + [walk.steer] * 3 + [walk.advance] * 3
         for _ in range(steps):
             await walk.draw.choice([*doings, walk.extend, walk.delete, walk.expire])()
-        await world.claim()
+        await world.submit(await world.owner())
+        for claim in await world.claim():
+            notes = Notes(world.now, 0.5, "half", (Line(world.now, "Größe"),))
+            await world.store.note([Note(claim.ref, claim.lease, claim.id, claim.attempt, notes)])
         owner = await world.owner("Größe ✓")
         for number, state in enumerate(State):
             if state is not State.AVAILABLE:

@@ -60,6 +60,7 @@ SCANS_ALLOWED: Final = {
     ("copy_lost", "task"): "only what runs now, and only the index of that",
     ("keys_used", "request"): "the operator asks, and everything is the question",
     ("keys_used", "attempt"): "the operator asks, and everything is the question",
+    ("keys_used", "note"): "the operator asks, and everything is the question",
     ("keys_used", "signing_secret"): "the operator asks, and everything is the question",
     ("keys_used", "schedule"): "the operator asks, and everything is the question",
     ("keys_used", "task"): "the operator asks, and everything is the question",

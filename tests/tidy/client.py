@@ -2,12 +2,14 @@
 
 import inspect
 import re
+import types
 from functools import cache
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from tasks_server.api.app import ApiConfig, App, create_app
+from tasks_server.client import results
 from tasks_server.client.bodies import camel
 from tasks_server.client.groups import Group, Groups, Method, Pages
 from tasks_server.client.protocol import Request, Route
@@ -119,10 +121,46 @@ def fields(kind: Any) -> Any:
 
 def client_table() -> str:
     """Every method of the client with the route it asks for, and what it gives."""
-    lines = ["| method | asks for | gives |", "|---|---|---|"]
+    lines = ["| method | asks for | answer | gives |", "|---|---|---|---|"]
     asked = requests()
     for name, method in methods().items():
         route = f"`{named(asked[name].route)}`" if name in asked else COMPOSED[name]
         text = inspect.getdoc(method.build) or ""
-        lines.append(f"| `{name}` | {route} | {' '.join(text.split())} |")
+        answer = type_text(_answer_of(name, method))
+        lines.append(f"| `{name}` | {route} | {answer} | {' '.join(text.split())} |")
+    return "\n".join(lines)
+
+
+def _answer_of(name: str, method: Method[..., Any] | Pages[..., Any]) -> Any:
+    """The type that the client's method gives, or lets one await; lists are gone through."""
+    if name in COMPOSED:
+        return get_args(get_type_hints(method.build)["return"])[0]
+    return requests()[name].route.answer
+
+
+def type_text(kind: Any) -> str:
+    """A type for readers: `Task`, `list of Task`, `str or None`."""
+    if kind is type(None):
+        return "None"
+    if isinstance(kind, types.UnionType) or get_origin(kind) is Union:
+        return " or ".join(type_text(part) for part in get_args(kind))
+    if get_origin(kind) is list:
+        return f"list of {type_text(get_args(kind)[0])}"
+    if get_origin(kind) is dict:
+        return "dict"
+    if get_origin(kind) is Literal:
+        return "str"
+    return f"`{kind.__name__}`" if hasattr(kind, "__name__") else "any"
+
+
+def results_table() -> str:
+    """Every type of an answer with its fields and theirs."""
+    lines = ["| type | fields | |", "|---|---|---|"]
+    for name in results.__all__:
+        kind = getattr(results, name)
+        if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)) or name == "Result":
+            continue
+        hints = get_type_hints(kind)
+        told = ", ".join(f"`{field}` {type_text(hints[field]).replace('`', '')}" for field in kind.__struct_fields__)
+        lines.append(f"| `{name}` | {told} | {' '.join((inspect.getdoc(kind) or '').split())} |")
     return "\n".join(lines)

@@ -22,7 +22,7 @@ from tasks_server.domain.lifecycle import TRANSITIONS, EventKind
 from tasks_server.domain.task import FINAL, State
 from tasks_server.service.timeline import MEANINGS
 from tasks_server.settings.table import ENV_PREFIX, PLANNED, SHORT_NAMES, Settings, extra, is_secret
-from tests.tidy.client import client_table
+from tests.tidy.client import client_table, results_table
 from tests.tidy.options import options_table
 
 ROOT = Path(__file__).parents[2]
@@ -187,7 +187,7 @@ def events_table() -> str:
 MADE: dict[str, dict[str, Callable[[], str]]] = {
     "docs/settings.md": {"settings": settings_table, "planned": planned_table},
     "docs/errors.md": {"codes": errors_table, "classes": error_classes_table},
-    "docs/client.md": {"methods": client_table},
+    "docs/client.md": {"methods": client_table, "results": results_table},
     "docs/history.md": {"events": events_table},
     "docs/cli.md": {"commands": commands, "exit-codes": exit_codes_table},
     "docs/request-options.md": {

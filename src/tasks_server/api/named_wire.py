@@ -20,6 +20,7 @@ from tasks_server.domain.named_reading import (
     read_named,
 )
 from tasks_server.domain.named_reading import read_recurring as _read_recurring
+from tasks_server.domain.notes import Notes
 from tasks_server.domain.stored import UNREADABLE
 from tasks_server.domain.task import HANDLER_MARK, State, Task
 from tasks_server.domain.validation import Draft
@@ -71,9 +72,30 @@ class NamedEntryView(msgspec.Struct, kw_only=True):
     unreadable: str | msgspec.UnsetType = msgspec.UNSET
 
 
+class NamedLineView(msgspec.Struct):
+    """A line that a handler logged, at an instant."""
+
+    at: str
+    text: str
+
+
+class NamedNotesView(msgspec.Struct):
+    """What the handler noted of the attempt that runs, or of the last one. `at`: when last; `progress`: from 0 to 1,
+    null when it told none, and what it says of it; `dropped`: how many lines before these are not kept.
+    """
+
+    attempt: int
+    at: str
+    progress: float | None
+    message: str | None
+    lines: list[NamedLineView]
+    dropped: int
+
+
 class NamedDetailView(NamedEntryView, kw_only=True):
     """A task. `locked_by` is the process that runs it, `result` what its last attempt gave when that succeeded; with
-    `result_truncated` it is only the first part of that, as text.
+    `result_truncated` it is only the first part of that, as text. `notes`: what the handler noted, null when it noted
+    nothing.
     """
 
     updated_at: str
@@ -81,6 +103,7 @@ class NamedDetailView(NamedEntryView, kw_only=True):
     locked_at: str | None
     result: Any
     result_truncated: bool
+    notes: NamedNotesView | None
 
 
 class HealthView(msgspec.Struct):
@@ -137,7 +160,15 @@ def detail_view(detail: Detail) -> NamedDetailView:
         locked_at=iso(task.execution_at) if running else None,
         result=_result(task),
         result_truncated=task.response_truncated and task.outcome is OutcomeKind.SUCCESS,
+        notes=_notes_view(detail.notes, task.attempt),
     )
+
+
+def _notes_view(notes: Notes | None, attempt: int) -> NamedNotesView | None:
+    if notes is None:
+        return None
+    lines = [NamedLineView(iso(line.at), line.text) for line in notes.lines]
+    return NamedNotesView(attempt, iso(notes.at), notes.progress, notes.message, lines, notes.dropped)
 
 
 def health_view(health: Health) -> HealthView:

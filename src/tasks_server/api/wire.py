@@ -22,6 +22,7 @@ from tasks_server.domain.egress import Egress
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.handler_reading import HandlerRegistration
 from tasks_server.domain.json_text import Kept, check_encoding, deeper_than, opened
+from tasks_server.domain.notes import Notes
 from tasks_server.domain.request import TaskSpec
 from tasks_server.domain.signing import Signing
 from tasks_server.domain.task import Task
@@ -274,9 +275,29 @@ class SpecView(msgspec.Struct, rename="camel"):
     """The name and the payload of a task that runs a handler."""
 
 
+class LineView(msgspec.Struct):
+    """A line that a handler logged, at an instant."""
+
+    at: int
+    text: str
+
+
+class NotesView(msgspec.Struct):
+    """What a handler noted of an attempt. `at`: when last; `progress`: from 0 to 1, null when it told none, and what it
+    says of it; `dropped`: how many lines before these are not kept.
+    """
+
+    at: int
+    progress: float | None
+    message: str | None
+    lines: list[LineView]
+    dropped: int
+
+
 class AttemptView(Readable, rename="camel"):
     """One try of a task. `late` is how many ms it began after it was due. `responseTruncated`: of the answer only the
-    first part was kept. `redirected`: where redirects led, null where none was followed.
+    first part was kept. `redirected`: where redirects led, null where none was followed. `notes`: what the handler
+    noted, null when it noted nothing.
     """
 
     number: int
@@ -289,6 +310,7 @@ class AttemptView(Readable, rename="camel"):
     error: str | None
     response_truncated: bool
     redirected: Redirected | None
+    notes: NotesView | None
 
 
 class SigningSecretView(msgspec.Struct, rename="camel"):
@@ -378,8 +400,16 @@ def attempt_view(attempt: Attempt) -> AttemptView:
         error=attempt.error,
         response_truncated=attempt.response_truncated,
         redirected=attempt.redirected,
+        notes=notes_view(attempt.notes),
         unreadable=attempt.unreadable or UNSET,
     )
+
+
+def notes_view(notes: Notes | None) -> NotesView | None:
+    if notes is None:
+        return None
+    lines = [LineView(line.at, line.text) for line in notes.lines]
+    return NotesView(notes.at, notes.progress, notes.message, lines, notes.dropped)
 
 
 def signing_view(signing: Signing, *, reveal: bool) -> SigningView:

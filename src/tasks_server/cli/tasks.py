@@ -190,6 +190,8 @@ def _told(entry: TimelineEntry, zone: tzinfo) -> str:
         parts.append(f"due {output.instant(entry.due_at, zone, exact=True)}")
     if entry.fire_at is not None:
         parts.append(f"for {output.instant(entry.fire_at, zone)}")
+    if entry.progress is not None:
+        parts.append(f"{entry.progress:.0%}")
     parts += entry.fields or []
     parts.append(output.redirected_text(entry.redirected))
     return ", ".join(part for part in [*parts, entry.detail] if part)

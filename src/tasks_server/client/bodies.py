@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from tasks_server.client.options import ScheduleFields, TaskFields
+from tasks_server.client.other_words import meant_by
 from tasks_server.client.values import BYTES
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -23,6 +24,12 @@ _CONFIG: Final = {
     "lane": "lane",
 }
 _METHOD: Final = "POST"
+_DURATIONS: Final = frozenset(
+    {
+        *("executionDelay", "retryInterval", "retryMaxInterval", "repeatInterval", "timeout"),
+        *("every", "jitter", "missed_window"),
+    }
+)
 _FRACTIONAL: Final = ("retryJitter", "rate_per_second")
 """Numbers that are no times and may have a fraction."""
 
@@ -40,6 +47,14 @@ def millis(value: Any) -> Any:
             raise ValueError(f"{value!r} has no time zone: which instant is it?")
         value = value - _EPOCH
     return -(-value // _MILLISECOND) if isinstance(value, timedelta) else value
+
+
+def duration(value: Any) -> Any:
+    """Milliseconds of a timedelta; text and 0 as they are. Raises `ValueError` for any other number."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and value != 0:
+        ways = f"timedelta(seconds={value!r}), or text with a unit such as '{value}s' or '{value}ms'"
+        raise ValueError(f"{value!r} may mean seconds or milliseconds; give {ways}")
+    return millis(value)
 
 
 def iso(value: datetime | str | None) -> str | None:
@@ -139,7 +154,7 @@ def _time(name: str, value: Any) -> Any:
     if name in _FRACTIONAL:
         return value
     try:
-        return millis(value)
+        return duration(value) if name in _DURATIONS else millis(value)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
 
@@ -163,6 +178,10 @@ def camel(name: str) -> str:
 
 def check_names(fields: Iterable[str], wanted: Any) -> None:
     """Raises `TypeError` for names that a typed dictionary does not have."""
-    unknown = [name for name in fields if name not in wanted.__annotations__]
+    known = wanted.__annotations__
+    unknown = [name for name in fields if name not in known]
     if unknown:
-        raise TypeError(f"unknown: {', '.join(unknown)}; there are {', '.join(wanted.__annotations__)}")
+        meant = {name: near for name in unknown if (near := meant_by(name, known)) is not None}
+        asked = "".join(f"; for {name}, did you mean {near}?" for name, near in meant.items())
+        others = "" if len(meant) == len(unknown) else f"; there are {', '.join(known)}"
+        raise TypeError(f"unknown: {', '.join(unknown)}{asked}{others}")

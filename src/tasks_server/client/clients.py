@@ -18,6 +18,7 @@ from tasks_server.client.way import SOCKS_ERRORS, way_to
 T = TypeVar("T")
 
 DEFAULT_URL: Final = "http://127.0.0.1:9420"
+_CONNECT_SECONDS: Final = 5.0
 _NEVER_SENT: Final = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -51,6 +52,13 @@ def _server(url: str | None, key: str | None) -> tuple[str, str | None]:
         return _base(named), key if key is not None else os.environ.get("TASKS_SERVER_KEY") or None
     except ValueError as error:
         raise ValueError(f"TASKS_SERVER_URL: {error}") from None
+
+
+def _timeout(seconds: float) -> httpx.Timeout:
+    """How long to wait for each part of an answer; no connection takes longer than the few seconds after which the
+    server counts as out of reach.
+    """
+    return httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
 
 
 def _headers(key: str | None, owner_id: str | None) -> httpx.Headers:
@@ -110,10 +118,10 @@ class Client(Groups[Player], Player):
         random: Callable[[], float] = chance.random,
     ) -> None:
         self.url, key = _server(url, key)
-        self.core = Core(retries, monotonic, random)
+        self.core = Core(retries, monotonic, random, self.url)
         self._sleep = sleep
         way = way_to(self.url) if transport is None else {"transport": transport}
-        self._http = httpx.Client(headers=_headers(key, owner_id), timeout=timeout, **way)
+        self._http = httpx.Client(headers=_headers(key, owner_id), timeout=_timeout(timeout), **way)
         self._make_groups(self)
 
     def __repr__(self) -> str:
@@ -169,10 +177,10 @@ class AsyncClient(Groups[AsyncPlayer], AsyncPlayer):
         random: Callable[[], float] = chance.random,
     ) -> None:
         self.url, key = _server(url, key)
-        self.core = Core(retries, monotonic, random)
+        self.core = Core(retries, monotonic, random, self.url)
         self._sleep = sleep
         way = way_to(self.url) if transport is None else {"transport": transport}
-        self._http = httpx.AsyncClient(headers=_headers(key, owner_id), timeout=timeout, **way)
+        self._http = httpx.AsyncClient(headers=_headers(key, owner_id), timeout=_timeout(timeout), **way)
         self._make_groups(self)
 
     def __repr__(self) -> str:

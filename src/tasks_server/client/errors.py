@@ -5,6 +5,7 @@ from typing import Final
 import msgspec
 
 _FAULTS_SHOWN: Final = 5
+_ALLOWED_SHOWN: Final = 12
 
 
 class FieldFault(msgspec.Struct, frozen=True):
@@ -14,6 +15,20 @@ class FieldFault(msgspec.Struct, frozen=True):
     message: str
     given: object = None
     allowed: object = None
+
+    def __str__(self) -> str:
+        more = [] if self.given is None else [f"given {self.given!r}"]
+        if self.allowed is not None:
+            more.append(f"allowed {_listed(self.allowed)}")
+        return f"{self.field}: {self.message}" + (f" ({'; '.join(more)})" if more else "")
+
+
+def _listed(allowed: object) -> str:
+    """What is allowed, for people; of a long list, its beginning."""
+    if not isinstance(allowed, list | tuple):
+        return str(allowed)
+    shown = ", ".join(str(each) for each in allowed[:_ALLOWED_SHOWN])
+    return shown if len(allowed) <= _ALLOWED_SHOWN else f"{shown} and {len(allowed) - _ALLOWED_SHOWN} more"
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -47,7 +62,7 @@ class TasksError(Exception):
         self.retry_after = problem.retry_after
 
     def __str__(self) -> str:
-        faults = [f"{fault.field}: {fault.message}" for fault in self.errors[:_FAULTS_SHOWN]]
+        faults = [str(fault) for fault in self.errors[:_FAULTS_SHOWN]]
         if len(self.errors) > _FAULTS_SHOWN:
             faults.append(f"and {len(self.errors) - _FAULTS_SHOWN} more")
         said = "; ".join(faults) or self.detail  # where there are faults, the detail tells the first of them

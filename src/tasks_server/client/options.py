@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias, TypedDict
 
-Duration: TypeAlias = int | timedelta | str
-"""Milliseconds, a timedelta, or text with units such as `90s`."""
+Duration: TypeAlias = timedelta | str | Literal[0]
+"""A timedelta, or text with units such as `90s`. Bare numbers are refused: seconds are meant by some, milliseconds by
+others.
+"""
 Instant: TypeAlias = int | datetime | str
 """Milliseconds since the epoch, a datetime that knows its time zone, or text in one of the API's forms."""
 
@@ -155,7 +157,9 @@ class TaskFields(TypedDict, total=False):
     query: Mapping[str, str] | None
     headers: Mapping[str, str] | None
     data: Any
-    """Text, parts of a form, or anything that is an object in JSON: dicts, dataclasses, msgspec structs."""
+    """Text, bytes (sent as they are), parts of a form, or anything that is an object in JSON: dicts, dataclasses,
+    msgspec structs, pydantic models.
+    """
     http_request: HttpRequest
     handler: str
     payload: Any

@@ -35,12 +35,14 @@ _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 class Retries:
     """When to try again what failed for now: a connection that broke, 429, 502, 503, 504. The waits double from `first`
     to `longest`, each shortened by chance; a `Retry-After` comes first. All in seconds. No try begins later than
-    `deadline` after the first; 0: there is but one.
+    `deadline` after the first; 0: there is but one. While the server cannot be reached at all, none begins later than
+    `unreachable` after the first that failed so.
     """
 
     deadline: float = 60.0
     first: float = 0.1
     longest: float = 5.0
+    unreachable: float = 5.0
 
     def wait(self, number: int, retry_after: float | None, random: float) -> float:
         """Seconds to wait after failure `number`, counted from 0; `random` is from 0 to 1."""
@@ -191,34 +193,50 @@ class Core:
     retries: Retries
     monotonic: Callable[[], float]
     random: Callable[[], float]
+    url: str = "the server"
 
     def exchange(self, request: Request[Any]) -> Script[Answer]:
         """Sends a request, again where that may help and cannot harm. Raises `TasksError`."""
         ends_at = self.monotonic() + self.retries.deadline
+        unreached_since: float | None = None
         doubt = False
         for number in itertools.count():
             reply = yield request
             assert reply is not None, "a request gets a reply"
             if isinstance(reply, Answer) and (reply.status < 300 or reply.status in request.route.answers):
                 return reply
-            error = error_of(reply)
+            error = error_of(reply, self.url)
+            if isinstance(reply, Lost) and not reply.sent:
+                unreached_since = self.monotonic() if unreached_since is None else unreached_since
+                ends_at_now = min(ends_at, unreached_since + self.retries.unreachable)
+            else:
+                unreached_since, ends_at_now = None, ends_at
             if doubt and isinstance(reply, Answer) and request.route.is_done_by(error):
                 return reply  # since the try whose answer was lost
             passing = not reply.lasting if isinstance(reply, Lost) else error.status in _PASSING
             again = passing and (request.harmless_twice or not error.uncertain)
             doubt = error.uncertain = request.route.method != "GET" and (doubt or error.uncertain)
             wait = self.retries.wait(number, error.retry_after, self.random())
-            if not again or self.monotonic() + wait > ends_at:
+            if not again or self.monotonic() + wait > ends_at_now:
                 raise error from (reply.cause if isinstance(reply, Lost) else None)
             yield Rest(wait)
         raise AssertionError("the loop has no end of its own")
 
 
-def error_of(reply: Answer | Lost) -> TasksError:
-    """The error that an answer tells, or that there was none."""
+def error_of(reply: Answer | Lost, url: str) -> TasksError:
+    """The error that an answer tells, or that there was none from the server at `url`."""
     if isinstance(reply, Lost):
         said = str(reply.cause) or type(reply.cause).__name__
-        failed = ConnectionFailed(Problem(code="connection_failed", detail=said))
+        if reply.lasting:
+            detail = said
+        elif reply.sent:
+            detail = f"no answer came from {url}: {said}"
+        else:
+            detail = (
+                f"{url} cannot be reached: {said}. Is the server running there (tasks-server serve)? The address is "
+                "the first argument of the client, or TASKS_SERVER_URL"
+            )
+        failed = ConnectionFailed(Problem(code="connection_failed", detail=detail))
         failed.uncertain = reply.sent
         return failed
     error = BY_STATUS.get(reply.status, TasksError)(_problem(reply))

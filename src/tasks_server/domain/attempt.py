@@ -5,6 +5,8 @@ from typing import Final
 
 import msgspec
 
+from tasks_server.domain.notes import Notes
+
 
 class OutcomeKind(StrEnum):
     """How an attempt ended."""
@@ -94,6 +96,8 @@ class Attempt(msgspec.Struct):
     response: bytes | None = None
     response_truncated: bool = False
     redirected: Redirected | None = None
+    notes: Notes | None = None
+    """What its handler noted."""
     unreadable: str | None = None
     """What is stored of it and cannot be read, why, and what to do."""
 

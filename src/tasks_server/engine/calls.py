@@ -6,6 +6,7 @@ from typing import Final, Protocol
 import msgspec
 
 from tasks_server.domain.attempt import Outcome, OutcomeKind
+from tasks_server.domain.notes import Notes
 from tasks_server.domain.request import HttpRequest, TaskConfig
 
 SET_BACK: Final = Outcome(
@@ -39,6 +40,8 @@ class Done(msgspec.Struct):
     outcome: Outcome
     started_at: int
     ended_at: int
+    notes: Notes | None = None
+    """What a handler noted."""
 
 
 class Caller(Protocol):

@@ -12,6 +12,7 @@ from tasks_server.domain import lifecycle, waits
 from tasks_server.domain.attempt import NO_ANSWER, Outcome, OutcomeKind
 from tasks_server.domain.errors import StoreError
 from tasks_server.domain.forms import Newer, decode_spec
+from tasks_server.domain.notes import Notes
 from tasks_server.domain.opening import undecodable_spec
 from tasks_server.domain.request import HandlerCall, HttpRequest, TaskConfig, TaskSpec
 from tasks_server.domain.retry import next_retry_at
@@ -19,6 +20,7 @@ from tasks_server.domain.signing import message_id
 from tasks_server.engine.calls import SET_BACK, Call, Caller, Done
 from tasks_server.engine.handlers import builtin
 from tasks_server.engine.inflight import InFlight, Running
+from tasks_server.engine.notebook import Notebook
 from tasks_server.engine.reports import report_of
 from tasks_server.engine.runs import Handlers, Known, Run
 from tasks_server.engine.settler import Settler
@@ -74,6 +76,7 @@ class Executor:
         builtin: Known,
         on_free: Callable[[], None],
         on_shortage: Callable[[str, str], None] = _nobody_told,
+        notebook: Notebook | None = None,
     ) -> None:
         self._caller = caller
         self._handlers = handlers
@@ -86,6 +89,7 @@ class Executor:
         self._builtin = builtin
         self._on_free = on_free
         self._on_shortage = on_shortage
+        self._notebook = notebook
         self._tokens = itertools.count(1)
         self._nothing = asyncio.Event()
         self._nothing.set()
@@ -102,9 +106,12 @@ class Executor:
         def changed() -> None:
             loop.call_soon_threadsafe(on_handlers)
 
+        def noted(several: dict[int, Notes]) -> None:
+            loop.call_soon_threadsafe(self._note, several)
+
         self._caller.start(hand_over)
         if self._handlers is not None:
-            self._handlers.start(hand_over, changed)
+            self._handlers.start(hand_over, changed, noted)
 
     async def begin(self, claims: Sequence[Claim]) -> None:
         """Sends what these claims ask for, each not before its time. Raises `StoreError` when it cannot be found out
@@ -137,8 +144,17 @@ class Executor:
             if running is not None:
                 if done.outcome.lacking is not None:
                     self._on_shortage(done.outcome.lacking, running.claim.target)
-                self._report(running.claim, running.config, done.outcome, done.started_at, done.ended_at)
+                ended = done.started_at, done.ended_at
+                self._report(running.claim, running.config, done.outcome, *ended, done.notes)
         self._freed()
+
+    def _note(self, several: dict[int, Notes]) -> None:
+        """Runs have noted this so far."""
+        for token, notes in several.items():
+            running = self._inflight.find(token)
+            if running is not None and self._notebook is not None:
+                claim = running.claim
+                self._notebook.add(claim.ref, claim.lease, claim.id, claim.attempt, notes)
 
     def drop(self, running: Iterable[Running]) -> None:
         """Drops calls whose lease is gone: nothing is reported of them."""
@@ -291,8 +307,16 @@ class Executor:
         loop = asyncio.get_running_loop()
         loop.call_later((wait_ms + 1) / 1_000, run)
 
-    def _report(self, claim: Claim, config: TaskConfig, outcome: Outcome, started_at: int, ended_at: int) -> None:
-        self._settler.add(report_of(claim, config, outcome, started_at, ended_at, self._jitter()))
+    def _report(
+        self,
+        claim: Claim,
+        config: TaskConfig,
+        outcome: Outcome,
+        started_at: int,
+        ended_at: int,
+        notes: Notes | None = None,
+    ) -> None:
+        self._settler.add(report_of(claim, config, outcome, started_at, ended_at, self._jitter(), notes))
         if self._telemetry.debug:
             self._telemetry.emit(
                 AttemptEnded(

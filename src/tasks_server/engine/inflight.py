@@ -50,6 +50,10 @@ class InFlight:
             _less(self._targets, running.claim.target)
         return running
 
+    def find(self, token: int) -> Running | None:
+        """The claim of `token`, while it is in flight."""
+        return self._running.get(token)
+
     def has(self, token: int) -> bool:
         """Whether the claim of `token` is still in flight."""
         return token in self._running

@@ -19,6 +19,7 @@ from tasks_server.engine.executor import Executor
 from tasks_server.engine.handlers.builtin import BUILTIN_TARGETS
 from tasks_server.engine.inflight import InFlight
 from tasks_server.engine.maintenance import Checkpoint, Duty, Expire, KeepLeases, Prune, PruneActs, Rescue, repeat
+from tasks_server.engine.notebook import Notebook
 from tasks_server.engine.reporting import Reporting
 from tasks_server.engine.runs import Handlers, Known
 from tasks_server.engine.scheduler import Scheduler
@@ -76,6 +77,7 @@ class Engine:
         slots = Slots.of(config.concurrency_max, config.per_target_max)
         self.inflight = InFlight()
         self.settler = Settler(store, telemetry, self._recorded)
+        self.notebook = Notebook(store)
         self.executor = Executor(
             caller,
             handlers,
@@ -88,6 +90,7 @@ class Engine:
             builtin=Known(0, retry_base_ms=config.retry_base_ms),
             on_free=self._slot_freed,
             on_shortage=self._ran_short,
+            notebook=self.notebook,
         )
         reach = Reach(config.http, BUILTIN_TARGETS)
         self.dispatcher = Dispatcher(
@@ -135,6 +138,7 @@ class Engine:
             asyncio.create_task(self._listen(), name="hints"),
             asyncio.create_task(self.reporting.follow(), name="report changes"),
             asyncio.create_task(self.bulks.run(), name="bulk work"),
+            asyncio.create_task(self.notebook.run(), name="notes"),
         ]
         others += [
             asyncio.create_task(repeat(duty, self._telemetry, self._jitter), name=duty.name) for duty in self._duties
@@ -198,6 +202,10 @@ class Engine:
 
     def _ran_short(self, lacking: str, target: str) -> None:
         self.dispatcher.shortage.note(lacking, target, len(self.inflight))
+
+    async def look_anew(self) -> None:
+        """Time has gone on without anybody sleeping through it, as it does for tests: whoever waits looks again."""
+        await self._clock_set()
 
     async def _clock_set(self) -> None:
         """The clock was set: whoever waits for an instant looks anew, and leases are told by what it shows now."""

@@ -8,6 +8,7 @@ import msgspec
 
 from tasks_server.domain import lifecycle, limits, texts
 from tasks_server.domain.attempt import Attempt, Outcome, OutcomeKind
+from tasks_server.domain.notes import Notes
 from tasks_server.domain.request import TaskConfig
 from tasks_server.store.ports import Claim
 from tasks_server.store.settling import Lost, Report
@@ -17,7 +18,13 @@ _UNKNOWN: Final = TaskConfig()
 
 
 def report_of(
-    held: Claim | Lost, config: TaskConfig, outcome: Outcome, started_at: int, ended_at: int, jitter: float
+    held: Claim | Lost,
+    config: TaskConfig,
+    outcome: Outcome,
+    started_at: int,
+    ended_at: int,
+    jitter: float,
+    notes: Notes | None = None,
 ) -> Report:
     """What is to be recorded of an attempt that ended. `jitter` is in [0, 1)."""
     outcome = _storable(outcome)
@@ -42,6 +49,7 @@ def report_of(
         outcome.response if config.trace_response_data else None,
         outcome.response_truncated,
         outcome.redirected,
+        notes,
     )
     return Report(held.ref, held.lease, held.id, settlement, attempt, held.lane)
 

@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 from tasks_server.domain import limits
 from tasks_server.domain.defaults import Backoff
 from tasks_server.domain.engines import HandlersTrouble
+from tasks_server.domain.notes import Notes
 from tasks_server.domain.request import Fallback, HandlerCall, TaskConfig
 from tasks_server.engine.calls import Done
 from tasks_server.telemetry.events import Level
@@ -91,9 +92,15 @@ class Handlers(Protocol):
         """Returns when handlers can be run for the first time. Raises `HandlersFailed` when they cannot."""
         ...
 
-    def start(self, on_done: Callable[[list[Done]], None], on_change: Callable[[], None]) -> None:
-        """Begins to work. `on_done` gets ended runs in batches and `on_change` is called when `known` has changed, both
-        on a thread of its own.
+    def start(
+        self,
+        on_done: Callable[[list[Done]], None],
+        on_change: Callable[[], None],
+        on_noted: Callable[[dict[int, Notes]], None],
+    ) -> None:
+        """Begins to work. `on_done` gets ended runs in batches, `on_change` is called when `known` has changed,
+        `on_noted` gets all that runs have noted so far, by their tokens, about once a second: all on a thread of its
+        own.
         """
         ...
 

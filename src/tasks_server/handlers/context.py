@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from tasks_server.clock import SystemClock
+from tasks_server.handlers.noting import Noting
 
 _CLOCK: Final = SystemClock()
 
@@ -53,6 +54,7 @@ class Context:
         "_created_ms",
         "_due_ms",
         "_ends_at",
+        "_noting",
         "attempt",
         "cancelled",
         "failures",
@@ -72,6 +74,7 @@ class Context:
         due_at_ms: int | None = None,
         timeout_seconds: float = 30.0,
         metadata: dict[str, str] | None = None,
+        noting: Noting | None = None,
     ) -> None:
         now_ms = _CLOCK.now() if created_at_ms is None or due_at_ms is None else 0
         self.task_id = task_id
@@ -85,6 +88,7 @@ class Context:
         """What the task was registered with beside its payload."""
         self.cancelled = threading.Event()
         """Set when the attempt is over for the server: its time is up, or its task was paused, revoked, deleted."""
+        self._noting = Noting(_CLOCK.now) if noting is None else noting
         self._created_ms = now_ms if created_at_ms is None else created_at_ms
         self._due_ms = now_ms if due_at_ms is None else due_at_ms
         self._ends_at = _CLOCK.monotonic() + timeout_seconds
@@ -112,6 +116,17 @@ class Context:
     def is_cancelled(self) -> bool:
         """Whether to give up: nobody waits for the result any more."""
         return self.cancelled.is_set()
+
+    def progress(self, fraction: float | None = None, message: object = None) -> None:
+        """Notes how far the attempt has come, from 0 to 1, and what to say of it. It is shown with the attempt, while
+        it runs and afterwards; without arguments it is a sign of life. Costs no write: what is noted within a second
+        is stored together. Raises `TypeError` for a fraction that is no number.
+        """
+        self._noting.progress(fraction, message)
+
+    def log(self, text: object) -> None:
+        """Adds a line to the log of the attempt, which its owner sees; of many lines, the last hundred are kept."""
+        self._noting.log(text)
 
     @property
     def logger(self) -> TaskLogger:

@@ -6,11 +6,12 @@
 The client is loaded when the first task is enqueued: workers, which enqueue none, do not carry it.
 """
 
+import contextlib
 import functools
 import inspect
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from tasks_server.handlers.context import Context
@@ -116,6 +117,11 @@ class Enqueuing:
 
     def __init__(self, registration: "Registration") -> None:
         self._registration = registration
+
+    @property
+    def name(self) -> str:
+        """The name that the handler is registered with."""
+        return self._registration.name
 
     def enqueue(
         self,
@@ -229,6 +235,20 @@ def connect(url: str | None = None, key: str | None = None, *, client: "Client |
         _client, _from_environment = client, False
     if before is not None and made_here:
         before.close()
+
+
+@contextlib.contextmanager
+def connected(client: "Client") -> Iterator[None]:
+    """For this block, `enqueue` sends tasks by this client; for tests."""
+    global _client, _from_environment
+    with _lock:
+        before = _client, _from_environment
+        _client, _from_environment = client, False
+    try:
+        yield
+    finally:
+        with _lock:
+            _client, _from_environment = before
 
 
 def _default() -> "Client":

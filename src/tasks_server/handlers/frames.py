@@ -9,9 +9,10 @@ from typing import Annotated, Final, Generic, Literal, TypeVar
 
 import msgspec
 
-from tasks_server.domain import limits
+from tasks_server.domain import limits, notes
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
+_Text = Annotated[str, msgspec.Meta(max_length=notes.TEXT_LENGTH_MAX)]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=limits.NAME_LENGTH_MAX, pattern=limits.KEY_PATTERN)]
 
 
@@ -98,8 +99,19 @@ class Relog(msgspec.Struct, array_like=True, tag=8):
     log_level: Literal["debug", "info", "warning", "error"]
 
 
+class Noted(msgspec.Struct, array_like=True, tag=9):
+    """Runner: what a call has noted since it told last."""
+
+    token: int
+    at: _Count
+    progress: Annotated[float, msgspec.Meta(ge=0, le=1)] | None
+    message: _Text | None
+    lines: Annotated[list[tuple[_Count, _Text]], msgspec.Meta(max_length=notes.LINES_MAX)]
+    dropped: _Count
+
+
 ToRunner = Start | Call | Cancel | Relog
-ToEngine = Loaded | NotLoaded | Ended | Blocked
+ToEngine = Loaded | NotLoaded | Ended | Blocked | Noted
 _M = TypeVar("_M")
 _LENGTH: Final = 4
 _ENCODER: Final = msgspec.msgpack.Encoder()

@@ -3,16 +3,18 @@ own, so that neither keeps it from being heard.
 """
 
 import asyncio
+import contextlib
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from tasks_server import traces
 from tasks_server.clock import Clock
 from tasks_server.handlers.context import Context, Stopped
-from tasks_server.handlers.frames import Blocked, Call, Cancel, Ended, Relog, ToRunner
+from tasks_server.handlers.frames import Blocked, Call, Cancel, Ended, Noted, Relog, ToRunner
+from tasks_server.handlers.noting import Noting
 from tasks_server.runner import endings
 from tasks_server.runner.link import Link
 from tasks_server.runner.loading import Handler
@@ -24,20 +26,22 @@ from tasks_server.telemetry.events import HandlerFailed, LoopBlocked, ResultNotK
 _BLOCKED_SECONDS: Final = 0.5
 """An event loop that has not taken up a cancellation for so long is blocked. Less than the engine's patience."""
 
-
+_NOTE_SECONDS: Final = 0.25
+"""What is noted within this time goes to the engine together."""
 _FAULT: Final = 1
 
 
 class Running:
     """A call in work. What is done to it is done by the thread or loop it runs on, but for `stop`."""
 
-    __slots__ = ("begun", "call", "cancelled", "handler", "heard", "job", "stopped", "task")
+    __slots__ = ("begun", "call", "cancelled", "handler", "heard", "job", "noting", "stopped", "task")
 
     def __init__(self, call: Call, handler: Handler) -> None:
         self.call = call
         self.handler = handler
         self.cancelled: threading.Event | None = None
         """That of its context, wherever the handler has put it."""
+        self.noting: Noting | None = None
         self.task: asyncio.Task[None] | None = None
         self.job: Job | None = None
         self.begun = False
@@ -45,8 +49,8 @@ class Running:
         self.heard = False
         """Whether the event loop has taken up the cancellation."""
 
-    def arguments(self) -> tuple[list[Any], dict[str, Any]]:
-        """What the function is called with. Raises `Unfit`."""
+    def arguments(self, clock: Clock, on_note: Callable[[], None]) -> tuple[list[Any], dict[str, Any]]:
+        """What the function is called with. `on_note` is called when it notes something. Raises `Unfit`."""
         registration, read = self.handler
         call, positional, named = self.call, [], {}
         parameter = registration.payload
@@ -55,6 +59,7 @@ class Running:
             if not left_out:
                 positional.append(read(call.payload))
         if registration.context is not None:
+            self.noting = Noting(clock.now, on_note)
             context = named[registration.context] = Context(
                 task_id=call.task_id,
                 name=call.name,
@@ -64,11 +69,17 @@ class Running:
                 due_at_ms=call.due_at,
                 timeout_seconds=call.timeout_ms / 1_000,
                 metadata=call.metadata,
+                noting=self.noting,
             )
             self.cancelled = context.cancelled
             if self.stopped:
                 self.cancelled.set()
         return positional, named
+
+    def noted(self) -> Noted | None:
+        """What it has noted since this was asked last."""
+        noted = self.noting.take() if self.noting is not None else None
+        return None if noted is None else Noted(self.call.token, *noted)
 
 
 class Work:
@@ -86,6 +97,9 @@ class Work:
         self._running: dict[int, Running] = {}
         self._threads = Threads()
         self._unheard: list[tuple[float, Running]] = []
+        self._noting: dict[int, Running] = {}
+        """Those that have noted something of which the engine does not know; guarded by the lock."""
+        self._noting_lock = threading.Lock()
 
     def read(self) -> None:
         """Takes in what the engine says, for ever. Runs on a thread of its own; a fault of ours ends the process."""
@@ -125,6 +139,7 @@ class Work:
 
         def end(given: object) -> None:
             self._running.pop(running.call.token, None)
+            self._tell_last_notes(running)
             call = running.call
             silent = endings.cancelled(call) if running.stopped else endings.unknown(call)
             self._link.post(given if isinstance(given, Ended) else silent)
@@ -138,7 +153,7 @@ class Work:
     def _run(self, running: Running) -> Ended:
         current_task.set(running.call.task_id)
         try:
-            positional, named = running.arguments()
+            positional, named = running.arguments(self._clock, lambda: self._has_noted(running))
             value = running.handler.registration.function(*positional, **named)
             return self._succeeded(running, value)
         except Stopped as error:
@@ -166,11 +181,12 @@ class Work:
         try:
             ended = endings.cancelled(running.call) if running.stopped else await self._run_here(running)
         finally:
+            self._tell_last_notes(running)
             self._ended(ended)
 
     async def _run_here(self, running: Running) -> Ended:
         try:
-            positional, named = running.arguments()
+            positional, named = running.arguments(self._clock, lambda: self._has_noted(running))
             value = await running.handler.registration.function(*positional, **named)
             return self._succeeded(running, value)
         except asyncio.CancelledError as error:
@@ -182,6 +198,28 @@ class Work:
         del self._running[ended.token]
         if self._link.keep(ended):
             self._loop.call_soon(self._link.flush)
+
+    # Notes
+
+    def _has_noted(self, running: Running) -> None:
+        """It has noted something, in whatever thread it runs."""
+        with self._noting_lock:
+            first = not self._noting
+            self._noting[running.call.token] = running
+        if first:
+            with contextlib.suppress(RuntimeError):  # users' code has closed the loop
+                self._loop.call_soon_threadsafe(self._loop.call_later, _NOTE_SECONDS, self._tell_notes)
+
+    def _tell_notes(self) -> None:
+        with self._noting_lock:
+            several, self._noting = list(self._noting.values()), {}
+        for running in several:
+            self._tell_last_notes(running)
+
+    def _tell_last_notes(self, running: Running) -> None:
+        noted = running.noted()
+        if noted is not None:
+            self._link.post(noted)
 
     # Endings
 

@@ -20,6 +20,7 @@ from tasks_server.domain.named_reading import (
     fallback_of,
     in_these_words,
 )
+from tasks_server.domain.notes import Notes
 from tasks_server.domain.opening import opened_spec
 from tasks_server.domain.owner import By, by_whom
 from tasks_server.domain.request import TaskSpec
@@ -46,10 +47,13 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Detail(Entry, frozen=True):
-    """The same with what more is known of it. `holder`: the process that runs it, as `host:pid`."""
+    """The same with what more is known of it. `holder`: the process that runs it, as `host:pid`; `notes`: what its
+    handler noted of the attempt that runs, or of the last one.
+    """
 
     updated_at: int
     holder: str | None
+    notes: Notes | None
 
 
 class NamedService:
@@ -84,7 +88,10 @@ class NamedService:
         )
         engines = await self._store.engines()
         holder = None if task.held_by is None else await self._holder(task.held_by)
-        return Detail(task, spec, self._retries_max(spec, engines), _updated_at(task, attempts, events), holder)
+        last = attempts[-1].notes if attempts and attempts[-1].number == task.attempt else None
+        notes = await self._tasks.notes(owner, task) or last
+        updated_at = _updated_at(task, attempts, events)
+        return Detail(task, spec, self._retries_max(spec, engines), updated_at, holder, notes)
 
     async def page(self, query: TaskQuery) -> tuple[list[Entry], TaskPage]:
         """One page of tasks, and as the store has it: where the next one begins."""

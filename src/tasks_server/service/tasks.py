@@ -23,6 +23,7 @@ from tasks_server.domain.errors import (
 )
 from tasks_server.domain.lifecycle import EventKind
 from tasks_server.domain.masking import mask_faults
+from tasks_server.domain.notes import Notes
 from tasks_server.domain.opening import opened_spec
 from tasks_server.domain.owner import WHO, By, by_whom, owner_gone, queue_filled
 from tasks_server.domain.repertoires import handlers_of, unknown_handler
@@ -250,9 +251,16 @@ class TaskService:
             task, spec = await self.task(owner, task_id, response=False), await self._spec_if_any(owner, task_id)
             attempts = await self._store.newest_attempts(owner, task_id)
             events = await self._store.events(owner, task_id)
+            notes = await self.notes(owner, task)
             if await self.task(owner, task_id, response=False) == task:  # else something happened while it was read
                 break
-        return timeline(task, spec, attempts, events)
+        return timeline(task, spec, attempts, events, notes)
+
+    async def notes(self, owner: str | None, task: Task) -> Notes | None:
+        """What the attempt that runs has noted so far."""
+        if task.state is not State.RUNNING or not task.target.startswith(HANDLER_MARK):
+            return None
+        return (await self._store.notes(owner, task.id)).get(task.attempt)
 
     async def _spec_if_any(self, owner: str | None, task_id: str) -> TaskSpec | None:
         """The same, or None when it cannot be read."""

@@ -15,6 +15,7 @@ import msgspec
 from tasks_server.domain import limits
 from tasks_server.domain.attempt import Attempt, Event, OutcomeKind, Redirected
 from tasks_server.domain.lifecycle import EventKind
+from tasks_server.domain.notes import Notes
 from tasks_server.domain.request import TaskSpec
 from tasks_server.domain.stored import is_known, together, unknown_word, word_of
 from tasks_server.domain.task import PENDING, State, Task
@@ -28,6 +29,8 @@ class Happening(StrEnum):
     HISTORY_PRUNED = "history_pruned"
     PROMOTED = "promoted"
     STARTED = "started"
+    LOGGED = "logged"
+    PROGRESSED = "progressed"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     RETRY_PLANNED = "retry_planned"
@@ -54,6 +57,11 @@ MEANINGS: Final[dict[Happening, tuple[str, str]]] = {
     _H.HISTORY_PRUNED: ("its earlier attempts are no longer kept, or too many to tell", "detail: which"),
     _H.PROMOTED: ("its time came, and it joined the line", ""),
     _H.STARTED: ("an attempt began", "attempt, dueAt, late: how many ms after it was due"),
+    _H.LOGGED: ("the handler logged a line", "attempt, detail: the line"),
+    _H.PROGRESSED: (
+        "how far the attempt had come when its handler told last",
+        "attempt, progress: from 0 to 1, detail: what the handler says of it",
+    ),
     _H.SUCCEEDED: ("the attempt ended well", "attempt, statusCode, redirected: where redirects led"),
     _H.FAILED: (
         "the attempt failed",
@@ -116,22 +124,35 @@ class TimelineEntry(msgspec.Struct, frozen=True, rename="camel"):
     fire_at: int | None = None
     detail: str | None = None
     redirected: Redirected | None = None
+    progress: float | None = None
 
 
 def timeline(
-    task: Task, spec: TaskSpec | None, attempts: Iterable[Attempt], events: Iterable[Event]
+    task: Task,
+    spec: TaskSpec | None,
+    attempts: Iterable[Attempt],
+    events: Iterable[Event],
+    notes: Notes | None = None,
 ) -> list[TimelineEntry]:
     """All that happened so far, oldest first; what shares a millisecond in the order of cause and effect. `spec`: None
-    when it cannot be read.
+    when it cannot be read; `notes`: of the attempt that runs.
     """
-    return _Telling(task, spec, list(attempts), list(events)).told()
+    return _Telling(task, spec, list(attempts), list(events), notes).told()
 
 
 class _Telling:
     """Goes through attempts and events in the order of cause and effect, and keeps in mind for when the task waits."""
 
-    def __init__(self, task: Task, spec: TaskSpec | None, attempts: list[Attempt], events: list[Event]) -> None:
+    def __init__(
+        self,
+        task: Task,
+        spec: TaskSpec | None,
+        attempts: list[Attempt],
+        events: list[Event],
+        notes: Notes | None,
+    ) -> None:
         self._task = task
+        self._notes = notes
         self._attempts = attempts
         self._acts = _in_order(attempts, events)
         self._entries: list[TimelineEntry] = []
@@ -189,6 +210,7 @@ class _Telling:
         if happening is not _H.EXPIRED:  # then nothing began
             late = attempt.started_at - attempt.due_at
             self._tell(attempt.started_at, _H.STARTED, attempt=number, due_at=attempt.due_at, late=late)
+            self._tell_notes(attempt.notes, number, attempt.started_at, attempt.ended_at)
         status = attempt.status_code or None
         if not is_known(attempt.outcome):
             told, word = attempt.unreadable, attempt.outcome.value
@@ -221,6 +243,19 @@ class _Telling:
             self._tell(attempt.ended_at, _H.RETRY_PLANNED, due_at=due_at, number=count, of=self._retries_max)
         self._wait(attempt.ended_at, due_at)
 
+    def _tell_notes(self, notes: Notes | None, number: int, since: int, until: int) -> None:
+        """What the handler noted; clocks of machines differ a little, so it is put between beginning and end."""
+        if notes is None:
+            return
+        if notes.dropped:
+            many = f"{notes.dropped} earlier line{'s are' if notes.dropped > 1 else ' is'} not kept"
+            self._tell(since, _H.LOGGED, attempt=number, detail=many)
+        for line in notes.lines:
+            self._tell(min(max(line.at, since), until), _H.LOGGED, attempt=number, detail=line.text)
+        if notes.progress is not None or notes.message is not None:
+            at = min(max(notes.at, since), until)
+            self._tell(at, _H.PROGRESSED, attempt=number, progress=notes.progress, detail=notes.message)
+
     def _tell_event(self, event: Event, place: int) -> None:
         happening = _OF_KIND.get(event.kind)
         if happening is None:
@@ -247,6 +282,7 @@ class _Telling:
             late = task.execution_at - task.due_at
             self._promote(task.execution_at)
             self._tell(task.execution_at, _H.STARTED, attempt=task.attempt, due_at=task.due_at, late=late)
+            self._tell_notes(self._notes, task.attempt, task.execution_at, limits.INT63_MAX)
         elif task.state is State.AVAILABLE:
             self._promote(limits.DAY_MS * 10**9)
 

@@ -10,6 +10,7 @@ import msgspec
 
 from tasks_server.domain.attempt import Attempt, OutcomeKind, Redirected
 from tasks_server.domain.errors import Unreadable
+from tasks_server.domain.notes import Notes
 from tasks_server.domain.stored import OTHER_VERSION, together, unknown_word, unreadable, word_of
 from tasks_server.store.sealing import Sealer, facts_context, response_context
 
@@ -18,6 +19,7 @@ class _Facts(msgspec.Struct, omit_defaults=True):
     response_truncated: bool = False
     redirected: Redirected | None = None
     error: str | None = None
+    notes: Notes | None = None
 
 
 _ENCODE: Final = msgspec.json.Encoder().encode
@@ -34,9 +36,10 @@ def sealed_response(attempt: Attempt, task_id: str, sealer: Sealer) -> str | Non
 
 def sealed_facts(attempt: Attempt, task_id: str, sealer: Sealer) -> str | None:
     """In hexadecimal digits, as batches carry it; None: there are none."""
-    if attempt.redirected is None and attempt.error is None and not attempt.response_truncated:
+    told = (attempt.redirected, attempt.error, attempt.notes)
+    if not attempt.response_truncated and told == (None, None, None):
         return None
-    facts = _Facts(attempt.response_truncated, attempt.redirected, attempt.error)
+    facts = _Facts(attempt.response_truncated, *told)
     return sealer.seal(_ENCODE(facts), facts_context(task_id, attempt.number)).hex()
 
 
@@ -61,6 +64,7 @@ def with_facts(attempt: Attempt, sealed: bytes | None, task_id: str, sealer: Sea
         facts, told = _opened(sealed, task_id, attempt.number, sealer)
         attempt.response_truncated, attempt.redirected = facts.response_truncated, facts.redirected
         attempt.error = facts.error if attempt.error is None else attempt.error
+        attempt.notes = facts.notes
         attempt.unreadable = together(attempt.unreadable, told)
     return attempt
 

@@ -17,6 +17,7 @@ from tasks_server.domain.bulk import Bulk, BulkFilter
 from tasks_server.domain.engines import Engine, EngineReport
 from tasks_server.domain.errors import RequestError
 from tasks_server.domain.lane import Lane
+from tasks_server.domain.notes import Notes
 from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.schedule import Schedule
 from tasks_server.domain.signing import Signing, SigningSecret
@@ -29,6 +30,7 @@ from tasks_server.store.bulking import BulkRefusal, DecideBulk, Sighted, Stride,
 from tasks_server.store.explaining import Standing
 from tasks_server.store.journal import LogPage, LogQuery
 from tasks_server.store.laning import DecideLane, LanePage, LaneRefusal
+from tasks_server.store.noting import Note
 from tasks_server.store.owning import OWNERS_END, DecideOwner, DecideSigning, KeyHolder
 from tasks_server.store.ports import (
     Choose,
@@ -169,6 +171,10 @@ class Door(ABC):
         found: list[Attempt] = await self._do("search", self._listings.attempts, asked, asker=owner or "")
         return found
 
+    async def notes(self, owner: str | None, task_id: str) -> dict[int, Notes]:
+        found: dict[int, Notes] = await self._do("search", self._listings.notes, (owner, task_id), asker=owner or "")
+        return found
+
     async def events(self, owner: str | None, task_id: str) -> list[Event]:
         found: list[Event] = await self._do("search", self._listings.events, (owner, task_id), asker=owner or "")
         return found
@@ -263,6 +269,9 @@ class Door(ABC):
         if again:  # retries, repeats and what was given back: whoever sleeps may have to wake for them
             self.hint_work(min(again))
         return lost
+
+    async def note(self, several: Sequence[Note]) -> None:
+        await self._do("settle", self._settlements.note, several)
 
     async def extend(self, leases: Sequence[tuple[int, int]], lease_until: int) -> set[int]:
         lost: set[int] = await self._do("settle", self._settlements.extend, (leases, lease_until))

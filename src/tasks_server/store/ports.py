@@ -25,6 +25,7 @@ from tasks_server.store.explaining import Explaining
 from tasks_server.store.filtering import EVERYTHING, TaskFilter
 from tasks_server.store.journal import Journaling
 from tasks_server.store.laning import Laning
+from tasks_server.store.noting import Noting
 from tasks_server.store.owning import Owning
 from tasks_server.store.scheduling import Scheduling
 from tasks_server.store.settling import DecideLost, Settling
@@ -398,6 +399,7 @@ class Store(
     Auditing,
     Claiming,
     SigningKeys,
+    Noting,
     Settling,
     Maintaining,
     Scheduling,

@@ -11,6 +11,7 @@ from tasks_server.store.sealing import (
     error_context,
     facts_context,
     idempotency_context,
+    notes_context,
     response_context,
     secret_context,
     spec_context,
@@ -35,6 +36,7 @@ PLACES: Final = (
     Place("reseal_responses", "reseal_response", lambda number, task_id, _: response_context(task_id, number)),
     Place("reseal_secrets", "reseal_secret", lambda _, owner_id, name: secret_context(owner_id, name)),
     Place("reseal_schedules", "reseal_schedule", lambda _, schedule_id, __: template_context(schedule_id)),
+    Place("reseal_notes", "reseal_note", lambda number, task_id, _: notes_context(task_id, number)),
     Place("reseal_facts", "reseal_fact", lambda number, task_id, _: facts_context(task_id, number)),
     Place("reseal_errors", "reseal_error", lambda _, task_id, __: error_context(task_id)),
     Place(

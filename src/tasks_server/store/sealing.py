@@ -81,6 +81,11 @@ def idempotency_context(owner_id: str) -> bytes:
     return b"idempotency:" + owner_id.encode()
 
 
+def notes_context(task_id: str, number: int) -> bytes:
+    """What the sealed notes of a running attempt are bound to."""
+    return f"notes:{task_id}:{number}".encode()
+
+
 def template_context(schedule_id: str) -> bytes:
     """What a schedule's sealed template is bound to."""
     return b"template:" + schedule_id.encode()

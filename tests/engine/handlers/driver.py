@@ -14,6 +14,7 @@ import msgspec
 
 from tasks_server.clock import SystemClock
 from tasks_server.domain.attempt import Outcome
+from tasks_server.domain.notes import Notes
 from tasks_server.engine.calls import Done
 from tasks_server.engine.handlers.crew import CrewPlan, Isolation
 from tasks_server.engine.handlers.pool import HandlerPool
@@ -75,12 +76,13 @@ class Driver:
         self.pool = HandlerPool(CrewPlan(start, processes, isolation, calls_max), self.clock, told)
         self.changes = 0
         self.done: dict[int, Done] = {}
+        self.noted: dict[int, Notes] = {}
         self._more = threading.Condition()
         self._tokens = itertools.count(1)
 
     def start(self) -> None:
         self.pool.prepare()
-        self.pool.start(self._on_done, self._on_change)
+        self.pool.start(self._on_done, self._on_change, self._on_noted)
 
     def _on_done(self, batch: list[Done]) -> None:
         with self._more:
@@ -93,6 +95,9 @@ class Driver:
         with self._more:
             self.changes += 1
             self._more.notify_all()
+
+    def _on_noted(self, batch: dict[int, Notes]) -> None:
+        self.noted |= batch
 
     def make(self, name: str, payload: Any = None, **other: Any) -> Run:
         token = next(self._tokens)

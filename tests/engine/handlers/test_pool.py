@@ -295,3 +295,39 @@ def test_lines_of_handlers_name_their_task(tmp_path: Path, capfd: pytest.Capture
     traces = [line["trace"] for line in lines if line.get("trace")]
     assert ["ZeroDivisionError" in traces[0], "KeyError" in traces[1]] == [True, True]
     assert "work.py" not in traces[1], "our own part of it is left out"
+
+
+NOTING = """
+@handlers.register("note")
+async def note(payload, context: Context):
+    context.progress(0.25, "began")
+    context.log("one")
+    while not os.path.exists(payload):
+        await asyncio.sleep(0.01)
+    context.log("two")
+    context.progress(1)
+
+@handlers.register("note-sync")
+def note_sync(payload, context: Context):
+    context.log("in a thread")
+    raise ValueError("over")
+"""
+
+
+def test_what_a_run_notes_is_told_while_it_runs_and_at_its_end(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    with working(tmp_path, NOTING) as driver:
+        token = driver.send("note", str(go))
+        until(lambda: token in driver.noted, "the run to note something")
+        noted = driver.noted[token]
+        assert (noted.progress, noted.message, [line.text for line in noted.lines]) == (0.25, "began", ["one"])
+        go.touch()
+        driver.wait(token)
+        ended = driver.done[token].notes
+        assert ended is not None
+        assert (ended.progress, ended.message, [line.text for line in ended.lines]) == (1, "began", ["one", "two"])
+        failed = driver.send("note-sync")
+        driver.wait(failed)
+        told = driver.done[failed].notes
+        assert told is not None
+        assert [line.text for line in told.lines] == ["in a thread"]

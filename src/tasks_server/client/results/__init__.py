@@ -3,7 +3,7 @@
 from tasks_server.client.results.audit import AuditEntry
 from tasks_server.client.results.base import Result
 from tasks_server.client.results.bulk import Bulk, BulkSight
-from tasks_server.client.results.handler_tasks import Created, HandlerTask, ListedHandlerTask
+from tasks_server.client.results.handler_tasks import Created, HandlerLine, HandlerNotes, HandlerTask, ListedHandlerTask
 from tasks_server.client.results.lanes import Lane, LaneTasks
 from tasks_server.client.results.logs import LogEntry
 from tasks_server.client.results.monitor import Health, Stats
@@ -24,8 +24,10 @@ from tasks_server.client.results.tasks import (
     Engines,
     Explanation,
     Gate,
+    Line,
     ListedTask,
     NewTask,
+    Notes,
     Redirected,
     ScheduleRun,
     Spec,
@@ -47,11 +49,14 @@ __all__ = [
     "FINAL",
     "FireTime",
     "Gate",
+    "HandlerLine",
+    "HandlerNotes",
     "HandlerTask",
     "Health",
     "IssuedKey",
     "Lane",
     "LaneTasks",
+    "Line",
     "ListedHandlerTask",
     "ListedOwner",
     "ListedSchedule",
@@ -59,6 +64,7 @@ __all__ = [
     "LogEntry",
     "MissedRuns",
     "NewTask",
+    "Notes",
     "Owner",
     "OwnerKey",
     "Preview",

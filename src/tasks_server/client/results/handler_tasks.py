@@ -33,6 +33,26 @@ class ListedHandlerTask(msgspec.Struct, frozen=True, kw_only=True):
     """What of it cannot be read, why, and what to do."""
 
 
+class HandlerLine(msgspec.Struct, frozen=True):
+    """A line that a handler logged, at an instant."""
+
+    at: datetime
+    text: str
+
+
+class HandlerNotes(msgspec.Struct, frozen=True):
+    """What a handler noted of the attempt that runs, or of the last one. `at`: when last; `progress`: from 0 to 1, None
+    when it told none, and what it says of it; `dropped`: how many lines before these are not kept.
+    """
+
+    attempt: int
+    at: datetime
+    progress: float | None
+    message: str | None
+    lines: list[HandlerLine]
+    dropped: int
+
+
 class HandlerTask(ListedHandlerTask, frozen=True, kw_only=True):
     """A task that runs a handler. `locked_by` is the process that runs it, `result` what its last attempt gave when
     that succeeded; with `result_truncated` only the first part of that, as text.
@@ -43,3 +63,4 @@ class HandlerTask(ListedHandlerTask, frozen=True, kw_only=True):
     locked_at: datetime | None
     result: Any
     result_truncated: bool = False
+    notes: HandlerNotes | None = None

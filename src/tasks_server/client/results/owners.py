@@ -1,5 +1,7 @@
 """Answers about owners, their keys and secrets."""
 
+from collections.abc import Iterator
+
 from tasks_server.client.results.base import Result, Secretive
 
 
@@ -66,3 +68,9 @@ class Signing(Result, frozen=True):
 
     enabled: bool
     secrets: list[SigningSecret]
+
+    def __iter__(self) -> Iterator[SigningSecret]:
+        return iter(self.secrets)
+
+    def __len__(self) -> int:
+        return len(self.secrets)

@@ -1,5 +1,7 @@
 """Answers about schedules."""
 
+from collections.abc import Iterator
+
 from tasks_server.client.results.base import Readable, Result
 from tasks_server.client.results.tasks import Spec
 
@@ -62,3 +64,12 @@ class Preview(Result, frozen=True):
 
     timezone: str
     times: list[FireTime]
+
+    def __iter__(self) -> Iterator[FireTime]:
+        return iter(self.times)
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def __getitem__(self, place: int) -> FireTime:
+        return self.times[place]

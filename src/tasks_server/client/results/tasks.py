@@ -1,5 +1,6 @@
 """Answers about tasks."""
 
+from collections.abc import Iterator
 from typing import Any, Final, Literal, TypeAlias
 
 from tasks_server.client.results.base import Readable, Result
@@ -77,9 +78,18 @@ class TaskDetail(Task, frozen=True):
 
 
 class Batch(Result, frozen=True):
-    """The tasks of a batch, in its order."""
+    """The tasks of a batch, in its order. It can be gone through, counted and indexed as its list."""
 
     tasks: list[NewTask]
+
+    def __iter__(self) -> Iterator[NewTask]:
+        return iter(self.tasks)
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def __getitem__(self, place: int) -> NewTask:
+        return self.tasks[place]
 
 
 class Spec(Result, frozen=True):
@@ -91,9 +101,29 @@ class Spec(Result, frozen=True):
     handler: dict[str, Any] | None = None
 
 
+class Line(Result, frozen=True):
+    """A line that a handler logged, at an instant."""
+
+    at: int
+    text: str
+
+
+class Notes(Result, frozen=True):
+    """What a handler noted of an attempt. `at`: when last; `progress`: from 0 to 1, None when it told none, and what it
+    says of it; `dropped`: how many lines before these are not kept.
+    """
+
+    at: int
+    progress: float | None
+    message: str | None
+    lines: list[Line]
+    dropped: int
+
+
 class Attempt(Readable, frozen=True):
     """One try of a task. `late` is how many ms it began after it was due. `response_truncated`: of the answer only the
     first part was kept. `redirected`: where redirects led, None where none was followed.
+    `notes`: what the handler noted.
     """
 
     number: int
@@ -106,6 +136,7 @@ class Attempt(Readable, frozen=True):
     error: str | None
     response_truncated: bool = False
     redirected: Redirected | None = None
+    notes: Notes | None = None
 
 
 class TimelineEntry(Result, frozen=True):
@@ -125,6 +156,7 @@ class TimelineEntry(Result, frozen=True):
     fire_at: int | None = None
     detail: str | None = None
     redirected: Redirected | None = None
+    progress: float | None = None
 
 
 class Gate(Result, frozen=True):
@@ -157,3 +189,9 @@ class Explanation(Result, frozen=True):
     gates: list[Gate]
     estimate_at: int | None
     engines: Engines
+
+    def __iter__(self) -> Iterator[Gate]:
+        return iter(self.gates)
+
+    def __len__(self) -> int:
+        return len(self.gates)

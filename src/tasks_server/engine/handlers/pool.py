@@ -17,18 +17,21 @@ from tasks_server.domain import limits, texts
 from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.domain.engines import HandlersTrouble
 from tasks_server.domain.errors import HandlersFailed
+from tasks_server.domain.notes import TEXT_LENGTH_MAX, Line, Notes, merged
 from tasks_server.domain.waits import is_set_back
 from tasks_server.engine.calls import SET_BACK, Done
 from tasks_server.engine.handlers.crew import PATIENCE_SECONDS, Crew, CrewPlan
 from tasks_server.engine.handlers.process import Flight, Runner, Stage
 from tasks_server.engine.runs import Handlers, Known, Run
-from tasks_server.handlers.frames import Blocked, Call, Cancel, Ended, Loaded, Relog, ToEngine
+from tasks_server.handlers.frames import Blocked, Call, Cancel, Ended, Loaded, Noted, Relog, ToEngine
 from tasks_server.telemetry import Telemetry
 from tasks_server.telemetry.events import Level
 
 _LOOK_SECONDS: Final = 1.0
 """While runs wait for their time, the clock is looked at this often at least: it may be set."""
 _NEVER: Final = float("inf")
+_NOTE_SECONDS: Final = 1.0
+"""What runs note is told together, not more often than this."""
 _FAULT: Final = Outcome(OutcomeKind.INTERRUPTED, error="given back: the thread for handlers died")
 _STOPPED: Final = Outcome(OutcomeKind.INTERRUPTED, error="cut short by a shutdown of the server")
 _NOBODY: Final = Outcome(OutcomeKind.INTERRUPTED, error="given back: no process is ready to run this handler")
@@ -48,6 +51,7 @@ _BLOCKED: Final = Outcome(
 _TOO_LARGE: Final = "the result is not kept: it is too large"
 
 OnDone = Callable[[list[Done]], None]
+OnNoted = Callable[[dict[int, Notes]], None]
 
 
 def _timed_out(run: Run) -> Outcome:
@@ -70,6 +74,10 @@ class HandlerPool(Handlers):
         self._thread: threading.Thread | None = None
         self._on_done: OnDone = lambda _: None
         self._on_change: Callable[[], None] = lambda: None
+        self._on_noted: OnNoted = lambda _: None
+        self._noted: set[int] = set()
+        """The runs that have noted something that is not told yet."""
+        self._tell_notes_at = 0.0
         self._inbox: deque[Sequence[Run] | frozenset[int] | Relog] = deque()
         self._bell_in, self._bell_out = socket.socketpair()
         for end in (self._bell_in, self._bell_out):
@@ -101,9 +109,10 @@ class HandlerPool(Handlers):
             self.stop()
             raise HandlersFailed(self._failure)
 
-    def start(self, on_done: OnDone, on_change: Callable[[], None]) -> None:
+    def start(self, on_done: OnDone, on_change: Callable[[], None], on_noted: OnNoted) -> None:
         self._on_done = on_done
         self._on_change = on_change
+        self._on_noted = on_noted
         self._begin()
 
     def known(self) -> Mapping[str, Known]:
@@ -191,6 +200,12 @@ class HandlerPool(Handlers):
         self._deliver()
 
     def _deliver(self) -> None:
+        if self._noted and self._clock.monotonic() >= self._tell_notes_at:
+            flights = ((token, self._flights.get(token)) for token in self._noted)
+            noted = {token: flight.notes for token, flight in flights if flight is not None and flight.notes}
+            self._noted.clear()
+            self._tell_notes_at = self._clock.monotonic() + _NOTE_SECONDS
+            self._on_noted(noted)
         if self._done:
             done, self._done = self._done, []
             self._on_done(done)
@@ -278,7 +293,8 @@ class HandlerPool(Handlers):
             self._selector.modify(runner.socket, events, runner)
 
     def _timeout(self) -> float | None:
-        times = [at for at in (self._look_at, self._crew.next_at()) if at is not None and at != _NEVER]
+        notes_at = self._tell_notes_at if self._noted else None
+        times = [at for at in (self._look_at, self._crew.next_at(), notes_at) if at is not None and at != _NEVER]
         timeout = max(0.0, min(times) - self._clock.monotonic()) if times else None
         if self._waiting:
             # The clock's milliseconds are cut off, so this ends in the right one or at most one later, never before.
@@ -329,7 +345,8 @@ class HandlerPool(Handlers):
         del self._flights[flight.run.token]
         del flight.runner.flights[flight.run.token]
         if not flight.aborted:
-            self._done.append(Done(flight.run.token, outcome, flight.began_at, self._clock.now()))
+            now = self._clock.now()
+            self._done.append(Done(flight.run.token, outcome, flight.began_at, now, flight.notes))
 
     # What runners say
 
@@ -352,6 +369,8 @@ class HandlerPool(Handlers):
                 if runner.ward:
                     self._suspects.pop(flight.run.task_id, None)
                 self._end(flight, self._outcome(flight, message))
+        elif isinstance(message, Noted):
+            self._note(runner, message)
         elif isinstance(message, Blocked):
             self._unblock(runner, message.token)
         elif runner.stage is not Stage.STARTING:
@@ -366,6 +385,15 @@ class HandlerPool(Handlers):
         else:
             self._crew.not_loaded(runner, message.message, message.trace)
             self._on_change()
+
+    def _note(self, runner: Runner, message: Noted) -> None:
+        flight = runner.flights.get(message.token)
+        if flight is not None:
+            lines = tuple(Line(at, texts.fitting(text, TEXT_LENGTH_MAX)) for at, text in message.lines)
+            said = None if message.message is None else texts.fitting(message.message, TEXT_LENGTH_MAX)
+            more = Notes(message.at, message.progress, said, lines, message.dropped)
+            flight.notes = merged(flight.notes, more)
+            self._noted.add(message.token)
 
     def _unblock(self, runner: Runner, culprit: int) -> None:
         runner.blocked = True

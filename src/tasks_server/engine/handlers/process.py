@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Final
 
 from tasks_server.domain.attempt import Outcome
+from tasks_server.domain.notes import Notes
 from tasks_server.engine.runs import Run
 from tasks_server.handlers.frames import Announced, Start, ToEngine, ToRunner, frame, pack, to_engine
 
@@ -31,7 +32,7 @@ class Stage(Enum):
 class Flight:
     """A run in the hands of a runner. Times are seconds of the monotonic clock."""
 
-    __slots__ = ("aborted", "began_at", "coroutine", "look_at", "run", "runner", "verdict")
+    __slots__ = ("aborted", "began_at", "coroutine", "look_at", "notes", "run", "runner", "verdict")
 
     def __init__(self, run: Run, runner: "Runner", coroutine: bool, began_at: int, deadline: float) -> None:
         self.run = run
@@ -43,6 +44,7 @@ class Flight:
         """When to do something about it: its deadline or, once it was told to stop, the end of our patience."""
         self.verdict: Outcome | None = None
         """How it ends now that it was told to stop, unless it is done with its work by then."""
+        self.notes: Notes | None = None
         self.aborted = False
         """Whether nobody wants to know how it ends."""
 

@@ -130,6 +130,7 @@ _ATTEMPT: Final = {
 }
 ATTEMPT: Final = Shape("attempt", 2, _ATTEMPT, ("error",))
 LOST: Final = Shape("lost", 2, _ATTEMPT, table="attempt")
+NOTE: Final = Shape("note", 2, {"task": "int8", "number": "int4", "sealed": "bytea"})
 EVENT: Final = Shape(
     "event",
     1,
@@ -212,6 +213,7 @@ MOVED: Final = (
     TASK,
     ATTEMPT,
     LOST,
+    NOTE,
     EVENT,
     IDEMPOTENCY,
     SCHEDULE,
@@ -227,6 +229,7 @@ KEPT: Final = (
     LANE,
     TASK,
     ATTEMPT,
+    NOTE,
     EVENT,
     IDEMPOTENCY,
     SCHEDULE,

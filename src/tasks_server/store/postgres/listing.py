@@ -7,11 +7,13 @@ import msgspec
 from msgspec.structs import replace
 
 from tasks_server.domain import limits
-from tasks_server.domain.attempt import Attempt, Event
+from tasks_server.domain.attempt import UNCOUNTED, Attempt, Event
+from tasks_server.domain.notes import Notes
 from tasks_server.domain.task import Task
 from tasks_server.store import walks
 from tasks_server.store.attempts import attempt_of
 from tasks_server.store.filtering import HANDLERS, TaskFilter
+from tasks_server.store.noting import notes_of, with_notes
 from tasks_server.store.ports import TaskPage, TaskQuery
 from tasks_server.store.postgres.link import Connection, one
 from tasks_server.store.postgres.rows import load_task, storable
@@ -67,8 +69,19 @@ class Listings:
                 rows = connection.execute(sql("attempts_newest"), names).fetchall()[::-1]
             else:
                 rows = connection.execute(sql("attempts_list"), names | {"after": after}).fetchall()
-            answers.append([attempt_of(row, task_id, self._sealer) for row in rows])
+            attempts = [attempt_of(row, task_id, self._sealer) for row in rows]
+            if any(attempt.outcome in UNCOUNTED and attempt.notes is None for attempt in attempts):
+                with_notes(attempts, self._notes(connection, owner, task_id))
+            answers.append(attempts)
         return answers
+
+    def notes(self, connection: Connection, items: Sequence[tuple[str | None, str]]) -> Sequence[dict[int, Notes]]:
+        """Each item is an owner and a task."""
+        return [self._notes(connection, *item) for item in items]
+
+    def _notes(self, connection: Connection, owner: str | None, task_id: str) -> dict[int, Notes]:
+        rows = connection.execute(sql("notes_list"), _names(owner, task_id)).fetchall()
+        return notes_of(rows, task_id, self._sealer)
 
     @staticmethod
     def events(connection: Connection, items: Sequence[tuple[str | None, str]]) -> Sequence[list[Event]]:

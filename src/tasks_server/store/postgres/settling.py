@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from tasks_server.clock import Clock
 from tasks_server.domain.leases import EVER, LeaseWatch, Seen
+from tasks_server.store.noting import Note, note_row
 from tasks_server.store.postgres.days import Days
 from tasks_server.store.postgres.link import Connection
 from tasks_server.store.postgres.nodes import Nodes, RollCall
@@ -43,7 +44,16 @@ class Settlements:
         rows = pack([self._row(report) for report in reports.values()])
         recorded = connection.execute(sql("settle"), {"rows": rows}, binary=True)
         standing = {id(reports[ref, lease]) for ref, lease in recorded}
+        noted = [(one.ref, one.attempt.number) for one in reports.values() if one.attempt and one.attempt.notes]
+        if noted:
+            connection.execute(sql("notes_settled"), {"rows": pack(noted)})
         return [{report.ref for report in item if id(report) not in standing} for item in items]
+
+    def note(self, connection: Connection, items: Sequence[Sequence[Note]]) -> Sequence[None]:
+        """Each item is some notes, kept where the lease holds."""
+        rows = [note_row(note, self._sealer) for item in items for note in item]
+        connection.execute(sql("notes_write"), {"rows": pack(rows)})
+        return [None] * len(items)
 
     def extend(self, connection: Connection, items: Sequence[tuple[Sequence[Lease], int]]) -> Sequence[set[int]]:
         """Each item is some leases and until when they shall hold. For each, the handles of the lost ones."""

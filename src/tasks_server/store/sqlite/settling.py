@@ -8,6 +8,7 @@ import msgspec
 
 from tasks_server.clock import Clock
 from tasks_server.domain.leases import LeaseWatch, Seen
+from tasks_server.store.noting import Note, note_row
 from tasks_server.store.sealed_texts import sealed_error
 from tasks_server.store.sealing import Sealer
 from tasks_server.store.settling import DecideLost, Lost, Report, opened
@@ -39,7 +40,7 @@ class Settlements:
         held = _held(connection, [(report.ref, report.lease) for item in items for report in item])
         standing, answers = _standing(held, items)
         tally = Tally()
-        rows, attempts = [], []
+        rows, attempts, noted = [], [], []
         for report, (owner, lane) in standing:
             settlement = report.settlement
             tally.leave(owner, lane, "running")
@@ -47,8 +48,18 @@ class Settlements:
             rows.append(_row(report, self._sealer))
             if report.attempt is not None:
                 attempts.append(attempt_row(report.ref, owner, report.task_id, report.attempt, self._sealer))
+                if report.attempt.notes is not None:
+                    noted.append((report.ref, report.attempt.number))
         _write(connection, rows, attempts, tally)
+        if noted:
+            connection.execute(sql("notes_settled"), {"rows": pack(noted)})
         return answers
+
+    def note(self, connection: apsw.Connection, items: Sequence[Sequence[Note]]) -> Sequence[None]:
+        """Each item is some notes, kept where the lease holds."""
+        rows = [note_row(note, self._sealer) for item in items for note in item]
+        connection.execute(sql("notes_write"), {"rows": pack(rows)})
+        return [None] * len(items)
 
     def extend(self, connection: apsw.Connection, items: Sequence[tuple[Sequence[Lease], int]]) -> Sequence[set[int]]:
         """Each item is some leases and until when they shall hold. For each, the handles of the lost ones."""

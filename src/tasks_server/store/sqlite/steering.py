@@ -89,8 +89,8 @@ def erase(connection: apsw.Connection, refs: Sequence[int], tally: Tally) -> Non
     """Removes tasks with all that is known of them. The tally has counted them out."""
     seqs = {"seqs": pack(refs)}
     for name in (
-        "request_delete", "attempt_delete", "event_delete", "metadata_of_tasks_delete", "schedule_runs_delete",
-        "task_delete",
+        "request_delete", "attempt_delete", "notes_delete", "event_delete", "metadata_of_tasks_delete",
+        "schedule_runs_delete", "task_delete",
     ):  # fmt: skip
         connection.execute(sql(name), seqs)
     tally.write(connection)

@@ -2,6 +2,7 @@ SELECT sealed, count(*) FROM (
     SELECT substr(spec, 2, 4) AS sealed FROM request
     UNION ALL SELECT substr(response, 2, 4) FROM attempt WHERE response IS NOT NULL
     UNION ALL SELECT substr(facts, 2, 4) FROM attempt WHERE facts IS NOT NULL
+    UNION ALL SELECT substr(sealed, 2, 4) FROM note
     UNION ALL SELECT substr(secret, 2, 4) FROM signing_secret
     UNION ALL SELECT substr(template, 2, 4) FROM schedule
     UNION ALL SELECT decode(substr(error, 10, 8), 'hex') FROM task WHERE error ~ '^sealed:[0-9a-f]{10}'

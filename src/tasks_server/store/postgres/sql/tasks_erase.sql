@@ -15,6 +15,8 @@ WITH erased AS MATERIALIZED (
     WHERE m.owner = p.owner AND m.key = p.key AND m.value = p.value AND m.task = p.task
 ), attempts AS (
     DELETE FROM attempt AS a USING erased AS e WHERE a.task = e.task
+), notes AS (
+    DELETE FROM note AS n USING erased AS e WHERE n.task = e.task
 ), runs AS (
     DELETE FROM schedule_run AS f USING erased AS e WHERE f.task = e.task
 ), events AS (

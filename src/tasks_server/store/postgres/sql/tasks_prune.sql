@@ -23,6 +23,8 @@ WITH gone AS MATERIALIZED (
         WHERE r.metadata IS NOT NULL
     ) AS e
     WHERE m.owner = e.owner AND m.key = e.key AND m.value = e.value AND m.task = e.task
+), notes AS (
+    DELETE FROM note AS n USING gone WHERE n.task = gone.seq
 ), runs AS (
     DELETE FROM schedule_run AS f USING gone WHERE f.task = gone.seq
 ), events AS (

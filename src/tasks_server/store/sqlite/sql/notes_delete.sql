@@ -1,0 +1,1 @@
+DELETE FROM note WHERE task IN (SELECT value FROM json_each(:seqs))

@@ -1,0 +1,1 @@
+UPDATE note SET sealed = :sealed WHERE task = :first AND number = :second
