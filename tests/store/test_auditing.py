@@ -5,17 +5,22 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tasks_server.domain import lifecycle
 from tasks_server.domain.audit import Act, Actor, Kind
 from tasks_server.domain.errors import Refused, StoreError
 from tasks_server.domain.owner import Owner, OwnerKey
+from tasks_server.domain.signing import Signing
 from tasks_server.domain.task import Task
 from tasks_server.store import auditing
 from tasks_server.store.acting import DOING
 from tasks_server.store.auditing import ActQuery
 from tasks_server.store.ports import Change
+from tasks_server.store.scheduling import ScheduleRefusal
 
+from .lanes import set_lane
+from .schedules import Calendar
 from .world import World
 
 BY_OWNER = Actor("owner", "api", "key-1")
@@ -153,3 +158,38 @@ async def test_the_record_outlives_its_owner(world: World, owner: Owner) -> None
     await world.store.prune(world.now + 1, 100)
     (entry,) = (await world.store.acts(ActQuery(None))).entries
     assert (entry.act.subject, entry.owner_name) == (owner.name, None)
+
+
+async def test_each_kind_of_change_is_recorded_with_it(world: World, owner: Owner) -> None:
+    calendar, store, now = Calendar(world), world.store, world.now
+    task = await world.submit(owner)
+    with doing(world, "register", kind="owner", subject="new"):
+        assert await world.owner("another-owner")
+    with doing(world, "edit", kind="owner", owner=owner.id):
+        assert await world.set_limit(owner.id, 5_000)
+    with doing(world, "add", kind="key", owner=owner.id):
+        assert await store.add_key(owner.id, OwnerKey("key-new", now), b"d" * 32, 2)
+    with doing(world, "remove", kind="key", owner=owner.id):
+        assert await store.remove_key(owner.id, "key-new")
+    with doing(world, "edit", kind="signing", owner=owner.id):
+        assert await store.change_signing(owner.id, lambda before: Signing(False, before.secrets))
+    with doing(world, "create", kind="schedule", owner=owner.id):
+        made = await calendar.make(owner, "nightly")
+    with doing(world, "edit", kind="schedule", owner=owner.id):
+        await calendar.make(owner, "weekly")
+        taken = await calendar.change(owner.id, "weekly", lambda found: replace(found, name="nightly"))
+        assert taken is ScheduleRefusal.NAME_TAKEN
+    with doing(world, "delete", kind="schedule", owner=owner.id):
+        assert await store.delete_schedule(owner.id, made.id)
+    with doing(world, "put", kind="lane", owner=owner.id):
+        assert await set_lane(world, owner, "mail", rate=5.0)
+    with doing(world, "delete", kind="lane", owner=owner.id):
+        assert await store.delete_lane(owner.id, "mail", now) is True
+    with doing(world, "delete", subject=task.id):
+        assert await store.delete(owner.id, task.id)
+    told = [(act.kind, act.action) for act in reversed(await acts(world, limit=100))]
+    assert told == [
+        ("owner", "register"), ("owner", "edit"), ("key", "add"), ("key", "remove"), ("signing", "edit"),
+        ("schedule", "create"), ("schedule", "edit"), ("schedule", "delete"), ("lane", "put"), ("lane", "delete"),
+        ("task", "delete"),
+    ]  # fmt: skip
