@@ -70,7 +70,7 @@ const live = {
     if (!reason) await this.now();
     this.plan();
   },
-  tell(text) { const place = document.querySelector("[data-live]"); if (place) place.textContent = text; },
+  tell(text) { const place = document.querySelector("[data-told]"); if (place) place.textContent = text; },
   async now() {
     const began = performance.now();
     try {
