@@ -1,9 +1,13 @@
 """`tasks-server lane …`, on a database without a server."""
 
+import io
+import sys
 from typing import Any
 
 import pytest
 
+from tasks_server.cli import output
+from tasks_server.domain.errors import Refused
 from tests.cli.conftest import Cli, Result, Serve
 
 
@@ -65,14 +69,38 @@ def test_purge_deletes_what_is_in_queue(cli: Cli, shop: dict[str, Any], serve: S
     words = ("submit", "http://shop.test/", "--owner", "small-shop", "--delay", "1h")
     for name in ("mail", "mail", "other"):
         assert cli("task", *words, "--lane", name).code == 0
-    stored = lane(cli, "purge", "mail")
+    unasked = lane(cli, "purge", "mail")
+    assert unasked.code == 1
+    assert (
+        "Delete the 2 tasks of small-shop that are in queue in the lane mail, for good? Say so by --yes" in unasked.err
+    )
+    assert len(cli("task", "list", "--json").json()) == 3
+    stored = lane(cli, "purge", "mail", "--yes")
     assert "is stored; it will look at about " in stored.out
     assert "tasks-server bulk show " in stored.out
     serve()
-    result = lane(cli, "purge", "mail", "--wait")
+    result = lane(cli, "purge", "mail", "--wait", "--yes")
     assert (result.code, " done: " in result.out) == (0, True)
     assert [task["lane"] for task in cli("task", "list", "--json").json()] == ["other"]
     assert lane(cli, "purge", "nowhere").code == 1
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("YES\n", 0), ("\n", 1), ("no\n", 1), ("", 1)])
+def test_purge_asks_at_a_terminal(answer: str, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    said = Terminal()
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdin", Terminal(answer))
+        patched.setattr(sys, "stderr", said)
+        if code:
+            with pytest.raises(Refused, match="nothing was done"):
+                output.confirm("Delete it?")
+        else:
+            output.confirm("Delete it?")
+    assert said.getvalue() == "Delete it? [y/N] "
 
 
 def test_pause_and_resume(cli: Cli, shop: dict[str, Any]) -> None:

@@ -4,13 +4,14 @@ import re
 import shutil
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from tests.tidy.documents import ROOT
 
-from .conftest import DEADLINE_SECONDS, Cli, Serve
+from .conftest import DEADLINE_SECONDS, Cli, Serve, until
 
 PROGRAM = str(Path(sys.executable).with_name("tasks-server"))
 
@@ -31,20 +32,28 @@ def run(script: str) -> str:
 def test_a_backup_of_a_server_that_works_and_the_way_back(
     serve: Serve, cli: Cli, data_dir: Path, tmp_path: Path
 ) -> None:
+    backups = tmp_path / "backups"
+    backups.mkdir(mode=0o700)
     backup, restore = (
         block.replace("/var/lib/tasks-server", str(data_dir))
-        .replace("/var/backups", str(tmp_path))
+        .replace("/var/backups/tasks-server", str(backups))
         .replace("tasks-server db", f"{PROGRAM} db")
         for block in blocks("sh")
     )
     server = serve()
     cli("owner", "create", "small-shop")
     submit = ("task", "submit", "http://shop.test/", "-o", "small-shop", "--delay", "1h", "--json")
-    kept = cli(*submit).json()["id"]
     assert "Counts and checksums agree" in run(backup)
+    (first,) = backups.iterdir()
+    kept = cli(*submit).json()["id"]
+    until(lambda: f"{datetime.now():%F-%H%M%S}" not in first.name, "another second")
+    assert "Counts and checksums agree" in run(backup), "a second one on the same day"
+    assert sorted(path.suffix for path in backups.iterdir()) == [".sqlite"] * 2, "and no locks"
     cli(*submit)
     assert server.stop() == 0
     run(restore)
+    facts, folder = (data_dir / "tasks.sqlite").stat(), data_dir.stat()
+    assert (facts.st_uid, facts.st_gid, facts.st_mode & 0o777) == (folder.st_uid, folder.st_gid, 0o600)
     assert [task["id"] for task in cli("task", "list", "--json").json()] == [kept]
     assert cli("task", "show", kept, "--json").json()["request"]["url"] == "http://shop.test/"
 

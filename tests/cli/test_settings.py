@@ -278,3 +278,38 @@ def test_what_the_engine_can_do_reaches_every_process(monkeypatch: pytest.Monkey
     assert abilities.path_fault is not None
     assert abilities.path_fault("ca.pem") is None
     assert abilities.path_fault("gone.pem") is not None
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("ADMIN_KEYS", "ADMIN_KEY"),
+        ("DATABSE_URL", "DATABASE_URL"),
+        ("worker_max_concurrent_task", "WORKER_MAX_CONCURRENT_TASKS"),
+    ],
+)
+def test_a_misspelt_short_name_is_told(monkeypatch: Env, variable: str, meant: str) -> None:
+    monkeypatch.setenv(variable, "1")
+    assert f"{variable} is set, and no setting; did you mean {meant}?" in resolve().warnings
+
+
+@pytest.mark.parametrize("variable", ["HOSTNAME", "POST", "PORTS", "DATABASE", "PATH", "SQLITE_PATH", "TZDIR"])
+def test_what_belongs_to_other_programs_is_not(monkeypatch: Env, variable: str) -> None:
+    monkeypatch.setenv(variable, "1")
+    assert not any(variable in warning for warning in resolve().warnings)
+
+
+def test_a_file_with_secrets_that_others_can_read_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text(f'admin_key = "{"k" * 40}"\nport = 9\n')
+    for mode, what in ((0o644, "read"), (0o622, "change")):
+        path.chmod(mode)
+        (told,) = resolve(None, path).warnings
+        assert f"{path} holds admin_key and has mode {mode:04o}, so that others can {what} it; `chmod 600" in told
+        assert "kkk" not in told
+        assert path.stat().st_mode & 0o777 == mode
+    path.chmod(0o600)
+    assert resolve(None, path).warnings == []
+    path.write_text("port = 9\n")
+    path.chmod(0o644)
+    assert resolve(None, path).warnings == []

@@ -12,13 +12,13 @@ from tasks_server.cli import bulks, output
 from tasks_server.cli.bulks import Wait
 from tasks_server.cli.faults import in_options
 from tasks_server.cli.options import Config, DataDir, with_services
-from tasks_server.cli.output import Json
+from tasks_server.cli.output import Json, Yes
 from tasks_server.domain import limits
 from tasks_server.domain.bulk import Action, Bulk, in_queue_of
 from tasks_server.domain.errors import InvalidRequest, NotFound
 from tasks_server.domain.lane import Lane, LaneLimits, burst_of
 from tasks_server.domain.owner import Owner as OwnerFacts
-from tasks_server.domain.task import State
+from tasks_server.domain.task import FINAL, State
 from tasks_server.service.lanes import LaneService
 from tasks_server.wiring import Services
 
@@ -166,9 +166,21 @@ def resume(name: Name, owner: Owner, config: Config = None, data_dir: DataDir = 
 
 @app.command("purge")
 def purge(
-    name: Name, owner: Owner, wait: Wait = False, config: Config = None, data_dir: DataDir = None, json: Json = False
+    name: Name,
+    owner: Owner,
+    yes: Yes = False,
+    wait: Wait = False,
+    config: Config = None,
+    data_dir: DataDir = None,
+    json: Json = False,
 ) -> None:
-    """Delete all tasks of a lane that are in queue, running ones too. The engines of a running server do it."""
+    """Delete all tasks of a lane that are in queue, running ones too, for good. The engines of a running server do it.
+    Asks first, where a terminal can answer; elsewhere it wants --yes.
+    """
+    if not yes:
+        lane, _ = _asked(lambda service, owner_id: service.show(owner_id, name), owner, (config, data_dir))
+        in_queue = sum(count for state, count in lane.counts.items() if state not in FINAL)
+        output.confirm(f"Delete the {in_queue} tasks of {owner} that are in queue in the lane {lane.name}, for good?")
 
     async def create(services: Services) -> Bulk:
         owner_id = (await services.owners.by_name(owner)).id

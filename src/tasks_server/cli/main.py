@@ -2,6 +2,8 @@
 
 import os
 import sys
+import traceback
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,6 +21,7 @@ from tasks_server.cli import (
     output,
     owner_keys,
     owners,
+    rights,
     schedules,
     serve,
     settings,
@@ -27,7 +30,7 @@ from tasks_server.cli import (
     ui,
     worker,
 )
-from tasks_server.domain.errors import TasksServerError
+from tasks_server.domain.errors import TasksServerError, Unavailable
 
 app = typer.Typer(
     name="tasks-server",
@@ -79,7 +82,21 @@ def main() -> None:
         options.check_text(sys.argv[1:])
         app()
     except TasksServerError as error:
-        sys.exit(output.complain(error))
+        sys.exit(output.complain(error, rights.denied(error)))
     except BrokenPipeError:  # `| head` has seen enough
         sys.stderr.close()
         sys.exit(0)
+    except Exception as error:
+        if sys.flags.dev_mode:
+            raise
+        sys.exit(output.complain(_told(error), rights.denied(error)))
+
+
+def _told(error: Exception) -> TasksServerError:
+    """One line for what nobody expected: what the system says of a file, or else where the fault is."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return Unavailable(f"{os.fsdecode(error.filename)}: {error.strerror}")
+    *_, last = traceback.extract_tb(error.__traceback__)
+    where = f"{Path(last.filename).name}:{last.lineno}"
+    said = f"{type(error).__name__}: {error}".splitlines()[0]
+    return Unavailable(f"a fault of Tasks Server, at {where}: {said}; PYTHONDEVMODE=1 shows all of it, to report it")

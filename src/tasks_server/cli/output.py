@@ -12,9 +12,10 @@ from tasks_server import exit_codes
 from tasks_server.api.states import state_word
 from tasks_server.domain import masking
 from tasks_server.domain.attempt import Redirected
-from tasks_server.domain.errors import InvalidRequest, TasksServerError
+from tasks_server.domain.errors import InvalidRequest, Refused, TasksServerError
 from tasks_server.domain.task import NewTask, Task
 
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 
@@ -26,6 +27,16 @@ def as_json(value: Any) -> None:
 def say(text: str) -> None:
     """Prints a line for people."""
     sys.stdout.write(text + "\n")
+
+
+def confirm(question: str) -> None:
+    """Asks somebody at a terminal. Raises `Refused` when the answer is no, or when nobody can answer."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise Refused(f"{question} Say so by --yes: nobody can be asked here")
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Refused("nothing was done")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -69,10 +80,11 @@ def warn_of(things: Iterable[tuple[str, str | None]]) -> None:
             warn(f"{name}: {printable(told)}")
 
 
-def complain(error: TasksServerError) -> int:
-    """Prints why a command failed. The exit status that goes with it."""
+def complain(error: TasksServerError, advice: str | None = None) -> int:
+    """Prints why a command failed, and what to do. The exit status that goes with it."""
+    message = error.message if advice is None else f"{error.message}. {advice}"
     if "--json" in sys.argv[1:]:
-        told: dict[str, Any] = {"code": error.code, "message": error.message}
+        told: dict[str, Any] = {"code": error.code, "message": message}
         if isinstance(error, InvalidRequest):
             told["errors"] = error.faults
         sys.stderr.write(msgspec.json.encode({"error": told}).decode() + "\n")
@@ -82,7 +94,7 @@ def complain(error: TasksServerError) -> int:
             given = f"; given: {fault.given!r}" if fault.given is not None else ""
             sys.stderr.write(f"tasks-server: {fault.field}: {fault.message}{given}{allowed}\n")
     else:
-        sys.stderr.write(f"tasks-server: {error.message}\n")
+        sys.stderr.write(f"tasks-server: {message}\n")
     return exit_codes.of(error)
 
 

@@ -5,6 +5,7 @@ Each layer holds only what was set there; defaults come last, once. All faults a
 
 import difflib
 import os
+import shlex
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,8 +26,11 @@ from tasks_server.settings.table import (
     Settings,
     is_secret,
 )
+from tasks_server.store.regular import exposed_mode
 
 DEFAULT = "default"
+_MISSPELT_LENGTH_MIN: Final = 8
+_MISSPELT_LIKENESS: Final = 0.86
 _FLAGS: Final = {"worker_max_concurrent_tasks": "--concurrency"}
 """Settings whose flag has another name."""
 
@@ -53,7 +57,7 @@ def resolve(flags: Mapping[str, Any] | None = None, config: Path | None = None) 
     settings = _validated(merged, origins, faults)
     if faults or settings is None:
         raise SettingsError(_message(faults))
-    return Resolved(settings, origins, _warnings())
+    return Resolved(settings, origins, [*_warnings(), *_misspelt(), *_exposed(origins)])
 
 
 _Layer = dict[str, tuple[Any, str]]
@@ -101,6 +105,36 @@ def secret_variables() -> frozenset[str]:
 def _warnings() -> list[str]:
     set_in_vain = sorted(name for name, refused in PLANNED.items() if not refused and os.environ.get(name))
     return [f"{name} is set, but has no effect in this version" for name in set_in_vain]
+
+
+def _misspelt() -> list[str]:
+    """Variables without our prefix that look like a short name of ours: they may be another program's, so that this is
+    no fault. Names of few letters look like too much.
+    """
+    known = [name.upper() for name in SHORT_NAMES if len(name) >= _MISSPELT_LENGTH_MIN]
+    ours = {name.upper() for name in SHORT_NAMES} | set(PLANNED)
+    told = []
+    for variable in sorted(os.environ):
+        if variable in ours or variable.startswith(ENV_PREFIX) or not os.environ[variable]:
+            continue
+        near = difflib.get_close_matches(variable.upper(), known, n=1, cutoff=_MISSPELT_LIKENESS)
+        if near:
+            told.append(f"{variable} is set, and no setting; did you mean {near[0]}?")
+    return told
+
+
+def _exposed(origins: Mapping[str, str]) -> list[str]:
+    """Files of settings that hold secrets and that others can read. Nothing is changed: whoever put it there chose."""
+    secret: dict[str, list[str]] = {}
+    for name, origin in origins.items():
+        if is_secret(name) and origin != DEFAULT and os.path.sep in origin:
+            secret.setdefault(origin, []).append(name)
+    return [
+        f"the settings file {path} holds {', '.join(names)} and has mode {mode:04o}, so that others can "
+        f"{'change' if mode & 0o022 else 'read'} it; `chmod 600 {shlex.quote(path)}` closes it"
+        for path, names in secret.items()
+        if (mode := exposed_mode(Path(path))) is not None
+    ]
 
 
 def _file(config: Path | None, faults: list[str]) -> _Layer:

@@ -4,7 +4,6 @@ machine at the first start. Opening the database is the store's affair.
 
 import os
 import shlex
-import stat
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +15,7 @@ from tasks_server.domain.errors import Corrupt, SettingsError, Unavailable
 from tasks_server.settings.table import Settings
 from tasks_server.store.keys import create_key_file, parse_keys, read_key_file
 from tasks_server.store.postgres import address
-from tasks_server.store.regular import file_fault
+from tasks_server.store.regular import exposed_mode, file_fault, is_read_only
 
 DATABASE_NAME: Final = "tasks.sqlite"
 KEY_NAME: Final = "cipher.key"
@@ -230,16 +229,11 @@ def create_key(where: Places) -> None:
 
 
 def _exposed(path: Path, facts: os.stat_result) -> str | None:
-    """What to tell when others can read the key. Nothing is changed: whoever put the file there chose its mode.
-
-    That the group can read it is how a process reads a file that is not its own, and how Kubernetes mounts secrets for
-    an `fsGroup`: then it is nothing to tell of.
-    """
-    mode = stat.S_IMODE(facts.st_mode)
-    mounted = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
-    groups_way = mode & 0o077 == 0o040 and (mounted or facts.st_uid != os.geteuid())
-    if mode & 0o077 == 0 or groups_way:
+    """What to tell when others can read the key. Nothing is changed: whoever put the file there chose its mode."""
+    mode = exposed_mode(path, facts)
+    if mode is None:
         return None
     what = "change" if mode & 0o022 else "read"
-    advice = "mount it with mode 0400 or 0440" if mounted else f"`chmod 600 {shlex.quote(str(path))}` closes it"
+    advice = f"`chmod 600 {shlex.quote(str(path))}` closes it"
+    advice = "mount it with mode 0400 or 0440" if is_read_only(path) else advice
     return f"the cipher key {path} has mode {mode:04o}, so that others can {what} it; {advice}"

@@ -3,6 +3,7 @@ something off, a pipe makes whoever opens it wait, and what lies behind a link t
 but may be tomorrow.
 """
 
+import os
 import stat
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,23 @@ _KINDS: Final = (
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISSOCK, "a socket"),
 )
+
+
+def exposed_mode(path: Path, facts: os.stat_result | None = None) -> int | None:
+    """The mode of a private file that others can read; None when they cannot.
+
+    That the group can read it is how a process reads a file that is not its own, and how Kubernetes mounts secrets for
+    an `fsGroup`: then it is nothing to tell of.
+    """
+    facts = path.stat() if facts is None else facts
+    mode = stat.S_IMODE(facts.st_mode)
+    groups_way = mode & 0o077 == 0o040 and (is_read_only(path) or facts.st_uid != os.geteuid())
+    return None if mode & 0o077 == 0 or groups_way else mode
+
+
+def is_read_only(path: Path) -> bool:
+    """Whether it lies where nothing can be written."""
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
 def file_fault(path: Path) -> str | None:
