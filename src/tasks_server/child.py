@@ -16,19 +16,24 @@ import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import uvloop
 
 from tasks_server import exit_codes, wiring
-from tasks_server.children import AGAIN, Failed, Ready
+from tasks_server.children import AGAIN, BEAT_SECONDS, Beat, Failed, Ready
+from tasks_server.clock import Clock
 from tasks_server.domain import texts
-from tasks_server.domain.errors import TasksServerError
+from tasks_server.domain.errors import StoreError, TasksServerError, Unavailable
 from tasks_server.plans import Plan
+from tasks_server.store.keys import key_fault
 from tasks_server.store.ports import Store
+from tasks_server.store.postgres.address import is_postgres
 from tasks_server.telemetry import Telemetry, leave_lost_terminal
-from tasks_server.telemetry.events import VALUE_LENGTH_MAX, Unexpected
+from tasks_server.telemetry.events import VALUE_LENGTH_MAX, KeyFileBack, KeyFileTrouble, Unexpected
 from tasks_server.watchdog import Watchdog
 
 _SWITCH_SECONDS: Final = 0.0005
@@ -40,6 +45,10 @@ every 700 objects, finds next to nothing and walks over every call in flight."""
 _ORPHANED: Final = 1
 _WATCH_SECONDS: Final = 1.0
 _WATCHING: Final = "find the database"
+_STARTING: Final = "reach the database"
+
+
+_BEAT: Final = msgspec.json.encode(Beat()) + b"\n"
 
 
 class Channel:
@@ -103,6 +112,11 @@ class Channel:
         """One line to the supervisor."""
         self._socket.sendall(msgspec.json.encode(message) + b"\n")
 
+    def beat(self) -> None:
+        """A sign of life. A supervisor that does not read needs none."""
+        with contextlib.suppress(OSError):
+            self._socket.send(_BEAT, socket.MSG_DONTWAIT)
+
 
 def _on_stop(act: Callable[[], None]) -> None:
     """Calls `act` when the supervisor asks this process to stop."""
@@ -133,7 +147,67 @@ async def _watch(store: Store, told: Telemetry) -> None:
             told.store_failed(_WATCHING, lost)
         else:
             told.store_worked(_WATCHING)
+            if told.troubles():
+                await _try_to_write(store, told)
         await asyncio.sleep(_WATCH_SECONDS)
+
+
+async def _try_to_write(store: Store, told: Telemetry) -> None:
+    """While something failed, finds out whether the store takes writes again: what failed may not be tried anew."""
+    try:
+        await store.probe()
+    except StoreError as error:
+        told.store_failed("write", error)
+    else:
+        told.store_writes("write")
+
+
+async def _watch_key(plan: Plan, told: Telemetry) -> None:
+    """Tells when the file of the cipher key is gone: the server goes on without it, and does not start again."""
+    if plan.key_file is None:
+        return
+    path, missed = Path(plan.key_file), False
+    while True:
+        if fault := await asyncio.to_thread(key_fault, path):
+            missed = True
+            told.emit(KeyFileTrouble(fault))
+        elif missed:
+            missed = False
+            told.emit(KeyFileBack(str(path)))
+        await asyncio.sleep(_WATCH_SECONDS)
+
+
+async def _beat(channel: Channel) -> None:
+    """Shows the supervisor that the event loop goes round."""
+    while True:
+        channel.beat()
+        await asyncio.sleep(BEAT_SECONDS)
+
+
+@contextlib.asynccontextmanager
+async def _opened(make: Callable[[], Store], plan: Plan, clock: Clock, told: Telemetry) -> AsyncIterator[Store]:
+    """The store, open. A database elsewhere may start later than we do: it is waited for, as long as the plan says.
+    Raises `StoreError`.
+    """
+    began = clock.monotonic()
+    while True:
+        store = make()
+        try:
+            await store.open()
+        except Unavailable as error:
+            waited = clock.monotonic() - began
+            if not is_postgres(plan.database) or waited >= plan.database_wait_seconds:
+                raise
+            left = round(plan.database_wait_seconds - waited)
+            told.store_failed(_STARTING, Unavailable(f"{error.message}; waiting for it, for {left} s at most"))
+            await asyncio.sleep(_WATCH_SECONDS)
+            continue
+        told.store_worked(_STARTING)
+        try:
+            yield store
+        finally:
+            await store.close()
+        return
 
 
 @contextlib.asynccontextmanager
@@ -153,9 +227,8 @@ async def serve_api(plan: Plan, channel: Channel, told: Telemetry) -> None:
 
     _tell_of_strays(told)
     clock = wiring.build_clock(plan.database, "late")
-    store = wiring.build_store(plan.database, plan.cipher_keys, clock, key_file=plan.key_file, role="api")
-    await store.open()
-    try:
+    build = partial(wiring.build_store, plan.database, plan.cipher_keys, clock, key_file=plan.key_file, role="api")
+    async with _opened(build, plan, clock, told) as store:
         await wiring.prepare_api(plan, store, clock)
         app = wiring.build_api(plan, store, clock, told)
         server = HttpServer(app, plan.listen_fd, plan.api.connections, told)
@@ -172,25 +245,30 @@ async def serve_api(plan: Plan, channel: Channel, told: Telemetry) -> None:
         server.start()
         channel.tell(Ready())
         stop, ended = asyncio.create_task(asked.wait()), asyncio.create_task(server.ended())
-        async with _beside(_watch(store, told), wiring.follow_clock(store, clock, told)):
+        others = wiring.follow_clock(store, clock, told), wiring.watch_engines(store, clock, told)
+        async with _beside(_watch(store, told), _watch_key(plan, told), _beat(channel), *others):
             await asyncio.wait([stop, ended], return_when=asyncio.FIRST_COMPLETED)
             if not asked.is_set():
                 raise RuntimeError("the HTTP server ended by itself")
+            app.stop()
             await server.stop(plan.grace_seconds)
         watchdog.stop()
-    finally:
-        await store.close()
 
 
 async def serve_engine(plan: Plan, channel: Channel, told: Telemetry) -> None:
     """Executes tasks until it is asked to stop; then winds down in order."""
     _tell_of_strays(told)
     clock = wiring.build_clock(plan.database, "early")
-    store = wiring.build_store(
-        plan.database, plan.cipher_keys, clock, durable=False, key_file=plan.key_file, role="engine"
+    build = partial(
+        wiring.build_store,
+        plan.database,
+        plan.cipher_keys,
+        clock,
+        durable=False,
+        key_file=plan.key_file,
+        role="engine",
     )
-    await store.open()
-    try:
+    async with _opened(build, plan, clock, told) as store:
         engine = wiring.build_engine(plan, store, clock, told)
         if not channel.again:  # who starts a server is told at once; one that runs goes on with what it can do
             await engine.prepare()
@@ -203,10 +281,8 @@ async def serve_engine(plan: Plan, channel: Channel, told: Telemetry) -> None:
         _on_stop(engine.stop)
         running = asyncio.create_task(engine.run())
         channel.tell(Ready())
-        async with _beside(_watch(store, told)):
+        async with _beside(_watch(store, told), _watch_key(plan, told), _beat(channel)):
             await running
-    finally:
-        await store.close()
 
 
 _ROLES: Final = {"api": serve_api, "engine": serve_engine}

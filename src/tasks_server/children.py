@@ -23,6 +23,10 @@ class Ready(msgspec.Struct, tag="ready"):
     """A child says that it works."""
 
 
+class Beat(msgspec.Struct, tag="beat"):
+    """A child says that it is alive."""
+
+
 class Failed(msgspec.Struct, tag="failed"):
     """A child says why it cannot."""
 
@@ -43,9 +47,11 @@ class Reread(msgspec.Struct, tag="reread"):
     warnings: list[str]
 
 
+BEAT_SECONDS: Final = 2.0
+"""How often a child says that it is alive."""
 AGAIN: Final = "again"
 """Said to a child of a server that has been ready before: it must not wait for what it can do without."""
-Message = Ready | Failed | Reread
+Message = Ready | Beat | Failed | Reread
 _MESSAGE: Final = msgspec.json.Decoder(Message)
 
 
@@ -60,6 +66,8 @@ class Child:
         self.started_at = 0.0
         self.start_at = 0.0
         self.deaths = 0
+        self.beat_at: float | None = None
+        """When it last gave a sign of life; None: it has not begun to."""
         self.ready = False
         self.failure: Failed | None = None
 
@@ -75,7 +83,7 @@ class Child:
             self._become([*command, self.role, str(theirs.fileno()), *words], theirs, inherited)
         theirs.close()
         self.channel, self._received = ours, b""
-        self.ready, self.failure = False, None
+        self.ready, self.failure, self.beat_at = False, None, None
         self.started_at = time.monotonic()
         self.tell(lines)
         ours.setblocking(False)
@@ -131,6 +139,16 @@ class Child:
             if pid:
                 return os.waitstatus_to_exitcode(status)
         return None
+
+
+def held_by(pid: int) -> str | None:
+    """What keeps a process from running: `stopped` by a signal, or `traced` by a debugger (proc(5)); None: neither."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:  # noqa: PTH123  (no pathlib here)
+            state = file.read().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return None
+    return {"T": "stopped", "t": "traced"}.get(state)
 
 
 def how(code: int) -> str:

@@ -117,6 +117,8 @@ class Plan(msgspec.Struct, frozen=True):
     cipher_keys: list[bytes]
     key_file: str | None
     """Where the keys come from, to follow its changes; None: they stay."""
+    database_wait_seconds: float
+    """How long a start waits for a database elsewhere."""
     grace_seconds: float
     log: LogPlan
     listen_fd: int

@@ -19,12 +19,14 @@ from typing import Final
 import msgspec
 
 from tasks_server import exit_codes
-from tasks_server.children import AGAIN, LEFT_ALONE, Child, Failed, Ready, Reread, how
+from tasks_server.children import AGAIN, LEFT_ALONE, Beat, Child, Failed, Ready, Reread, held_by, how
 from tasks_server.clock import SystemClock
 from tasks_server.telemetry import Format, Telemetry, leave_lost_terminal, write_to_stderr
 from tasks_server.telemetry.events import (
     Level,
     ProcessDied,
+    ProcessHeld,
+    ProcessHung,
     ProcessStarted,
     ProcessStopped,
     RestartNeeded,
@@ -43,6 +45,8 @@ KILL_MARGIN_SECONDS: Final = 5.0
 """Beyond the grace time: what settling and closing may take."""
 _FILES_MAX: Final = 65_536
 _NEVER: Final = float("inf")
+_HELD_SECONDS: Final = 2.0
+"""Who sleeps so much longer than was meant was held up itself, and cannot tell how long others were silent."""
 _READING_SECONDS: Final = 30.0
 """How long reading the settings anew may take."""
 
@@ -60,6 +64,7 @@ class Orders(msgspec.Struct):
     banner: str = ""
     listen_fd: int = -1
     grace_seconds: float = 20.0
+    hung_seconds: float = 60.0
     log_level: Level = "info"
     log_format: Format = "console"
     colored: bool = False
@@ -98,8 +103,11 @@ class Supervisor:
         for child in self._children:
             self._start(child)
         while self._stop_at is None or any(child.pid for child in self._children):
-            for key, _ in self._selector.select(self._timeout()):
+            before, timeout = time.monotonic(), self._timeout()
+            for key, _ in self._selector.select(timeout):
                 key.data()
+            if timeout is not None and time.monotonic() - before > timeout + _HELD_SECONDS:
+                self._forgive()
             self._on_time()
         if self._reader is not None:
             self._reader.signal(signal.SIGKILL)
@@ -151,6 +159,8 @@ class Supervisor:
             return
         for message in messages:
             match message:
+                case Beat():
+                    child.beat_at = time.monotonic()
                 case Failed():
                     child.failure = message
                 case Ready():
@@ -255,6 +265,9 @@ class Supervisor:
 
     def _timeout(self) -> float | None:
         times = [child.start_at for child in self._children if not child.pid and self._stop_at is None]
+        if self._stop_at is None and self._orders.hung_seconds:
+            beats = [child.beat_at for child in self._children if child.pid and child.beat_at is not None]
+            times += [beat_at + self._orders.hung_seconds for beat_at in beats]
         if self._reader is not None:
             times.append(self._read_by)
         if self._stop_at is not None:
@@ -271,11 +284,31 @@ class Supervisor:
             for child in self._children:
                 if not child.pid and child.start_at <= now:
                     self._start(child)
+                elif child.pid and child.beat_at is not None:
+                    self._look_after(child, child.beat_at, now)
         elif now >= self._stop_at:
             self._stop_at = _NEVER
             self._exit_code = self._exit_code or exit_codes.REFUSED
             write_to_stderr(b"tasks-server: not everything stopped within the grace time; ending the rest\n")
             self._signal_all(signal.SIGKILL)
+
+    def _forgive(self) -> None:
+        """We stood still, or the machine did: whoever was silent meanwhile gets as much time once more."""
+        now = time.monotonic()
+        for child in self._children:
+            child.beat_at = None if child.beat_at is None else now
+
+    def _look_after(self, child: Child, beat_at: float, now: float) -> None:
+        """Ends a child that hangs; SIGCHLD tells of its end, and it is started again."""
+        if not self._orders.hung_seconds or now - beat_at < self._orders.hung_seconds:
+            return
+        child.beat_at = now  # what the kernel holds may take long to end, and whoever is held may be let go
+        if held := held_by(child.pid):
+            self._telemetry.emit(ProcessHeld(role=child.role, pid=child.pid, state=held))
+            return
+        silent_ms = round((now - beat_at) * 1_000)
+        self._telemetry.emit(ProcessHung(role=child.role, pid=child.pid, silent_ms=silent_ms))
+        child.signal(signal.SIGKILL)
 
     def _stop(self) -> None:
         """Everybody at once: the API accepts no more, the engine claims no more, each finishes what it has."""

@@ -87,6 +87,7 @@ def plan(settings: "Settings", where: "Places", keys: list[bytes], listen_fd: in
         database=where.locator,
         cipher_keys=keys,
         key_file=str(where.key_file) if where.key_file else None,
+        database_wait_seconds=settings.database_wait_seconds,
         grace_seconds=settings.grace_seconds,
         log=log_plan(settings),
         listen_fd=listen_fd,
@@ -257,6 +258,13 @@ async def follow_clock(store: "Store", clock: Clock, told: Telemetry) -> None:
     from tasks_server.service.clock import ClockFollower
 
     await ClockFollower(store, clock, told).follow()
+
+
+async def watch_engines(store: "Store", clock: Clock, told: Telemetry) -> None:
+    """Has the API tell of engines that hang, until it is cancelled."""
+    from tasks_server.service.engine_watch import EngineWatch
+
+    await EngineWatch(store, clock, told).follow()
 
 
 def build_engine(plan: Plan, store: "Store", clock: Clock, told: Telemetry) -> "Engine":

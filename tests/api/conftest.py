@@ -26,8 +26,8 @@ class Api:
     def __init__(self, store: SqliteStore, clock: ManualClock, config: ApiConfig) -> None:
         self.store, self.clock = store, clock
         self.logged: list[bytes] = []
-        telemetry = Telemetry(clock, form="json", write=self.logged.append)
-        self.app = create_app(store, clock=clock, telemetry=telemetry, config=config)
+        self.telemetry = Telemetry(clock, form="json", write=self.logged.append)
+        self.app = create_app(store, clock=clock, telemetry=self.telemetry, config=config, machine=clock)
 
     def client(self, key: str | None = None, owner_id: str | None = None) -> httpx.AsyncClient:
         headers = {"Authorization": f"Bearer {key}"} if key else {}

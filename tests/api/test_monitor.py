@@ -9,8 +9,8 @@ import pytest
 from tasks_server.api.app import ApiConfig
 from tasks_server.clock import ManualClock
 from tasks_server.domain.attempt import Outcome, OutcomeKind
-from tasks_server.domain.engines import HandlersTrouble
-from tasks_server.domain.errors import Unavailable
+from tasks_server.domain.engines import HandlersTrouble, Trouble
+from tasks_server.domain.errors import ReadOnly, SchemaOutOfDate, StoreError, Unavailable
 from tasks_server.service import monitoring
 
 from .conftest import ADMIN_KEY, Api, claimed, task, worked
@@ -21,7 +21,8 @@ async def health(api: Api) -> tuple[int, dict[str, str]]:
     """The status of the answer, and that of each check."""
     answer = await api.client().get("/monitor/health")
     checks = {name: check["status"] for name, check in answer.json()["checks"].items()}
-    assert answer.json()["status"] == ("ok" if answer.status_code == 200 else "unavailable")
+    assert answer.json()["status"] in (("ok", "degraded") if answer.status_code == 200 else ("unavailable",))
+    assert bool(answer.json()["reasons"]) == (answer.json()["status"] != "ok")
     assert ("retry-after" in answer.headers) == (answer.status_code != 200)
     return answer.status_code, checks
 
@@ -73,6 +74,91 @@ async def test_a_store_in_trouble_is_told(api: Api, monkeypatch: pytest.MonkeyPa
         assert await health(api) == (503, unknown)
         answer = await api.client().get("/monitor/health")
         assert answer.json()["checks"]["store"]["code"] == code
+
+
+async def test_what_was_asked_of_the_store_in_vain_is_told(api: Api, clock: ManualClock) -> None:
+    """The write of the check may have room where others have none."""
+    api.telemetry.store_failed("register a task", Unavailable("the disk is full"))
+    clock.advance(20_000)
+    answer = (await api.client().get("/monitor/health")).json()
+    assert answer["status"] == "degraded"
+    (reason,) = answer["reasons"]
+    assert "(register a task: store_unavailable, for 20s)" in reason.replace("20 s", "20s")
+    api.telemetry.store_worked("register a task")
+    assert (await api.client().get("/monitor/health")).json()["status"] == "ok"
+
+
+async def test_one_engine_of_two_that_hangs_is_told(api: Api, clock: ManualClock) -> None:
+    api.store._join()
+    await api.store.report(told(api))
+    own, lives = api.store._nodes.number, api.store._nodes.alive
+    api.store._nodes.number = other = own + 1
+    api.store._nodes.alive = lambda: {own, other}
+    clock.advance(16_000)
+    await api.store.report(told(api))
+    answer = (await api.client().get("/monitor/health")).json()
+    assert (answer["status"], answer["checks"]["engine"]["silent"]) == ("degraded", [own])
+    assert answer["reasons"][0].startswith(f"1 of 2 engines tell nothing ({own}), the first for 16")
+    api.store._nodes.alive = lives
+
+
+@pytest.mark.parametrize(("ahead_ms", "status"), [(59_000, "ok"), (1_800_000, "degraded"), (-1_800_000, "degraded")])
+async def test_a_clock_that_is_far_off_is_told(api: Api, ahead_ms: int, status: str) -> None:
+    api.store._join()
+    report = told(api)
+    facts = msgspec.structs.replace(report.facts, clock_ahead_ms=ahead_ms)
+    await api.store.report(msgspec.structs.replace(report, facts=facts))
+    assert (await api.client().get("/monitor/health")).json()["status"] == status
+
+
+async def test_engines_that_the_store_refuses_are_told(api: Api) -> None:
+    api.store._join()
+    report = told(api)
+    facts = msgspec.structs.replace(report.facts, troubles=(Trouble("settle", "store_unavailable"),))
+    await api.store.report(msgspec.structs.replace(report, facts=facts))
+    answer = (await api.client().get("/monitor/health")).json()
+    assert (answer["status"], answer["reasons"]) == (
+        "degraded",
+        ["the store refuses engines (settle: store_unavailable)"],
+    )
+
+
+# Probes
+
+
+@pytest.mark.parametrize("path", ["/status", "/livez", "/readyz"])
+async def test_probes_need_no_key_and_say_one_word(api: Api, path: str) -> None:
+    answer = await api.client().get(path)
+    assert (answer.status_code, answer.text) == (200, "OK")
+    assert (await api.client().head(path)).status_code == 200
+
+
+@pytest.mark.parametrize("error", [Unavailable("away"), ReadOnly("no"), SchemaOutOfDate("old")])
+async def test_a_store_that_takes_nothing_makes_it_unready_but_not_dead(
+    api: Api, monkeypatch: pytest.MonkeyPatch, error: StoreError
+) -> None:
+    async def refuses() -> None:
+        raise error
+
+    monkeypatch.setattr(api.store, "ready", refuses)
+    answer = await api.client().get("/readyz")
+    assert (answer.status_code, answer.text) == (503, error.code)
+    assert int(answer.headers["retry-after"]) > 0
+    assert (await api.client().get("/livez")).status_code == 200
+
+
+async def test_a_store_that_does_not_answer_makes_it_unready(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitoring, "STORE_SECONDS", 0.01)
+    monkeypatch.setattr(api.store, "ready", asyncio.Event().wait)
+    answer = await api.client().get("/readyz")
+    assert (answer.status_code, answer.text) == (503, "store_slow")
+
+
+async def test_who_is_about_to_stop_is_unready_but_alive(api: Api) -> None:
+    api.app.stop()
+    answer = await api.client().get("/readyz")
+    assert (answer.status_code, answer.text) == (503, "server_stopping")
+    assert (await api.client().get("/livez")).status_code == 200
 
 
 async def test_counts_by_status(

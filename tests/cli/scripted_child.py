@@ -47,6 +47,11 @@ def main() -> None:
         if count <= 3:
             channel.recv(1) if (folder / "wait").exists() else None
             os._exit(7)
+    elif role == "hangs":
+        channel.sendall(b'{"type":"ready"}\n{"type":"beat"}\n')
+        while count > 1:  # the second goes on
+            channel.sendall(b'{"type":"beat"}\n')
+            time.sleep(0.02)
     elif role == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         channel.sendall(b'{"type":"ready"}\n')

@@ -58,6 +58,15 @@ def test_a_backup_of_a_server_that_works_and_the_way_back(
     assert cli("task", "show", kept, "--json").json()["request"]["url"] == "http://shop.test/"
 
 
+def test_the_unit_goes_on_however_often_a_start_fails() -> None:
+    """By default, systemd gives up after five failures within ten seconds."""
+    (unit,) = blocks("ini")
+    head, service = unit.split("[Service]")
+    assert "StartLimitIntervalSec=0\n" in head
+    assert "Restart=on-failure\n" in service
+    assert "RestartSec=5\n" in service
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     (unit,) = blocks("ini")

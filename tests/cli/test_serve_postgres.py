@@ -173,6 +173,7 @@ def test_a_machine_with_another_key(cli: Cli, url: str, monkeypatch: pytest.Monk
 
 def test_a_database_that_cannot_be_reached(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://me:s3cret@127.0.0.1:1/tasks")
+    monkeypatch.setenv("TASKS_SERVER_DATABASE_WAIT_SECONDS", "0")
     status, said = serve_in_vain()
     assert status == 3
     assert said.count("tasks-server: ") == 1

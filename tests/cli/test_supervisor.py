@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,7 +23,9 @@ pytestmark = pytest.mark.process
 class Supervised:
     """A running supervisor, what it printed, and what its children left."""
 
-    def __init__(self, folder: Path, roles: list[str], grace_seconds: float, log_level: Level) -> None:
+    def __init__(
+        self, folder: Path, roles: list[str], grace_seconds: float, log_level: Level, hung_seconds: float
+    ) -> None:
         self.folder = folder
         self.errors = folder / "errors"
         self.out = folder / "out"
@@ -36,6 +39,7 @@ class Supervised:
             log_level=log_level,
             banner="all are ready\n",
             grace_seconds=grace_seconds,
+            hung_seconds=hung_seconds,
         )
         read, write = os.pipe()
         os.write(write, msgspec.json.encode(orders))
@@ -68,8 +72,10 @@ Supervise = Callable[..., Supervised]
 def supervise(tmp_path: Path) -> Iterator[Supervise]:
     started: list[Supervised] = []
 
-    def start(*roles: str, grace_seconds: float = 30.0, log_level: Level = "info") -> Supervised:
-        started.append(Supervised(tmp_path, list(roles), grace_seconds, log_level))
+    def start(
+        *roles: str, grace_seconds: float = 30.0, log_level: Level = "info", hung_seconds: float = 60.0
+    ) -> Supervised:
+        started.append(Supervised(tmp_path, list(roles), grace_seconds, log_level, hung_seconds))
         return started[-1]
 
     yield start
@@ -222,6 +228,29 @@ def test_a_killed_child_is_started_again_at_once(supervise: Supervise) -> None:
     running.process.terminate()
     assert running.wait() == 0
     assert running.is_ready(), "greeted once"
+
+
+def test_a_child_that_hangs_is_ended_and_started_again(supervise: Supervise) -> None:
+    server = supervise("hangs", "steady", hung_seconds=0.5)
+    until(lambda: len(server.starts("hangs")) == 2, "the one that hangs is started again")
+    first, _ = server.starts("hangs")
+    until(lambda: not lives(first), "it has ended")
+    assert re.search(rf"process hung +role=hangs +pid={first} ", server.log())
+    assert "killed by SIGKILL" in server.log()
+    assert len(server.starts("steady")) == 1, "one that never began to give signs of life is not judged by them"
+    server.process.kill()
+
+
+def test_a_child_that_somebody_stopped_is_left_alone(supervise: Supervise) -> None:
+    server = supervise("hangs", hung_seconds=0.5)
+    until(server.is_ready, "the server is ready")
+    (pid,) = server.starts("hangs")
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: "process held" in server.log(), "it is told")
+    assert re.search(rf"process held +role=hangs +pid={pid} +state=stopped", server.log())
+    assert server.starts("hangs") == [pid]
+    os.kill(pid, signal.SIGCONT)
+    until(lambda: len(server.starts("hangs")) == 2, "it goes on, and still gives no sign of life")
 
 
 def test_a_child_learns_whether_the_server_has_been_ready(supervise: Supervise) -> None:

@@ -93,6 +93,37 @@ def test_once_the_store_is_back_that_is_told_once(lines: list[bytes]) -> None:
     assert (told["doing"], told["away_ms"], told["level"]) == ("settle", 1_234, "info")
 
 
+def test_how_long_it_was_away_is_from_the_first_failure_to_what_worked_after_the_last(lines: list[bytes]) -> None:
+    clock = ManualClock()
+    telemetry = Telemetry(clock, form="json", write=lines.append)
+    telemetry.store_failed("register a task", Unavailable("nobody listens"))
+    clock.advance(20_000)
+    telemetry.store_failed("settle", Unavailable("nobody listens"))
+    assert telemetry.troubles() == [
+        ("register a task", "store_unavailable", 20_000),
+        ("settle", "store_unavailable", 0),
+    ]
+    clock.advance(1_000)
+    telemetry.store_worked("claim")
+    clock.advance(3_600_000)
+    telemetry.store_worked("settle")
+    assert msgspec.json.decode(lines[-1])["away_ms"] == 21_000
+    assert telemetry.troubles() == []
+
+
+def test_a_write_proves_that_it_is_back_though_nobody_tries_anew_what_had_failed(lines: list[bytes]) -> None:
+    clock = ManualClock()
+    telemetry = Telemetry(clock, form="json", write=lines.append)
+    telemetry.store_failed("register a task", Unavailable("the disk is full"))
+    clock.advance(1_000)
+    telemetry.store_writes("write")  # a small one may have room where others have none
+    assert telemetry.troubles()
+    clock.advance(4_000)
+    telemetry.store_writes("write")
+    told = msgspec.json.decode(lines[-1])
+    assert (told["event"], told["away_ms"], telemetry.troubles()) == ("store_back", 1_000, [])
+
+
 def test_a_store_that_comes_and_goes_fills_no_log(lines: list[bytes]) -> None:
     clock = ManualClock()
     telemetry = Telemetry(clock, form="json", write=lines.append)

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tasks_server.domain import dates, gates
-from tasks_server.domain.engines import SILENT_MS, HandlersTrouble
+from tasks_server.domain.engines import LATE_MS, SILENT_MS, HandlersTrouble
 from tasks_server.domain.errors import Busy, NotFound
 from tasks_server.domain.gate import KINDS
 from tasks_server.domain.owner import By, by_whom
@@ -69,6 +69,26 @@ async def test_a_task_that_runs(shop: Shop) -> None:
     operators = await held(shop, task_id, operator=True)
     assert f"(process {engine.facts.pid} on {engine.facts.host})" in operators.text
     assert engine.facts.host not in gate.text
+
+
+async def test_a_task_whose_engine_hangs(shop: Shop) -> None:
+    """Told long before its lease ends, and before the engine counts as gone."""
+    task_id = await shop.submit()
+    await shop.look()
+    await seen(shop)
+    began = shop.clock.now()
+    shop.clock.advance(LATE_MS)
+    assert "it runs now on" in (await held(shop, task_id)).text
+    shop.clock.advance(1)
+    gate = await held(shop, task_id, operator=True)
+    assert has(gate, silentSince=began)
+    (engine,) = await shop.store.engines()
+    who = f"engine {engine.number} (process {engine.facts.pid} on {engine.facts.host})"
+    assert gate.text.startswith(f"{who} runs attempt 1 since 2023-11-14T22:13:20.000Z and has not been heard of since ")
+    waiting = await explain(shop, await shop.submit())
+    (others,) = [gate for gate in waiting.gates if gate.gate == "engine"]
+    assert has(others, silent=[engine.number])
+    assert "has not been heard of since" in others.text
 
 
 async def test_the_deadline_of_a_first_attempt_and_of_a_handler(open_shop: OpenShop) -> None:

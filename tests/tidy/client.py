@@ -25,7 +25,11 @@ COMPOSED = {
 """Methods that are made of others."""
 SECOND = {"bulk.dry_run", "handler_tasks.create_recurring", "owners.suspend", "owners.resume"}
 """Methods that ask for a route which another one asks for, too."""
-NOT_A_METHOD = {"GET /openapi.json": "for those who write clients"}
+NOT_A_METHOD = {
+    "GET /openapi.json": "for those who write clients",
+    "GET /livez": "the same as /status, under the name that Kubernetes gives it",
+    "GET /readyz": "for load balancers, which send no other request before",
+}
 """Routes that no method asks for, and why."""
 EXTRAS: dict[str, dict[str, Any]] = {"tasks.register": {"url": "https://target.test/"}}
 """What a method takes beside the parameters that it requires by name."""

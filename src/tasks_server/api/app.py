@@ -26,6 +26,7 @@ from tasks_server.api.named_routes import NamedRoutes
 from tasks_server.api.openapi import openapi
 from tasks_server.api.owner_routes import OwnerRoutes, Registration
 from tasks_server.api.parts import Parts
+from tasks_server.api.probe_routes import PROBES, Stopping, probe_routes
 from tasks_server.api.problems import MethodNotAllowed, problem
 from tasks_server.api.routes import Route, Success
 from tasks_server.api.schedule_routes import ScheduleRoutes
@@ -61,13 +62,10 @@ from tasks_server.service.owners import OwnerService
 from tasks_server.service.schedules import ScheduleService
 from tasks_server.service.tasks import TaskService
 from tasks_server.store.ports import Store
-from tasks_server.store.watching import Watching
 from tasks_server.telemetry import Telemetry
 from tasks_server.telemetry.events import RequestServed, StoredUnreadable, Unexpected
 
-_TEXT: Final = b"text/plain; charset=utf-8"
-_STATUS_PATH: Final = "/status"
-_UNCOUNTED: Final = (_STATUS_PATH, HEALTH)
+_UNCOUNTED: Final = (*PROBES, HEALTH)
 """Paths that no throttle counts: those who watch the server ask for them."""
 
 
@@ -111,16 +109,18 @@ def create_app(
     random: Callable[[int], bytes] = os.urandom,
     examiner: Examiner | None = None,
     pages: Callable[[Parts], Sequence[Route]] | None = None,
+    machine: Clock | None = None,
 ) -> "App":
     """The API over an open store. `random` gives that many random bytes, `examiner` opens keys, `pages` the routes of
-    pages for people.
+    pages for people, `machine` is the clock that others on this machine see, if not the system's.
     """
     ground = Ground(store, clock, config.zone, random, config.egress, config.abilities, examiner)
     owners = OwnerService(store, clock, random, config.retention_ms, config.queue_limit)
     keys = AdminKeys(config.admin_key, config.admin_key_read_only)
     authenticator = Authenticator(owners, KeyUses(store, clock), clock, keys, config.default_owner)
-    parts, door = _parts(ground, owners, authenticator, config), Door(config.hosts)
-    table = [_status_route(store), *_api_routes(parts, authenticator, door, config)]
+    monitor, door, stopping = MonitorService(ground, machine, telemetry.troubles), Door(config.hosts), Stopping()
+    parts = _parts(ground, owners, authenticator, monitor, config)
+    table = [*probe_routes(store, monitor, stopping), *_api_routes(parts, authenticator, door, config)]
     if pages is not None or config.docs:
         table.append(front_route("/ui" if pages is not None else "/docs"))
     table += pages(parts) if pages is not None else []
@@ -130,10 +130,12 @@ def create_app(
         throttle = Throttle(config.throttle_requests_max, config.throttle_window_ms, clock)
     largest = max(config.bodies_max_bytes, config.body_max_bytes, config.batch_max_bytes, config.tasks_max_bytes)
     inflow = Inflow(clock, largest, config.client_timeout_seconds)
-    return App(table, door, authenticator, inflow, throttle, clock, telemetry)
+    return App(table, door, authenticator, inflow, throttle, clock, telemetry, stopping)
 
 
-def _parts(ground: Ground, owners: OwnerService, authenticator: Authenticator, config: ApiConfig) -> Parts:
+def _parts(
+    ground: Ground, owners: OwnerService, authenticator: Authenticator, monitor: MonitorService, config: ApiConfig
+) -> Parts:
     tasks, schedules = TaskService(ground), ScheduleService(ground)
     return Parts(
         clock=ground.clock,
@@ -146,7 +148,7 @@ def _parts(ground: Ground, owners: OwnerService, authenticator: Authenticator, c
         explain=ExplainService(ground),
         journal=JournalService(ground),
         audit=AuditService(ground),
-        monitor=MonitorService(ground),
+        monitor=monitor,
         named=NamedService(ground, tasks, schedules, config.retry_base_ms),
         admin_keys=lambda: authenticator.admin_keys,
     )
@@ -167,29 +169,6 @@ def _api_routes(parts: Parts, authenticator: Authenticator, door: Door, config: 
     yield from AuditRoutes(parts.audit).table()
     yield from BulkRoutes(parts.bulks, body_max_bytes=most).table()
     yield from LaneRoutes(parts.lanes, parts.bulks, body_max_bytes=most).table()
-
-
-def _status_route(store: Watching) -> Route:
-    async def serve(_: Exchange) -> Answer:
-        if lost := store.lost():
-            raise lost
-        return Answer(200, b"OK", _TEXT)
-
-    alive = Success(200, None, "The server answers, and its database lies where it did")
-    about = "It says nothing else, so a load balancer may ask under any Host where others reach the server anyway."
-    action = "Tell that the server is alive"
-    return Route(
-        "GET",
-        _STATUS_PATH,
-        serve,
-        action,
-        "none",
-        [alive],
-        ["store_gone"],
-        description=about,
-        any_host=True,
-        hot=True,
-    )
 
 
 def _document_route(table: Sequence[Route]) -> Route:
@@ -217,7 +196,9 @@ class App:
         throttle: Throttle | None,
         clock: Clock,
         telemetry: Telemetry,
+        stopping: Stopping,
     ) -> None:
+        self._stopping = stopping
         self.table = (*table, _document_route(table))
         self._door = door
         self._authenticator = authenticator
@@ -233,6 +214,10 @@ class App:
     def set_admin_keys(self, keys: str | None, read_only: str | None) -> None:
         """From now on, these are the operator's keys."""
         self._authenticator.set_admin_keys(AdminKeys(keys, read_only))
+
+    def stop(self) -> None:
+        """From now on, it says that it is not ready: the process is about to stop."""
+        self._stopping.now = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":

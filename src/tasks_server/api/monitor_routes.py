@@ -19,7 +19,9 @@ class MonitorRoutes:
         self._monitor = monitor
 
     def table(self) -> list[Route]:
-        well = Success(200, HealthView, "All is well")
+        well = Success(
+            200, HealthView, "All is well, or `degraded`: it serves, and somebody should look at the `reasons`"
+        )
         unwell = Success(503, HealthView, "The store does not answer, or no engine runs")
         counts = Success(200, StatsView, "Counts by status, from counters")
         return [
@@ -39,7 +41,7 @@ class MonitorRoutes:
     async def health(self, _: Exchange) -> Answer:
         health = await self._monitor.health()
         body = encode(health_view(health))
-        return Answer(200, body) if health.ok else Answer(503, body, headers=_RETRY)
+        return Answer(200, body) if health.status != "unavailable" else Answer(503, body, headers=_RETRY)
 
     async def stats(self, exchange: Exchange) -> Answer:
         return Answer(200, encode(stats_view(await self._monitor.counts(exchange.caller.scope))))

@@ -107,10 +107,11 @@ class NamedDetailView(NamedEntryView, kw_only=True):
 
 
 class HealthView(msgspec.Struct):
-    """`ok` or `unavailable`, and what was looked at."""
+    """`ok`, `degraded` or `unavailable`, what is the reason, and what was looked at."""
 
     status: str
     checks: dict[str, dict[str, Any]]
+    reasons: list[str]
 
 
 class StatsView(msgspec.Struct):
@@ -172,7 +173,7 @@ def _notes_view(notes: Notes | None, attempt: int) -> NamedNotesView | None:
 
 
 def health_view(health: Health) -> HealthView:
-    return HealthView("ok" if health.ok else "unavailable", health.checks)
+    return HealthView(health.status, health.checks, health.reasons)
 
 
 def stats_view(counts: dict[State, int]) -> StatsView:

@@ -128,6 +128,7 @@ def _orders(
         banner=_banner(settings, where, url, first, page),
         listen_fd=listen_fd,
         grace_seconds=settings.grace_seconds,
+        hung_seconds=settings.hung_seconds,
         log_level=plan.log.level,
         log_format=plan.log.form,
         colored=plan.log.colored,

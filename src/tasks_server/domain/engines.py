@@ -10,7 +10,10 @@ from tasks_server.domain.task import handler_target
 REPORT_SECONDS: Final = 5.0
 SILENT_MS: Final = 15_000
 """An engine that has told nothing for so long counts as gone."""
+LATE_MS: Final = 10_000
+"""One that has told nothing for so long has missed a report: worth a word, not yet gone."""
 TARGETS_TOLD_MAX: Final = 100
+TROUBLES_TOLD_MAX: Final = 10
 
 
 class KnownHandler(msgspec.Struct, frozen=True, rename="camel"):
@@ -67,6 +70,14 @@ class EngineFacts(msgspec.Struct, frozen=True, rename="camel"):
     """Why handlers cannot be imported, if they cannot. Those that are in `repertoire` run all the same."""
     targets_full: dict[str, int] = {}
     """Hosts that get no more calls now, with how many run; at most `TARGETS_TOLD_MAX` of them."""
+    troubles: tuple[Trouble, ...] = ()
+    """What the store could not do, as far as it does not work again; at most `TROUBLES_TOLD_MAX`."""
+    clock_ahead_ms: int = 0
+    """How far the clock by which tasks are due is ahead of that of its machine."""
+    failed_attempts: int = 0
+    """How many attempts failed since it started."""
+    failing_targets: int = 0
+    """To how many targets attempts failed in the last minutes."""
     stopped_at: int = 0
     """Since when it takes no more tasks, because it was asked to stop; 0: it does."""
 
@@ -103,6 +114,10 @@ class Engine(msgspec.Struct, frozen=True):
         at an instant far ahead, it told before the clock was set back.
         """
         return self.lives and abs(now - self.seen_at) <= SILENT_MS and not self.facts.stopped_at
+
+    def silent(self, now: int, after_ms: int = SILENT_MS) -> bool:
+        """Whether its process is there, as far as is known, was not asked to stop, and tells nothing all the same."""
+        return self.lives and not self.facts.stopped_at and abs(now - self.seen_at) > after_ms
 
 
 _ENCODE: Final = msgspec.json.Encoder().encode

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from tasks_server.domain import dates
-from tasks_server.domain.engines import Engine
+from tasks_server.domain.engines import LATE_MS, Engine
 from tasks_server.domain.gate import Gate
 from tasks_server.domain.repertoires import handlers_of, meant
 from tasks_server.domain.situation import Load, Situation
@@ -33,7 +33,9 @@ def _engine(situation: Situation, alive: int) -> Gate:
     last = situation.engines[0] if situation.engines else None
     facts: dict[str, object] = {"alive": alive, "lastSeenAt": last.seen_at if last else None}
     if alive:
-        return Gate("engine", False, f"{_many(alive, 'engine')} running", None, facts)
+        silent = [engine for engine in situation.engines if engine.silent(situation.now, LATE_MS)]
+        text = "; ".join([f"{_many(alive, 'engine')} running", *(_silent(situation, engine) for engine in silent[:3])])
+        return Gate("engine", False, text, None, facts | {"silent": [engine.number for engine in silent]})
     if last is None:
         return Gate("engine", True, "no engine has ever run on this database", None, facts)
     if last.facts.stopped_at:
@@ -46,6 +48,13 @@ def _engine(situation: Situation, alive: int) -> Gate:
     else:
         text = f"no engine is running since {dates.shown(last.seen_at)}"
     return Gate("engine", True, text, None, facts)
+
+
+def _silent(situation: Situation, engine: Engine) -> str:
+    return (
+        f"{situation.named(engine.number)} has not been heard of since {dates.shown(engine.seen_at)}: it may hang, or "
+        "be cut off from the database"
+    )
 
 
 def _takes(situation: Situation, takers: int, loads: Sequence[Load]) -> Gate:

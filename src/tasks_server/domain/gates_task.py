@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tasks_server.domain import dates, durations, lifecycle, limits, waits
+from tasks_server.domain.engines import LATE_MS
 from tasks_server.domain.gate import Gate
 from tasks_server.domain.situation import Situation
 from tasks_server.domain.task import State
@@ -51,6 +52,12 @@ def running(situation: Situation) -> Gate:
         told = "its lease ended at" if lease.until < now else "before the clock was set back, it had its lease until"
         text = f"{where} ran {attempt} since {since} and has not been heard of since: {told} {until}"
         return Gate("running", True, f"{text}; unless it is, the task runs again within half a minute", None, facts)
+    if known is not None and known.silent(now, LATE_MS):
+        text = (
+            f"{where} runs {attempt} since {since} and has not been heard of since {dates.shown(known.seen_at)}: it "
+            f"may hang, or be cut off from the database; unless it goes on, the task runs again after {until}"
+        )
+        return Gate("running", True, text, None, facts | {"silentSince": known.seen_at})
     text = f"it runs now on {where}: {attempt}, since {since}, until {dates.shown(deadline_at)} at the latest"
     return Gate("running", True, text, deadline_at, facts)
 

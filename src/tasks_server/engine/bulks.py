@@ -14,7 +14,7 @@ from tasks_server.domain.errors import StoreError
 from tasks_server.domain.task import Task
 from tasks_server.store.bulking import Bulking, Stride
 from tasks_server.telemetry import Telemetry
-from tasks_server.telemetry.events import BulkEnded, BulkStepFailed, StoreTrouble
+from tasks_server.telemetry.events import BulkEnded, BulkStepFailed
 
 _LOOK_AGAIN_SECONDS: Final = 2.0
 """How long to go without a look when there is no work and no hint comes; it costs one seek in an empty index."""
@@ -47,8 +47,9 @@ class BulkWorker:
             try:
                 wait_seconds = await self.look()
                 trouble_seconds = _TROUBLE_FIRST_SECONDS
+                self._telemetry.store_worked("bulk work")
             except StoreError as error:
-                self._telemetry.emit(StoreTrouble(doing="bulk work", code=error.code, message=error.message))
+                self._telemetry.store_failed("bulk work", error)
                 wait_seconds, trouble_seconds = trouble_seconds, min(trouble_seconds * 2, _TROUBLE_MAX_SECONDS)
             await self._rest(wait_seconds)
 

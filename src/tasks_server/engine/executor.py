@@ -44,8 +44,8 @@ def _nothing_to_do() -> None:
     """Stands in for whom nobody wants to tell."""
 
 
-def _nobody_told(_: str, __: str) -> None:
-    """Stands in for whom nobody wants to tell of a shortage."""
+def _nobody_told(_: str, __: object) -> None:
+    """Stands in for whom nobody wants to tell of a shortage or a failure."""
 
 
 class _Begun(msgspec.Struct):
@@ -77,6 +77,7 @@ class Executor:
         on_free: Callable[[], None],
         on_shortage: Callable[[str, str], None] = _nobody_told,
         notebook: Notebook | None = None,
+        on_failure: Callable[[str, Outcome], None] = _nobody_told,
     ) -> None:
         self._caller = caller
         self._handlers = handlers
@@ -90,6 +91,7 @@ class Executor:
         self._on_free = on_free
         self._on_shortage = on_shortage
         self._notebook = notebook
+        self._on_failure = on_failure
         self._tokens = itertools.count(1)
         self._nothing = asyncio.Event()
         self._nothing.set()
@@ -317,6 +319,8 @@ class Executor:
         notes: Notes | None = None,
     ) -> None:
         self._settler.add(report_of(claim, config, outcome, started_at, ended_at, self._jitter(), notes))
+        if outcome.kind is not OutcomeKind.SUCCESS:
+            self._on_failure(claim.target, outcome)
         if self._telemetry.debug:
             self._telemetry.emit(
                 AttemptEnded(

@@ -16,6 +16,7 @@ from tasks_server.engine.bulks import BulkWorker
 from tasks_server.engine.calls import Caller
 from tasks_server.engine.dispatcher import Dispatcher
 from tasks_server.engine.executor import Executor
+from tasks_server.engine.failures import Failures
 from tasks_server.engine.handlers.builtin import BUILTIN_TARGETS
 from tasks_server.engine.inflight import InFlight
 from tasks_server.engine.maintenance import Checkpoint, Duty, Expire, KeepLeases, Prune, PruneActs, Rescue, repeat
@@ -29,7 +30,7 @@ from tasks_server.engine.timekeeper import Timekeeper
 from tasks_server.store.ports import Store
 from tasks_server.store.settling import Report
 from tasks_server.telemetry import Telemetry
-from tasks_server.telemetry.events import Level, StoreTrouble
+from tasks_server.telemetry.events import Level
 
 _HINT_WAIT_SECONDS: Final = 30.0
 _DRAIN_SECONDS: Final = 5.0
@@ -78,6 +79,7 @@ class Engine:
         self.inflight = InFlight()
         self.settler = Settler(store, telemetry, self._recorded)
         self.notebook = Notebook(store)
+        self.failures = Failures(clock, telemetry)
         self.executor = Executor(
             caller,
             handlers,
@@ -91,6 +93,7 @@ class Engine:
             on_free=self._slot_freed,
             on_shortage=self._ran_short,
             notebook=self.notebook,
+            on_failure=self.failures.note,
         )
         reach = Reach(config.http, BUILTIN_TARGETS)
         self.dispatcher = Dispatcher(
@@ -98,7 +101,15 @@ class Engine:
         )
         self.scheduler = Scheduler(store, clock, telemetry)
         self.reporting = Reporting(
-            store, clock, self.inflight, self.dispatcher, self.settler, self._known, self._handlers_trouble
+            store,
+            clock,
+            self.inflight,
+            self.dispatcher,
+            self.settler,
+            self._known,
+            self._handlers_trouble,
+            telemetry.troubles,
+            self.failures,
         )
         self.bulks = BulkWorker(store, clock, telemetry)
         self._leases = KeepLeases(store, self.inflight, self.executor, clock)
@@ -112,6 +123,7 @@ class Engine:
             self._leases,
             self.reporting,
             self.keeper,
+            self.failures,
         ]
         self._stopping = asyncio.Event()
 
@@ -187,7 +199,7 @@ class Engine:
                 try:
                     await self._leases.recheck()
                 except StoreError as error:
-                    self._telemetry.emit(StoreTrouble(doing="recheck leases", code=error.code, message=error.message))
+                    self._telemetry.store_failed("recheck leases", error)
 
     def _handlers_changed(self) -> None:
         if self._handlers is not None:

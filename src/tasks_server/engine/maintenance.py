@@ -1,12 +1,14 @@
 """Background duties. A duty is one class with one `tick`; when to tick, errors and back-off are written once."""
 
 import asyncio
+import contextlib
+from collections import Counter
 from collections.abc import Callable
-from functools import partial
 from typing import Final, Protocol
 
 from tasks_server.clock import Clock
 from tasks_server.domain import limits
+from tasks_server.domain.engines import Engine
 from tasks_server.domain.errors import StoreError
 from tasks_server.domain.leases import RENEWED_SECONDS
 from tasks_server.engine.executor import Executor
@@ -14,10 +16,12 @@ from tasks_server.engine.inflight import InFlight
 from tasks_server.engine.reports import report_lost
 from tasks_server.engine.timekeeper import Timekeeper
 from tasks_server.store.auditing import Auditing
+from tasks_server.store.engines import Engines
 from tasks_server.store.ports import Maintaining
-from tasks_server.store.settling import Settling
+from tasks_server.store.rows import NODE_SHIFT
+from tasks_server.store.settling import Lost, Report, Settling
 from tasks_server.telemetry import Telemetry
-from tasks_server.telemetry.events import DutyDone, StoreTrouble
+from tasks_server.telemetry.events import DutyDone, TasksRescued
 
 _BATCH_MAX: Final = 500
 _JITTER_SHARE: Final = 0.1
@@ -34,22 +38,42 @@ class Duty(Protocol):
         ...
 
 
+class _Rescuing(Maintaining, Engines, Protocol):
+    """What a rescuer asks the store."""
+
+
 class Rescue:
     """Gives back the tasks of dead workers."""
 
     name = "rescue"
     every_seconds = 1.0
 
-    def __init__(self, store: Maintaining, clock: Clock, telemetry: Telemetry, on_work: Callable[[], None]) -> None:
+    def __init__(self, store: _Rescuing, clock: Clock, telemetry: Telemetry, on_work: Callable[[], None]) -> None:
         self._store, self._clock, self._telemetry, self._on_work = store, clock, telemetry, on_work
 
     async def tick(self) -> bool:
         now = self._clock.now()
-        count = await self._store.rescue(now, _BATCH_MAX, partial(report_lost, now))
+        holders: dict[int, int] = {}
+
+        def decide(lost: Lost) -> Report:
+            holders[lost.ref] = lost.lease >> NODE_SHIFT
+            return report_lost(now, lost)
+
+        count = await self._store.rescue(now, _BATCH_MAX, decide)
         if count:
-            self._telemetry.emit(DutyDone(duty=self.name, count=count))
             self._on_work()
+            await self._tell(Counter(holders.values()))
         return count == _BATCH_MAX
+
+    async def _tell(self, counts: Counter[int]) -> None:
+        """Of each engine that lost tasks, by what it told of itself."""
+        known: dict[int, Engine] = {}
+        with contextlib.suppress(StoreError):
+            known = {engine.number: engine for engine in await self._store.engines()}
+        for node, count in counts.items():
+            facts = known[node].facts if node in known else None
+            host, pid = (facts.host, facts.pid) if facts else ("", 0)
+            self._telemetry.emit(TasksRescued(count=count, node=node, host=host, pid=pid))
 
 
 class Expire:
@@ -154,8 +178,9 @@ async def repeat(duty: Duty, telemetry: Telemetry, jitter: Callable[[], float]) 
         more = False
         try:
             more = await duty.tick()
+            telemetry.store_worked(duty.name)
         except StoreError as error:
-            telemetry.emit(StoreTrouble(doing=duty.name, code=error.code, message=error.message))
+            telemetry.store_failed(duty.name, error)
         wait_seconds = duty.every_seconds * (1 + _JITTER_SHARE * jitter())
         # Even when there is more, others get their turn: housekeeping must not fill the store.
         await asyncio.sleep(0.01 if more else wait_seconds)

@@ -4,23 +4,26 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from tasks_server import __version__
-from tasks_server.clock import Clock
+from tasks_server.clock import Clock, SystemClock
 from tasks_server.domain.engines import (
     REPORT_SECONDS,
     TARGETS_TOLD_MAX,
+    TROUBLES_TOLD_MAX,
     EngineFacts,
     EngineReport,
     HandlersTrouble,
     KnownHandler,
     Repertoire,
+    Trouble,
 )
 from tasks_server.domain.errors import StoreError
 from tasks_server.domain.task import HANDLER_MARK
 from tasks_server.engine.dispatcher import Dispatcher
+from tasks_server.engine.failures import Failures
 from tasks_server.engine.inflight import InFlight
 from tasks_server.engine.runs import Known
 from tasks_server.engine.settler import Settler
@@ -32,7 +35,8 @@ _LAST_WORD_SECONDS: Final = 1.0
 
 class Reporting:
     """Writes down what the engine is like. `known` gives the handlers that it can run, by target, beside the built-in
-    ones, `handlers_trouble` why it cannot import them.
+    ones, `handlers_trouble` why it cannot import them, `troubles` what the store
+    could not do, by `Telemetry.troubles`.
     """
 
     name = "report"
@@ -47,6 +51,9 @@ class Reporting:
         settler: Settler,
         known: Callable[[], Mapping[str, Known]],
         handlers_trouble: Callable[[], HandlersTrouble | None],
+        troubles: Callable[[], Sequence[tuple[str, str, int]]],
+        failures: Failures,
+        machine: Clock | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -55,6 +62,9 @@ class Reporting:
         self._settler = settler
         self._known = known
         self._handlers_trouble = handlers_trouble
+        self._troubles = troubles
+        self._failures = failures
+        self._machine = machine or SystemClock()
         self._changed = asyncio.Event()
         self._started_at = 0
         self._stopped_at = 0
@@ -105,6 +115,10 @@ class Reporting:
             handlers_trouble=self._handlers_trouble(),
             targets_full={target: count for count, target in sorted(full, reverse=True)[:TARGETS_TOLD_MAX]},
             stopped_at=self._stopped_at,
+            troubles=tuple(Trouble(doing, code) for doing, code, _ in self._troubles()[:TROUBLES_TOLD_MAX]),
+            clock_ahead_ms=self._clock.now() - self._machine.now(),
+            failed_attempts=self._failures.total,
+            failing_targets=self._failures.failing(),
         )
 
     def _repertoire(self) -> Repertoire:

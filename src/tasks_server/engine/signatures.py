@@ -12,7 +12,6 @@ from tasks_server.domain.errors import StoreError
 from tasks_server.domain.signing import Signing
 from tasks_server.store.ports import SigningKeys
 from tasks_server.telemetry import Telemetry
-from tasks_server.telemetry.events import StoreTrouble
 
 REMEMBERED_SECONDS: Final = 5.0
 _REMEMBERED_MAX: Final = 20_000
@@ -45,7 +44,7 @@ class Signatures:
         except StoreError as error:
             if any(owner not in known for owner in stale):
                 raise
-            self._telemetry.emit(StoreTrouble(doing="read signing secrets", code=error.code, message=error.message))
+            self._telemetry.store_failed("read signing secrets", error)
             return
         if len(known) > _REMEMBERED_MAX:
             self._known = known = {owner: one for owner, one in known.items() if one.until >= now}

@@ -7,7 +7,7 @@ from tasks_server.clock import Clock, Watch
 from tasks_server.domain.errors import StoreError
 from tasks_server.store.timekeeping import KeepingTime
 from tasks_server.telemetry import Telemetry
-from tasks_server.telemetry.events import ClockSet, StoreTrouble
+from tasks_server.telemetry.events import ClockSet
 
 _LOOK_SECONDS: Final = 5.0
 _KEEP_EVERY: Final = 12
@@ -31,8 +31,9 @@ class ClockFollower:
             await asyncio.sleep(_LOOK_SECONDS)
             try:
                 await self.look()
+                self._telemetry.store_worked("keep time")
             except StoreError as error:
-                self._telemetry.emit(StoreTrouble(doing="keep time", code=error.code, message=error.message))
+                self._telemetry.store_failed("keep time", error)
 
     async def look(self) -> None:
         """Raises `StoreError`; what the database was not told then, it is told by the next look."""

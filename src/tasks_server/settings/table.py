@@ -21,6 +21,7 @@ ENV_PREFIX: Final = "TASKS_SERVER_"
 CONFIG_ENV: Final = "TASKS_SERVER_CONFIG"
 SYSTEM_CONFIG: Final = Path("/etc/tasks-server.toml")
 """Where servers and commands find their settings when nobody names a file."""
+_HUNG_SECONDS_MIN: Final = 10
 MIB: Final = 1_048_576
 
 
@@ -105,6 +106,16 @@ class Settings(BaseSettings):
         le=3_600,
     )
 
+    hung_seconds: float = _setting(
+        60.0,
+        "How long a process of the server may give no sign of life before it is ended and started again, 10 at least; "
+        "0: for ever. One that was stopped by a signal, or is looked at with a debugger, is left alone "
+        "([probes](probes.md)).",
+        unit="s",
+        ge=0,
+        le=86_400,
+    )
+
     # Storage
     data_dir: Path | None = _setting(
         None,
@@ -119,6 +130,13 @@ class Settings(BaseSettings):
         "The database on PostgreSQL, `postgresql://user:password@host:port/name` ([PostgreSQL](postgresql.md)); "
         "or another way to name a SQLite file: `sqlite:////absolute/path`, `sqlite:///relative/path`.",
         short=True,
+    )
+    database_wait_seconds: float = _setting(
+        60.0,
+        "How long a start waits for a database on PostgreSQL that cannot be reached, before it ends with status 3.",
+        unit="s",
+        ge=0,
+        le=86_400,
     )
     cipher_key: SecretStr | None = _setting(
         None,
@@ -327,6 +345,13 @@ class Settings(BaseSettings):
     log_format: Annotated[Literal["auto", "console", "json"], Lowered] = _setting(
         "auto", "Log lines for people, for machines, or for whoever reads the error output (`auto`)."
     )
+
+    @field_validator("hung_seconds")
+    @classmethod
+    def _longer_than_beats(cls, value: float) -> float:
+        if 0 < value < _HUNG_SECONDS_MIN:
+            raise ValueError(f"must be 0 or at least {_HUNG_SECONDS_MIN}: signs of life come every two seconds")
+        return value
 
     @field_validator("tz")
     @classmethod

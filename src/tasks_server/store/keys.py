@@ -136,6 +136,20 @@ def _copy_access(path: Path, descriptor: int) -> None:
         os.setxattr(descriptor, _ACCESS_LIST, os.getxattr(path, _ACCESS_LIST))
 
 
+def key_fault(path: Path) -> str | None:
+    """Why the file gives no keys, in words for the operator; None: it does."""
+    try:
+        parse_keys(read_key_file(path)[0], str(path))
+    except OSError as error:
+        return (
+            f"the cipher key {path} cannot be read: {error.strerror}. What is stored cannot be opened without it: put "
+            "the file back, from a copy, before the server is started again"
+        )
+    except SettingsError as error:
+        return error.message
+    return None
+
+
 def follower(path: Path) -> Callable[[], Sequence[bytes] | None]:
     """A function that gives the keys of the file when it was changed since it was last asked; None when there is
     nothing new, or nothing that could be read as keys.

@@ -12,6 +12,12 @@ class Watching(Protocol):
         """Why nothing can be stored any more, as far as a look from outside tells; no transaction, no wait."""
         ...
 
+    async def ready(self) -> None:
+        """Returns when the store can be reached, has the schema of this version, and something can be stored now.
+        Raises `StoreError`.
+        """
+        ...
+
     async def probe(self) -> None:
         """Returns when something can be stored now. Raises `StoreError`."""
         ...

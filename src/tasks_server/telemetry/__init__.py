@@ -30,6 +30,7 @@ from tasks_server.telemetry.events import (
 Format = Literal["console", "json"]
 _RANK: Final[dict[Level, int]] = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 _QUIET_MAX: Final = 1_000
+_BACK_AFTER_SECONDS: Final = 5.0
 _PLAIN: Final = frozenset({int, float, bool, type(None)})
 _COLORS: Final[dict[Level, str]] = {"debug": "\x1b[2m", "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m"}
 
@@ -77,7 +78,9 @@ class Telemetry:
         self._render = _json_line if form == "json" else _colored_line if colored else _console_line
         self.set_level(level)
         self._quiet_until: dict[TelemetryEvent, float] = {}
-        self._failing: dict[str, float] = {}
+        self._failing: dict[str, tuple[float, str]] = {}
+        self._failed_at = 0.0
+        self._worked_at: float | None = None
         self._trouble_told = False
 
     def set_level(self, level: Level) -> None:
@@ -112,19 +115,41 @@ class Telemetry:
 
     def store_failed(self, doing: str, error: StoreError) -> None:
         """Tells now and then that the store cannot do something, which is tried again, until `store_worked`."""
-        self._failing.setdefault(doing, self._clock.monotonic())
+        self._failed_at = self._clock.monotonic()
+        self._failing.setdefault(doing, (self._failed_at, error.code))
+        self._worked_at = None
         told = self.emit(StoreTrouble(doing=doing, code=error.code, message=error.message))
         self._trouble_told = self._trouble_told or told
 
     def store_worked(self, doing: str) -> None:
         """The store did this. If it could not before, and that was told, so is this: once for all that failed."""
-        if doing not in self._failing:
+        if not self._failing:
             return
-        since = self._failing[doing]
-        self._failing.clear()
+        if self._worked_at is None:
+            self._worked_at = self._clock.monotonic()
+        if doing in self._failing:
+            self._is_back(doing)
+
+    def store_writes(self, doing: str) -> None:
+        """The store took a write for `doing`. After some seconds without a failure it is back, whether anybody tries
+        anew what had failed or not.
+        """
+        self.store_worked(doing)
+        if self._failing and self._clock.monotonic() - self._failed_at >= _BACK_AFTER_SECONDS:
+            self._is_back(doing)
+
+    def troubles(self) -> list[tuple[str, str, int]]:
+        """What the store could not do last: what, the code of the first error, and for how many ms."""
+        now = self._clock.monotonic()
+        return [(doing, code, round((now - since) * 1_000)) for doing, (since, code) in self._failing.items()]
+
+    def _is_back(self, doing: str) -> None:
+        """It was away from the first failure until something worked after the last."""
+        since, self._failing = min(since for since, _ in self._failing.values()), {}
+        assert self._worked_at is not None
         if self._trouble_told:
             self._trouble_told = False
-            self.emit(StoreBack(doing=doing, away_ms=round((self._clock.monotonic() - since) * 1_000)))
+            self.emit(StoreBack(doing=doing, away_ms=round((self._worked_at - since) * 1_000)))
 
 
 def _fields(event: TelemetryEvent) -> dict[str, object]:

@@ -298,8 +298,91 @@ class PutRight(TelemetryEvent, frozen=True):
     schedules: int
 
 
+class TasksRescued(TelemetryEvent, frozen=True):
+    """Tasks run again, because the engine that had them in work is gone or has not extended their leases. `host` and
+    `pid` are empty and 0 where that engine never told of itself.
+    """
+
+    level: ClassVar[Level] = "warning"
+    count: int
+    node: int
+    host: str
+    pid: int
+
+
+class EngineSilent(TelemetryEvent, frozen=True):
+    """An engine that was not asked to stop has told nothing for so long: it hangs, its process is stopped, its machine
+    is gone, or it does not reach the database. What it has in work waits for its leases to end.
+    """
+
+    level: ClassVar[Level] = "warning"
+    quiet_ms: ClassVar[int] = 60_000
+    node: int
+    host: str
+    pid: int
+    since: int
+    in_flight: int
+
+
+class EngineHeard(TelemetryEvent, frozen=True):
+    """An engine that was silent tells of itself again."""
+
+    node: int
+    host: str
+    pid: int
+
+
+class ProcessHung(TelemetryEvent, frozen=True):
+    """A process of ours gave no sign of life for so long; it is ended, and started again."""
+
+    level: ClassVar[Level] = "error"
+    role: str
+    pid: int
+    silent_ms: int
+
+
+class ProcessHeld(TelemetryEvent, frozen=True):
+    """A process of ours gives no sign of life, because somebody stopped it (SIGSTOP) or looks at it with a debugger. It
+    is left as it is.
+    """
+
+    level: ClassVar[Level] = "warning"
+    role: str
+    pid: int
+    state: str
+
+
+class TargetFailing(TelemetryEvent, frozen=True):
+    """Attempts to call a target failed: the first one, and then once a minute how many more. `status` and `outcome` are
+    those of the last one; `hosts` counts those that are not told by name, since there are too many.
+    """
+
+    level: ClassVar[Level] = "warning"
+    target: str
+    failures: int
+    outcome: str
+    status: int
+    hosts: int = 0
+
+
+class KeyFileTrouble(TelemetryEvent, frozen=True):
+    """The file of the cipher key is gone or cannot be read. The server goes on with the key that it has; the next start
+    will not find it.
+    """
+
+    level: ClassVar[Level] = "error"
+    quiet_ms: ClassVar[int] = 60_000
+    message: str
+
+
+class KeyFileBack(TelemetryEvent, frozen=True):
+    """The file of the cipher key can be read again."""
+
+    path: str
+
+
 class DutyDone(TelemetryEvent, frozen=True):
-    """A background duty found work: tasks rescued from dead workers, expired, or pruned."""
+    """A background duty found work: tasks expired or pruned."""
 
     duty: str
     count: int
@@ -345,6 +428,7 @@ class StoredUnreadable(TelemetryEvent, frozen=True):
 class RunsMissed(TelemetryEvent, frozen=True):
     """Fire times of a schedule, from the first to the last of them, got no task."""
 
+    level: ClassVar[Level] = "warning"
     quiet_ms: ClassVar[int] = 60_000
     schedule: str
     reason: str

@@ -65,7 +65,7 @@ class OverviewPage:
         return visit.page(
             "overview.html",
             "Overview",
-            well=health.ok,
+            well=health.status == "ok",
             problems=[*_told(health), *_of_owner(visit)],
             tiles=_tiles(counts),
             failures=tries(failures.entries),
@@ -102,7 +102,11 @@ def _told(health: Health) -> list[Problem]:
         if check["status"] not in ("ok", "unknown"):
             word = _CHECKS.get(name, name)
             detail = check.get("detail") or check.get("code") or check["status"]
-            silent = f" for {durations.shown(check['silent_ms'])}" if check.get("silent_ms") else ""
+            silent = (
+                f" for {durations.shown(check['silent_ms'])}"
+                if check.get("silent_ms") and not check.get("detail")
+                else ""
+            )
             told.append(Problem(f"{word}: {detail}{silent}", "/ui/engines"))
     return told
 

@@ -6,10 +6,11 @@ import msgspec
 
 
 class Health(msgspec.Struct, frozen=True):
-    """`ok` or `unavailable`, and what was looked at."""
+    """`ok`, `degraded` or `unavailable`, what was looked at, and the reasons; servers of before tell none."""
 
     status: str
     checks: dict[str, dict[str, Any]]
+    reasons: list[str] = []
 
 
 class Stats(msgspec.Struct, frozen=True):

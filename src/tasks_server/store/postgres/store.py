@@ -44,6 +44,9 @@ COMMAND_LINE: Final = "command line"
 """The role of those who come and go; others are nodes as long as they are open."""
 
 
+_PROBE_SECONDS: Final = 5.0
+
+
 class PostgresStore(Door):
     """A store on one PostgreSQL database, given as `postgresql://…`.
 
@@ -61,6 +64,7 @@ class PostgresStore(Door):
         self._link = Link(url, clock, durable=durable)
         self._lanes = Lanes()
         self._nodes = Nodes(self._link, clock, role)
+        self._probed_at = -_PROBE_SECONDS
         self._hinting = Hinting(self._link, clock)
         self._days, self._folded = Days(), Folded(clock)
         self._submissions = Submissions(self._lanes, sealer, self._folded)
@@ -121,8 +125,16 @@ class PostgresStore(Door):
         """A database elsewhere is asked, or nothing is known of it."""
         return None
 
+    async def ready(self) -> None:
+        await self._do("read", self._fits, None)
+        await self.probe()
+
     async def probe(self) -> None:
+        """By what the database says of itself, and by a write now and then: whoever watches the server asks often."""
         await self._do("read", self._writes, None)
+        if self._nodes.joined and self._clock.monotonic() - self._probed_at >= _PROBE_SECONDS:
+            await self._do("duty", self._nodes.beat, None)
+            self._probed_at = self._clock.monotonic()
 
     async def checkpoint(self) -> None:
         """Folds the changes of the counters."""
@@ -167,6 +179,10 @@ class PostgresStore(Door):
     def _verify(self, connection: Connection, items: Sequence[None]) -> Sequence[None]:
         schema.verify(connection, self._sealer, self._link.where)
         fill_in(connection, self._sealer)
+        return [None] * len(items)
+
+    def _fits(self, connection: Connection, items: Sequence[None]) -> Sequence[None]:
+        schema.verify(connection, self._sealer, self._link.where)
         return [None] * len(items)
 
     def _writes(self, connection: Connection, items: Sequence[None]) -> Sequence[None]:

@@ -140,6 +140,10 @@ class SqliteStore(Door):
             await self._do("duty", _touch, None)
             self._probed_at = self._clock.monotonic()
 
+    async def ready(self) -> None:
+        """Its schema was made or upgraded when it was opened, and no other version opens it meanwhile."""
+        await self.probe()
+
     async def checkpoint(self) -> None:
         if lost := self._files.look():
             raise lost
