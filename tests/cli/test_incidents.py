@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import resource
 import select
 import signal
 import socket
@@ -14,11 +15,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
+import psycopg
 import pytest
+from psycopg import sql
 
 from tests.postgres.databases import Databases
 
-from .conftest import DEADLINE_SECONDS, Cli, Serve, until
+from .conftest import DEADLINE_SECONDS, Cli, Serve, Server, until
 
 pytestmark = pytest.mark.process
 
@@ -43,7 +46,16 @@ def test_a_key_file_that_vanishes_is_told_while_the_server_runs(serve: Serve, da
 def test_an_engine_that_hangs_is_told_with_its_process(serve: Serve, cli: Cli) -> None:
     server = serve()
     (pid,) = server.pids("engine")
-    until(lambda: health(server.url)["status"] == "ok", "the engine has told of itself")
+    assert cli("owner", "create", "small-shop").code == 0
+    with socket.create_server(("127.0.0.1", 0)) as target:  # it takes calls and never answers
+        url = f"http://127.0.0.1:{target.getsockname()[1]}/"
+        task = cli("task", "submit", url, "-o", "small-shop", "--json").json()["id"]
+        until(lambda: cli("task", "show", task, "--json").json()["phase"] == "running", "the task is sent")
+        until(lambda: health(server.url)["status"] == "ok", "the engine has told of itself")
+        hang(cli, server, pid, task)
+
+
+def hang(cli: Cli, server: Server, pid: int, task: str) -> None:
     os.kill(pid, signal.SIGSTOP)
     until(lambda: '"event":"engine_silent"' in server.log(), "it is told")
     (told,) = [line for line in server.log().splitlines() if "engine_silent" in line]
@@ -52,8 +64,60 @@ def test_an_engine_that_hangs_is_told_with_its_process(serve: Serve, cli: Cli) -
     (node,) = [found["number"] for found in cli("nodes", "--json").json() if found["pid"] == pid]
     assert f'"node":{node},' in told
     assert health(server.url)["status"] == "unavailable"
+    assert f"engine {node} (process {pid} on " in (explained := cli("task", "explain", task).out)
+    assert "has not been heard of since" in explained
     os.kill(pid, signal.SIGKILL)
+    until(lambda: '"event":"tasks_rescued"' in server.log(), "its task runs again")
+    (rescued,) = [line for line in server.log().splitlines() if "tasks_rescued" in line]
+    assert f'"count":1,"node":{node},"host":"{socket.gethostname()}","pid":{pid}' in rescued
     until(lambda: health(server.url)["status"] == "ok", "another engine took its place")
+    assert server.stop() == 0
+
+
+def test_a_disk_that_takes_nothing_more(serve: Serve, cli: Cli) -> None:
+    """A limit of the size of files, set from outside, does to a running process what a full disk does."""
+    server = serve()
+    key = cli("owner", "create", "small-shop", "--json").json()["key"]
+    asked = {"httpRequest": {"url": "https://shop.test/", "method": "GET"}, "config": {"executionDelay": "1h"}}
+
+    def submit() -> int:
+        headers = {"Authorization": f"Bearer {key}"}
+        return httpx.post(f"{server.url}/v1/queues/register", json=asked, headers=headers).status_code
+
+    (pid,) = server.pids("api")
+    until(lambda: httpx.get(f"{server.url}/readyz").text == "OK", "it is ready")
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    assert submit() == 503
+    assert health(server.url)["status"] in ("degraded", "unavailable"), "at once, by what was refused"
+    until(lambda: httpx.get(f"{server.url}/readyz").status_code == 503, "it is not ready")
+    until(lambda: health(server.url)["status"] == "unavailable", "the write of health itself is refused")
+    assert httpx.get(f"{server.url}/livez").text == "OK"
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+    until(lambda: health(server.url)["status"] == "ok", "it is well again, though nobody tries anew what had failed")
+    assert httpx.get(f"{server.url}/readyz").text == "OK"
+    until(lambda: '"event":"store_back"' in server.log(), "that is told")
+    assert submit() == 201
+
+
+def test_a_database_that_is_frozen(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lent = Databases.lend(tmp_path)
+    assert lent is not None
+    monkeypatch.setenv("DATABASE_URL", lent)
+    monkeypatch.setenv("CIPHER_KEY", "c" * 64)
+    server = serve()
+    until(lambda: httpx.get(f"{server.url}/readyz").text == "OK", "it is ready")
+    with psycopg.connect(lent, autocommit=True) as connection:
+        name = sql.Identifier(connection.info.dbname)
+        connection.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(name))
+        ours = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tasks-server'"
+        connection.execute(f"{ours} AND datname = current_database()")
+        until(lambda: httpx.get(f"{server.url}/readyz").text == "store_read_only", "it is not ready")
+        assert httpx.get(f"{server.url}/livez").text == "OK"
+        assert health(server.url)["reasons"] == ["the store takes no writes: store_read_only"]
+        connection.execute("SET default_transaction_read_only = off")
+        connection.execute(sql.SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(name))
+        connection.execute(f"{ours} AND datname = current_database()")
+    until(lambda: health(server.url)["status"] == "ok", "it is well again")
     assert server.stop() == 0
 
 
