@@ -101,13 +101,11 @@ def _told(health: Health) -> list[Problem]:
     for name, check in health.checks.items():
         if check["status"] not in ("ok", "unknown"):
             word = _CHECKS.get(name, name)
-            detail = check.get("detail") or check.get("code") or check["status"]
-            silent = (
-                f" for {durations.shown(check['silent_ms'])}"
-                if check.get("silent_ms") and not check.get("detail")
-                else ""
-            )
-            told.append(Problem(f"{word}: {detail}{silent}", "/ui/engines"))
+            detail = check.get("detail")
+            if detail is None:
+                silent = f" for {durations.shown(check['silent_ms'])}" if check.get("silent_ms") else ""
+                detail = f"{check.get('code') or check['status']}{silent}"
+            told.append(Problem(f"{word}: {detail}", "/ui/engines"))
     return told
 
 
