@@ -189,6 +189,7 @@ def _plan(folder: Path, listen_fd: int, handlers: list[str], processes: int) -> 
         database=str(folder / "tasks.sqlite"),
         cipher_keys=[os.urandom(32)],
         key_file=None,
+        database_wait_seconds=0.0,
         grace_seconds=0.0,
         log=LogPlan("warning", "console", False),
         listen_fd=listen_fd,
