@@ -8,10 +8,18 @@ if TYPE_CHECKING:
     from tasks_server.handlers import Permanent as Permanent
     from tasks_server.handlers import Retry as Retry
 
-try:
-    __version__ = version("tasks-server")
-except PackageNotFoundError:  # a source tree that was never installed
-    __version__ = "0+unknown"
+
+def _version() -> str:
+    """That of the package with the server, or of the one with the client alone."""
+    for package in ("tasks-server", "tasks-server-client"):
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            continue
+    return "0+unknown"  # a source tree that was never installed
+
+
+__version__ = _version()
 
 
 def __getattr__(name: str) -> Any:

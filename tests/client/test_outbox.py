@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from types import ModuleType
 from typing import Any
 
@@ -196,3 +197,70 @@ def test_drivers_and_tables_that_will_not_do() -> None:
     with pytest.raises(ValueError, match="is no name of a table"):
         Outbox(sqlite3, "tasks; drop table orders")
     assert Outbox(sqlite3, "shop.tasks_outbox").table == "shop.tasks_outbox"
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ({"url": "ftp://shop.test/"}, r"httpRequest\.url must be an absolute http or https URL"),
+        ({"url": "/hook"}, r"httpRequest\.url must be"),
+        ({"url": "https://shop.test/", "method": "GTE"}, r"httpRequest\.method must be one of GET, .*, not 'GTE'"),
+        ({"url": "https://shop.test/", "delay": "5"}, r"config\.executionDelay must be a time with a unit.*, not '5'"),
+        ({"url": "https://shop.test/", "delay": 5}, "may mean seconds or milliseconds"),
+        (
+            {"url": "https://shop.test/", "retry": -1, "priority": 10},
+            r"config\.priority .*; config\.retry must be 0 to",
+        ),
+        ({"url": "https://shop.test/", "lane": "no lane"}, r"config\.lane must be"),
+        ({"url": "https://shop.test/", "config": {"retries": 3}}, r"config\.retries is no option"),
+        ({"url": "https://shop.test/", "config": {"retryBackoff": "slow"}}, r"config\.retryBackoff must be fixed"),
+        ({"url": "https://shop.test/", "metadata": {"a": 7}}, r"metadata\.a must be a text"),
+        ({"url": "https://shop.test/", "metadata": {}}, "metadata must be a map of 1 to 8"),
+        ({"handler": "send mail"}, r"handler\.name must be"),
+        ({"url": "https://shop.test/", "data": "x" * 40_000}, "the task has 40[0-9]* bytes; 32768 are allowed"),
+    ],
+)
+def test_what_the_server_would_never_take_is_refused_where_it_is_added(task: Any, said: str) -> None:
+    connection = sqlite3.connect(":memory:")
+    outbox = Outbox(sqlite3)
+    outbox.create(connection, SQLITE)
+    with pytest.raises(ValueError, match=said):
+        outbox.add(connection, **task)
+    assert connection.execute("select count(*) from tasks_outbox").fetchone() == (0,)
+    connection.close()
+
+
+def test_what_the_server_takes_is_added() -> None:
+    every: Any = [
+        {"url": "HTTPS://shop.test", "method": "patch", "delay": "1.5 hours 3min", "priority": 9, "retry": 0},
+        {"url": "http://[::1]:9/", "timeout": timedelta(seconds=5), "lane": "a.b-$[1]", "metadata": {"a": "x" * 512}},
+        {
+            "http_request": {"url": "http://a.test", "method": "GET"},
+            "config": {"retryBackoff": "Fixed", "retryAt": None},
+        },
+        {"handler": "send-email", "payload": {"to": "a"}},
+    ]
+    for task in every:
+        Outbox(sqlite3).insert(**task)
+    Outbox(sqlite3, body_bytes_max=None).insert(url="http://a.test", data="x" * 100_000)
+
+
+def test_refused_tasks_are_told_about_and_can_be_sent_again(caplog: pytest.LogCaptureFixture) -> None:
+    connection, told = sqlite3.connect(":memory:"), []
+    outbox = Outbox(sqlite3, on_refused=told.append)
+    outbox.create(connection, SQLITE)
+    key = outbox.add(connection, url="https://shop.test/")
+    script = Script([problem(400, "invalid_request"), json(201, TASK)])
+    with script.sync() as client:
+        drained = outbox.drain(connection, client)
+        assert (drained.sent, drained.refused) == (0, 1)
+        (refusal,) = drained.refusals
+        assert told == outbox.refused(connection) == [refusal]
+        assert (refusal.idempotency_key, "invalid_request" in refusal.reason) == (key, True)
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        assert key in caplog.text
+        assert outbox.drain(connection, client) == Drained(0, 0)
+        outbox.send_again(connection, refusal.number)
+        assert outbox.drain(connection, client) == Drained(1, 0)
+    assert outbox.refused(connection) == []
+    connection.close()

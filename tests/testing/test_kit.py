@@ -1,6 +1,7 @@
 """The testing kit: a server with a clock that is moved, and tasks that are recorded instead of sent."""
 
 import asyncio
+import re
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from tasks_server import handlers
 from tasks_server.client import AsyncClient, Client
 from tasks_server.handlers.registry import registered
 from tasks_server.testing import Recorder, TestServer
+from tests.tidy.documents import ROOT
 
 pytestmark = pytest.mark.process
 
@@ -96,3 +98,12 @@ def test_the_plugin_loads_nothing_until_it_is_used() -> None:
     names = ("apsw", "granian", "httpx", "msgspec", "tasks_server.client", "tasks_server.wiring")
     done = subprocess.run([sys.executable, "-c", code.format(names=names)], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_the_documentation_as_it_stands(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "testing.md").read_text(), re.S)
+    (tmp_path / "test_shop.py").write_text(text)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_shop.py"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout
+    assert "3 passed" in ran.stdout
