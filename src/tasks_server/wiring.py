@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tasks_server.engine.runs import Handlers
     from tasks_server.service.audit import AuditService
     from tasks_server.service.bulks import BulkService
+    from tasks_server.service.callbacks import CallbackService
     from tasks_server.service.explain import ExplainService
     from tasks_server.service.journal import JournalService
     from tasks_server.service.lanes import LaneService
@@ -323,6 +324,7 @@ class Services(msgspec.Struct):
     journal: "JournalService"
     audit: "AuditService"
     lanes: "LaneService"
+    callbacks: "CallbackService"
     bulks: "BulkService"
     sealed: "Resealing"
     cluster: "Clustering"
@@ -336,6 +338,7 @@ async def services(settings: "Settings", where: "Places", keys: list[bytes]) -> 
     from tasks_server.engine.certificates.here import ExaminedHere
     from tasks_server.service.audit import AuditService
     from tasks_server.service.bulks import BulkService
+    from tasks_server.service.callbacks import CallbackService
     from tasks_server.service.explain import ExplainService
     from tasks_server.service.ground import Ground
     from tasks_server.service.journal import JournalService
@@ -364,6 +367,7 @@ async def services(settings: "Settings", where: "Places", keys: list[bytes]) -> 
             JournalService(ground),
             AuditService(ground),
             LaneService(ground),
+            CallbackService(ground),
             BulkService(ground),
             store,
             store,

@@ -7,6 +7,7 @@ import pytest
 
 from tasks_server.api.app import ApiConfig, create_app
 from tasks_server.clock import ManualClock
+from tasks_server.domain import callback_making
 from tasks_server.domain.attempt import Attempt, Outcome
 from tasks_server.domain.forms import decode_spec
 from tasks_server.domain.lifecycle import Progress, settle
@@ -111,6 +112,7 @@ async def worked(store: SqliteStore, clock: ManualClock, outcome: Outcome, took_
             outcome.response_truncated,
             outcome.redirected,
         )
-        reports.append(Report(claim.ref, claim.lease, claim.id, settlement, attempt))
+        tells = callback_making.tells(config, settlement.state) if settlement.ended_at else False
+        reports.append(Report(claim.ref, claim.lease, claim.id, settlement, attempt, claim.lane, tells))
     assert await store.settle(reports) == set()
     return len(claims)

@@ -17,7 +17,8 @@ PATH = "/v1/lanes"
 NO_TASKS = {"scheduled": 0, "available": 0, "running": 0, "retryable": 0, "paused": 0}
 PLAIN = {
     "maxConcurrent": None, "ratePerSecond": None, "burst": None,
-    "paused": False, "pausedAt": None, "pausedBy": None, "tasks": NO_TASKS,
+    "paused": False, "pausedAt": None, "pausedBy": None, "tasks": NO_TASKS, "failureCallback": None,
+    "successCallback": None,
 }  # fmt: skip
 
 

@@ -308,3 +308,19 @@ def test_the_client_loads_nothing_of_the_server() -> None:
     ours = {name for name in modules if name.startswith("tasks_server")}
     assert {name for name in ours if not name.startswith("tasks_server.client")} == {"tasks_server"}
     assert modules & {"apsw", "granian", "psycopg", "pycurl", "starlette", "typer", "uvloop", "cryptography"} == set()
+
+
+async def test_callbacks_of_tasks_lanes_and_owners(client: AsyncClient, api: Api, clock: ManualClock) -> None:
+    asked = await client.owners.edit_callbacks("small-shop", failure_callback={"url": URL, "retry": 2})
+    assert (asked.failure_callback.url, asked.failure_callback.retry, asked.success_callback) == (URL, 2, None)
+    assert await client.owners.callbacks("small-shop") == asked
+    assert (await client.lanes.put("quiet", failure_callback=False)).failure_callback is False
+    told = await client.tasks.register(url=URL, delay=0)
+    own = await client.tasks.register(url=URL, delay=0, lane="quiet", failure_callback=URL, success_callback=False)
+    quiet = await client.tasks.register(url=URL, delay=0, lane="quiet")
+    await client.handler_tasks.create("ship", failure_callback={"handler": {"name": "told"}})
+    assert await worked(api.store, clock, Outcome(OutcomeKind.UNSENDABLE, 0, "it cannot")) == 4
+    made = [await client.tasks.get(task.id) async for task in client.tasks.list(lane="callbacks")]
+    assert {task.callback_of for task in made} > {told.id, own.id}
+    assert quiet.id not in {task.callback_of for task in made}
+    assert len(made) == 3

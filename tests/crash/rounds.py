@@ -6,9 +6,11 @@ Prints its seed, what it found and how long each restart took, as JSON.
 """
 
 import argparse
+import contextlib
 import http.client
 import json
 import random
+import sqlite3
 import tempfile
 import threading
 import time
@@ -34,6 +36,8 @@ class Findings:
     unfinished: int = 0
     early: int = 0
     repeated: int = 0
+    told_wrongly: list[str] = field(default_factory=list)
+    """Of whose end no callback, or more than one, was made; or one that was not delivered."""
 
     def summary(self) -> dict[str, Any]:
         return {
@@ -44,6 +48,7 @@ class Findings:
             "unfinished": self.unfinished,
             "early": self.early,
             "repeated": self.repeated,
+            "told_wrongly": len(self.told_wrongly),
             "restart_seconds_max": round(max(self.restarts, default=0), 3),
             "restart_seconds": [round(seconds, 3) for seconds in self.restarts],
         }
@@ -107,6 +112,8 @@ def run(rounds: int, folder: Path, seed: int, threads: int = 4) -> Findings:
         status, owner = server.ask("POST", "/v1/owners/register", {"name": "crash-test"})
         assert status == 201, owner
         server.command("owner", "set-limit", "crash-test", "10000000")
+        told_at = f"http://127.0.0.1:{target.port}/?due=0"
+        server.command("owner", "callback", "set", "crash-test", "--success", told_at)
         loads = [Load(server, owner["key"], target, random.Random(f"{seed} {n}")) for n in range(threads)]
         for load in loads:
             load.start()
@@ -125,9 +132,20 @@ def run(rounds: int, folder: Path, seed: int, threads: int = 4) -> Findings:
         findings.unfinished = wait_until_final(server, owner["key"], "crash-test", 60)
         server.stop()
         findings.missing = [task for task in findings.accepted if task not in target.seen]
+        findings.told_wrongly = told_wrongly(server, findings.accepted, target)
         findings.early = len(target.early)
         findings.repeated = sum(len(times) - 1 for times in target.seen.values())
     return findings
+
+
+def told_wrongly(server: Server, accepted: list[str], target: Target) -> list[str]:
+    """Those of the tasks of whose end there is not one callback, delivered. Reads the database of a stopped server."""
+    with contextlib.closing(sqlite3.connect(server.folder / "data" / "tasks.sqlite")) as database:
+        rows = database.execute("SELECT c.source, t.id FROM callback AS c JOIN task AS t ON t.seq = c.task").fetchall()
+    made: dict[str, list[str]] = {}
+    for source, callback in rows:
+        made.setdefault(source, []).append(callback)
+    return [task for task in accepted if len(made.get(task, ())) != 1 or made[task][0] not in target.seen]
 
 
 def main() -> None:

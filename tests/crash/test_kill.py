@@ -14,3 +14,4 @@ def test_nothing_accepted_is_lost_by_sudden_death(tmp_path: Path) -> None:
     assert not findings.missing, findings.summary()
     assert not findings.unfinished, findings.summary()
     assert not findings.early, findings.summary()
+    assert not findings.told_wrongly, findings.summary()

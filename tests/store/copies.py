@@ -11,11 +11,14 @@ import pytest
 
 from tasks_server.clock import ManualClock
 from tasks_server.domain import lifecycle
+from tasks_server.domain.callback import Callback, Callbacks
+from tasks_server.domain.lane import LaneFacts, LaneLimits
 from tasks_server.domain.notes import Line, Notes
 from tasks_server.domain.schedule import Rule, pause
 from tasks_server.domain.task import State
 from tasks_server.store.copying.ends import Source, Target
 from tasks_server.store.copying.transfer import Copied, Step, Transfer
+from tasks_server.store.laning import LaneChange
 from tasks_server.store.noting import Note
 from tasks_server.store.postgres.copying import PostgresSource, PostgresTarget
 from tasks_server.store.sealing import Sealer
@@ -23,6 +26,7 @@ from tasks_server.store.sqlite.copying import SqliteSource, SqliteTarget
 from tests.postgres.databases import Databases
 
 from .adapters import ADAPTERS, MASTER
+from .lanes import pause_lane
 from .schedules import Calendar
 from .test_random_walks import Walk
 from .world import World
@@ -42,6 +46,7 @@ TABLES = (
     "idempotency",
     "schedule",
     "schedule_run",
+    "callback",
     "bulk",
     "act",
     "counter",
@@ -148,6 +153,10 @@ async def fill(place: Place, seed: int = 1, steps: int = 120) -> None:
             notes = Notes(world.now, 0.5, "half", (Line(world.now, "Größe"),))
             await world.store.note([Note(claim.ref, claim.lease, claim.id, claim.attempt, notes)])
         owner = await world.owner("Größe ✓")
+        asked = Callbacks(failure=Callback("https://ops.example/"))
+        await world.store.change_owner_callbacks(owner.id, lambda _: asked)
+        await world.store.change_lane(owner.id, "told", lambda _: LaneChange(LaneFacts(LaneLimits()), asked), 10)
+        await pause_lane(world, owner, "callbacks")  # what tells of the failed one waits there
         for number, state in enumerate(State):
             if state is not State.AVAILABLE:
                 await world.bring_to(state, owner)

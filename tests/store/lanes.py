@@ -7,7 +7,7 @@ import msgspec
 from tasks_server.domain import lane, limits
 from tasks_server.domain.lane import Lane, LaneFacts, LaneLimits
 from tasks_server.domain.owner import Owner
-from tasks_server.store.laning import DecideLane, LaneRefusal
+from tasks_server.store.laning import DecideLane, LaneChange, LaneRefusal
 
 from .world import World
 
@@ -15,9 +15,9 @@ from .world import World
 def under(world: World, **chosen: Any) -> DecideLane:
     """Decides for these limits, and leaves the others as they are."""
 
-    def decide(found: Lane | None) -> LaneFacts:
+    def decide(found: Lane | None) -> LaneChange:
         facts = found.facts if found else LaneFacts(LaneLimits())
-        return lane.changed(facts, msgspec.structs.replace(facts.limits, **chosen), world.now)
+        return LaneChange(lane.changed(facts, msgspec.structs.replace(facts.limits, **chosen), world.now))
 
     return decide
 

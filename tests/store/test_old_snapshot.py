@@ -18,6 +18,7 @@ from tasks_server.domain.lifecycle import Progress
 from tasks_server.domain.request import TaskConfig
 from tasks_server.store.ports import Claim, Look
 from tasks_server.store.postgres import schema
+from tasks_server.store.postgres.callbacks import CallbackKeeper
 from tasks_server.store.postgres.claiming import Claims
 from tasks_server.store.postgres.days import Days
 from tasks_server.store.postgres.folding import Folded
@@ -25,8 +26,9 @@ from tasks_server.store.postgres.link import Connection, Link
 from tasks_server.store.postgres.nodes import Nodes
 from tasks_server.store.postgres.settling import Settlements
 from tasks_server.store.postgres.statements import sql
+from tasks_server.store.postgres.submitting import Lanes, Submissions
 from tasks_server.store.sealing import Sealer
-from tasks_server.store.settling import Report
+from tasks_server.store.settling import Report, Settled
 from tests.postgres.databases import Databases
 
 from .adapters import MASTER
@@ -124,8 +126,9 @@ class Engine:
         self.real = link.connect()
         self.connection: Any = Counted(self.real, self.clock)
         self._nodes = Nodes(link, self.clock, "engine")
-        self._settlements = Settlements(self._nodes, Days(), SEALER, self.clock)
         self.folded = Folded(self.clock)
+        callbacks = CallbackKeeper(Submissions(Lanes(), SEALER, self.folded), SEALER)
+        self._settlements = Settlements(self._nodes, Days(), callbacks, SEALER, self.clock)
         self._claims = Claims(lambda _: 1, self.folded, SEALER, self.clock)
 
     def submit(self, state: str) -> None:
@@ -137,7 +140,9 @@ class Engine:
         now = self.clock.now()
         (claimed,) = self._claims.claim(self.connection, [(Look(now, now, now + LEASE_MS), up_to(1_000))])
         assert len(claimed.claims) == EACH
-        assert self._settlements.settle(self.connection, [[self._report(claim) for claim in claimed.claims]]) == [set()]
+        assert self._settlements.settle(self.connection, [[self._report(claim) for claim in claimed.claims]]) == [
+            Settled(set())
+        ]
 
     def rounds(self, state: str) -> float:
         """The pages that a round touched."""

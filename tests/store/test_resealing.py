@@ -10,12 +10,15 @@ import pytest
 
 from tasks_server.clock import ManualClock
 from tasks_server.domain.attempt import Outcome, OutcomeKind, Redirected
+from tasks_server.domain.callback import Callback, Callbacks
 from tasks_server.domain.errors import Corrupt, Unavailable
 from tasks_server.domain.firing import encode_template
+from tasks_server.domain.lane import LaneFacts, LaneLimits
 from tasks_server.domain.owner import Owner
 from tasks_server.domain.request import TaskConfig
 from tasks_server.service.resealing import reseal_all
 from tasks_server.store.keys import change_keys, create_key_file, follower, parse_keys
+from tasks_server.store.laning import LaneChange
 from tasks_server.store.ports import RESEAL_FROM, Duplicate
 from tasks_server.store.sealing import Sealer, key_id
 
@@ -274,3 +277,25 @@ def test_what_another_is_writing_beside_a_new_key_stays(tmp_path: Path) -> None:
     others.write_text("half of it")
     create_key_file(tmp_path / "cipher.key")
     assert others.read_text() == "half of it"
+
+
+async def test_callbacks_are_sealed_anew_with_the_present_key(world: World, owner: Owner) -> None:
+    asked = Callbacks(failure=Callback("https://ops.example/told"))
+    await world.store.change_owner_callbacks(owner.id, lambda _: asked)
+    change = LaneChange(LaneFacts(LaneLimits()), asked)
+    await world.store.change_lane(owner.id, "mail", lambda _: change, 10)
+    await world.store.close()
+    world.store = world.adapter.make(world.folder, world.clock, OTHER, MASTER)
+    await world.store.open()
+    after: tuple[int, int, int] | None = RESEAL_FROM
+    while after is not None:
+        after = (await world.store.reseal(after, 1)).after
+    assert len(await world.store.keys_used()) == 1
+    await world.store.close()
+    world.store = world.adapter.make(world.folder, world.clock, OTHER)
+    await world.store.open()
+    assert await world.store.owner_callbacks(owner.id) == asked
+    lane = await world.store.lane(owner.id, "mail")
+    assert lane is not None
+    assert lane.callbacks == asked
+    await world.store.close()

@@ -38,6 +38,7 @@ async def test_a_task_comes_back_as_it_was_submitted(world: World, owner: Owner)
         "expire_at": world.now + 95_000, "target": "[::1]:8080", "forced": False,
         "metadata": {key: value.replace("\0", world.adapter.nul) for key, value in metadata.items()},
         "response": None, "response_truncated": False, "outcome": None, "schedule": None, "fire_at": 0, "held_by": None,
+        "callback_of": None,
         "unreadable": None,
     }  # fmt: skip
     assert await world.store.spec(owner.id, task.id) == spec

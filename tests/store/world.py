@@ -9,7 +9,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from tasks_server.clock import ManualClock
-from tasks_server.domain import ids, lifecycle, limits
+from tasks_server.domain import callback_making, ids, lifecycle, limits
 from tasks_server.domain.attempt import Attempt, Event, Outcome, OutcomeKind
 from tasks_server.domain.forms import encode_spec
 from tasks_server.domain.lifecycle import Progress
@@ -170,7 +170,8 @@ class World:
             claim.attempt, claim.due_at, self.now, self.now, outcome.kind, outcome.status_code, outcome.error,
             outcome.response, outcome.response_truncated, outcome.redirected,
         )  # fmt: skip
-        return Report(claim.ref, claim.lease, claim.id, settlement, attempt)
+        tells = callback_making.tells(config or TaskConfig(), settlement.state) if settlement.ended_at else False
+        return Report(claim.ref, claim.lease, claim.id, settlement, attempt, claim.lane, tells)
 
     async def settle(
         self, claims: Claim | Iterable[Claim], outcome: Outcome = SUCCESS, config: TaskConfig | None = None

@@ -94,4 +94,4 @@ def test_every_short_form_is_an_option() -> None:
     """No name of `TaskFields` is a leftover: each is a part of the request or of the configuration, or named here."""
     whole = {"http_request", "handler", "payload", "config", "metadata", "delay", "at"}
     known = set(HttpRequest.__annotations__) | set(Config.__annotations__)
-    assert set(get_type_hints(TaskFields)) - whole <= known
+    assert {camel(name) for name in set(get_type_hints(TaskFields)) - whole} <= known

@@ -14,6 +14,7 @@ from tasks_server.api.admin_keys import AdminKeys
 from tasks_server.api.audit_routes import AuditRoutes
 from tasks_server.api.auth import Authenticator, Caller
 from tasks_server.api.bulk_routes import BulkRoutes
+from tasks_server.api.callback_routes import CallbackRoutes
 from tasks_server.api.docs import docs_routes, front_route
 from tasks_server.api.door import Door
 from tasks_server.api.exchange import Answer, Exchange, Receive, Scope, Send, request_ids, send_answer
@@ -51,6 +52,7 @@ from tasks_server.domain.own_hosts import LOOPBACK, KnownHosts
 from tasks_server.service.acting import acting
 from tasks_server.service.audit import AuditService
 from tasks_server.service.bulks import BulkService
+from tasks_server.service.callbacks import CallbackService
 from tasks_server.service.explain import ExplainService
 from tasks_server.service.ground import Examiner, Ground
 from tasks_server.service.journal import JournalService
@@ -145,6 +147,7 @@ def _parts(
         schedules=schedules,
         bulks=BulkService(ground),
         lanes=LaneService(ground),
+        callbacks=CallbackService(ground),
         explain=ExplainService(ground),
         journal=JournalService(ground),
         audit=AuditService(ground),
@@ -160,6 +163,7 @@ def _api_routes(parts: Parts, authenticator: Authenticator, door: Door, config: 
         parts.owners, authenticator, door, registration=config.registration, body_max_bytes=most
     ).table()
     yield from SigningRoutes(parts.owners, body_max_bytes=most).table()
+    yield from CallbackRoutes(parts.owners, parts.callbacks, body_max_bytes=most).table()
     yield from TaskRoutes(parts.tasks, clock, body_max_bytes=most, batch_max_bytes=config.batch_max_bytes).table()
     yield from ScheduleRoutes(parts.schedules, body_max_bytes=most).table()
     yield from NamedRoutes(parts.named, parts.tasks, clock, body_max_bytes=config.tasks_max_bytes).table()

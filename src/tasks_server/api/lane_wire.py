@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 
+from tasks_server.api.callback_wire import CallbackView, callback_view
+from tasks_server.domain.callback import Asked
 from tasks_server.domain.lane import Lane, burst_of
 from tasks_server.domain.lane_reading import Burst, MaxConcurrent, RatePerSecond
 from tasks_server.domain.task import FINAL, State
@@ -16,6 +18,8 @@ class LanePatch(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     rate_per_second: RatePerSecond | None = None
     burst: Burst | None = None
     paused: bool | None = None
+    failure_callback: Asked = None
+    success_callback: Asked = None
 
 
 class LaneTasksView(msgspec.Struct):
@@ -30,7 +34,8 @@ class LaneTasksView(msgspec.Struct):
 
 class LaneView(msgspec.Struct, rename="camel"):
     """A lane: its settings, with the burst that holds when none was chosen, and its tasks. null: no such limit.
-    `paused` of the lane keeps all its tasks from starting; `tasks.paused` are those that were paused one by one.
+    A callback is UNREADABLE where what is stored of it cannot be read. `paused` of the lane keeps all its tasks from
+    starting; `tasks.paused` are those that were paused one by one.
     """
 
     name: str
@@ -41,6 +46,8 @@ class LaneView(msgspec.Struct, rename="camel"):
     paused_at: int | None
     paused_by: str | None
     tasks: LaneTasksView
+    failure_callback: CallbackView | bool | str | None
+    success_callback: CallbackView | bool | str | None
 
 
 def lane_view(lane: Lane) -> LaneView:
@@ -53,6 +60,8 @@ def lane_view(lane: Lane) -> LaneView:
         paused=chosen.paused_at is not None,
         paused_at=chosen.paused_at,
         paused_by=chosen.paused_by,
+        failure_callback=callback_view(lane.callbacks, lane.callbacks.failure),
+        success_callback=callback_view(lane.callbacks, lane.callbacks.success),
         tasks=LaneTasksView(**{state.value: lane.counts.get(state, 0) for state in State if state not in FINAL}),
     )
 

@@ -8,6 +8,7 @@ from tasks_server.api.admin_keys import AdminKeys
 from tasks_server.clock import Clock
 from tasks_server.service.audit import AuditService
 from tasks_server.service.bulks import BulkService
+from tasks_server.service.callbacks import CallbackService
 from tasks_server.service.explain import ExplainService
 from tasks_server.service.journal import JournalService
 from tasks_server.service.lanes import LaneService
@@ -29,6 +30,7 @@ class Parts:
     schedules: ScheduleService
     bulks: BulkService
     lanes: LaneService
+    callbacks: CallbackService
     explain: ExplainService
     journal: JournalService
     audit: AuditService

@@ -126,15 +126,15 @@ def read_draft(body: bytes, now: int, zone: tzinfo, egress: Egress, abilities: A
     try:
         return validation.judge(_REGISTRATION.decode(body), now, egress, abilities)
     except _UNFIT:
-        return _read_handler_draft(body, now) or validation.read(
+        return _read_handler_draft(body, now, egress) or validation.read(
             read_json(body, asked.KEPT), now, zone, egress=egress, abilities=abilities
         )
 
 
-def _read_handler_draft(body: bytes, now: int) -> Draft | None:
+def _read_handler_draft(body: bytes, now: int, egress: Egress) -> Draft | None:
     """The draft of a canonical task that runs a handler; None: the body is none."""
     try:
-        return validation.judge_handler(_HANDLER.decode(body), now)
+        return validation.judge_handler(_HANDLER.decode(body), now, egress)
     except _UNFIT:
         return None
 
@@ -158,7 +158,9 @@ def _read_batch(body: bytes, now: int, zone: tzinfo, egress: Egress, abilities: 
     except (*_UNFIT, InvalidRequest):
         pass
     try:
-        return [validation.judge_handler(registration, now) for registration in _HANDLER_BATCH.decode(body).tasks]
+        return [
+            validation.judge_handler(registration, now, egress) for registration in _HANDLER_BATCH.decode(body).tasks
+        ]
     except (*_UNFIT, InvalidRequest):
         raw = read_json(body, _KEPT_OF_BATCH)
     faults = list(_batch_faults(raw))
@@ -250,7 +252,7 @@ class ScheduleRunView(msgspec.Struct, rename="camel"):
 
 class TaskDetailView(TaskView, rename="camel"):
     """A task with where it stands. `phase` tells what `state` sums up as RUNNING. With `responseTruncated`, `response`
-    is the first part of what the target answered: as much as is kept.
+    is the first part of what the target answered: as much as is kept. `callbackOf`: the task of whose end it tells.
     """
 
     phase: str
@@ -262,6 +264,7 @@ class TaskDetailView(TaskView, rename="camel"):
     error: str | None
     expire_at: int | None
     schedule: ScheduleRunView | None
+    callback_of: str | None
     response_truncated: bool
 
 
@@ -367,6 +370,7 @@ def task_view(task: Task) -> TaskDetailView:
         error=task.error,
         expire_at=task.expire_at,
         schedule=None if task.schedule is None else ScheduleRunView(task.schedule, task.fire_at),
+        callback_of=task.callback_of,
         unreadable=task.unreadable or UNSET,
     )
 

@@ -10,9 +10,11 @@ import typer
 from tasks_server.api.lane_wire import lane_view
 from tasks_server.cli import bulks, output
 from tasks_server.cli.bulks import Wait
+from tasks_server.cli.callbacks import shown_callbacks
 from tasks_server.cli.faults import in_options
 from tasks_server.cli.options import Config, DataDir, with_services
 from tasks_server.cli.output import Json, Yes
+from tasks_server.cli.submit import callback
 from tasks_server.domain import limits
 from tasks_server.domain.bulk import Action, Bulk, in_queue_of
 from tasks_server.domain.errors import InvalidRequest, NotFound
@@ -33,8 +35,23 @@ _Rate = Annotated[str | None, typer.Option("--rate", metavar="NUMBER", help="So 
 _Burst = Annotated[
     str | None, typer.Option("--burst", metavar="NUMBER", help="So many start at once, after a while without any.")
 ]
+_Failure = Annotated[
+    str | None,
+    typer.Option("--failure-callback", metavar="URL", help="Called when one has ended as ERROR; false: nothing."),
+]
+_Success = Annotated[
+    str | None,
+    typer.Option("--success-callback", metavar="URL", help="Called when one has ended as SUCCESS; false: nothing."),
+]
 _NONE: Final = "none"
-_OPTIONS: Final = {"maxConcurrent": "--max-concurrent", "ratePerSecond": "--rate", "burst": "--burst", "name": "NAME"}
+_OPTIONS: Final = {
+    "maxConcurrent": "--max-concurrent",
+    "ratePerSecond": "--rate",
+    "burst": "--burst",
+    "name": "NAME",
+    "failureCallback": "--failure-callback",
+    "successCallback": "--success-callback",
+}
 
 
 @app.command("list")
@@ -100,6 +117,7 @@ def show(name: Name, owner: Owner, config: Config = None, data_dir: DataDir = No
         "waiting, due": f"{waiting}, {due}",
         "running": running,
         "paused one by one": paused,
+        "callbacks": shown_callbacks(lane.callbacks),
     }
     if chosen.paused_at is not None:
         facts["paused"] = f"by the {chosen.paused_by}, {output.instant(chosen.paused_at, zone)}"
@@ -113,13 +131,17 @@ def set_(
     max_concurrent: _MaxConcurrent = None,
     rate: _Rate = None,
     burst: _Burst = None,
+    failure_callback: _Failure = None,
+    success_callback: _Success = None,
     config: Config = None,
     data_dir: DataDir = None,
     json: Json = False,
 ) -> None:
     """Set what a lane may do, and make it when it is not there. What is not named stays; "none" takes a limit away."""
     asked = {"maxConcurrent": max_concurrent, "ratePerSecond": rate, "burst": burst}
-    patch = {field: _number(text) for field, text in asked.items() if text is not None}
+    patch: dict[str, Any] = {field: _number(text) for field, text in asked.items() if text is not None}
+    told = {"failureCallback": failure_callback, "successCallback": success_callback}
+    patch |= {field: _callback(text) for field, text in told.items() if text is not None}
     lane, _ = _asked(lambda service, owner_id: _set(service, owner_id, name, patch), owner, (config, data_dir))
     at_once, per_second, most = _limits(lane.facts.limits)
     _told(lane, f"at once {at_once}, per second {per_second}, burst {most}", json)
@@ -134,6 +156,15 @@ async def _set(service: LaneService, owner_id: str, name: str, patch: dict[str, 
             return (await service.put(owner_id, name, patch, "operator"))[0]
     except InvalidRequest as error:
         raise in_options(error, lambda field: _OPTIONS.get(field, field)) from None
+
+
+def _callback(text: str) -> str | bool | None:
+    """A URL; none takes it away, false switches the owner's off.
+
+    >>> [_callback(text) for text in ("https://ops.example/", "none", "false")]
+    ['https://ops.example/', None, False]
+    """
+    return None if text.lower() == _NONE else callback(text)
 
 
 def _number(text: str) -> int | float | str | None:

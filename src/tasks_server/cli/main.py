@@ -11,6 +11,7 @@ import typer
 from tasks_server.cli import (
     audit,
     bulks,
+    callbacks,
     copying,
     databases,
     keys,
@@ -45,6 +46,7 @@ app.command("worker")(worker.worker)
 app.command("settings")(settings.show)
 app.command("ui")(ui.ui)
 owners.app.add_typer(signing.app, name="signing", help="How the calls of an owner are signed.")
+owners.app.add_typer(callbacks.app, name="callback", help="What is called when tasks of an owner have ended.")
 owners.app.add_typer(owner_keys.app, name="key", help="The keys of an owner.")
 app.add_typer(owners.app, name="owner", help="Who may submit tasks.")
 databases.app.command("copy")(copying.copy)

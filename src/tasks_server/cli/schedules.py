@@ -74,6 +74,8 @@ def create(
     timeout: submit.Timeout = None,
     priority: submit.Priority = None,
     lane: submit.Lane = None,
+    failure_callback: submit.FailureCallback = None,
+    success_callback: submit.SuccessCallback = None,
     metadata: submit.Metadata = None,
     config: Config = None,
     data_dir: DataDir = None,
@@ -82,7 +84,9 @@ def create(
     """Make a schedule: when to run, and the HTTP request or the handler that each of its tasks is."""
     faults: list[Fault] = []
     tried = {"retry": retry, "retryInterval": retry_interval, "retryBackoff": retry_backoff, "timeout": timeout}
-    placed = {"priority": priority, "lane": lane}
+    placed: dict[str, Any] = {"priority": priority, "lane": lane}
+    placed["failureCallback"] = submit.callback(failure_callback)
+    placed["successCallback"] = submit.callback(success_callback)
     task: dict[str, Any] = {
         **submit.what(url, handler, payload, submit.Sent(method, header, query, data, json_data), faults),
         "config": submit.given(tried | placed),

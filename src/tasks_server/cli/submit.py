@@ -81,6 +81,14 @@ Timeout = Annotated[str | None, typer.Option("--timeout", help="How long one att
 _ExpireAt = Annotated[str | None, typer.Option("--expire-at", help="Not started after this date.")]
 Priority = Annotated[int | None, typer.Option("--priority", help="0 to 9; higher runs first.", show_default="0")]
 Lane = Annotated[str | None, typer.Option("--lane", help="Named line of the owner.", show_default="default")]
+FailureCallback = Annotated[
+    str | None,
+    typer.Option("--failure-callback", metavar="URL", help="Called when it has ended as ERROR; false: nothing."),
+]
+SuccessCallback = Annotated[
+    str | None,
+    typer.Option("--success-callback", metavar="URL", help="Called when it has ended as SUCCESS; false: nothing."),
+]
 Metadata = Annotated[
     list[str] | None, typer.Option("--metadata", metavar="NAME=VALUE", help="Kept with the task; repeatable.")
 ]
@@ -106,6 +114,8 @@ def submit(
     expire_at: _ExpireAt = None,
     priority: Priority = None,
     lane: Lane = None,
+    failure_callback: FailureCallback = None,
+    success_callback: SuccessCallback = None,
     metadata: Metadata = None,
     config: Config = None,
     data_dir: DataDir = None,
@@ -116,7 +126,8 @@ def submit(
     retrying = {"retry": retry, "retryInterval": retry_interval, "retryBackoff": retry_backoff}
     faults: list[Fault] = []
     raw = what(url, handler, payload, Sent(method, header, query, data, json_data), faults)
-    raw["config"] = given(timing | retrying | {"priority": priority, "lane": lane})
+    told = {"failureCallback": callback(failure_callback), "successCallback": callback(success_callback)}
+    raw["config"] = given(timing | retrying | {"priority": priority, "lane": lane} | told)
     if (entries := pairs(metadata, "=", "--metadata", faults)) is not None:
         raw["metadata"] = entries
     if faults:
@@ -200,6 +211,15 @@ def option_of(field: str) -> str:
     if name in _RENAMED:
         return f"{_RENAMED[name]} {entry}".rstrip()
     return "--" + "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name)
+
+
+def callback(text: str | None) -> str | bool | None:
+    """A callback as it was typed: a URL, or false for none.
+
+    >>> callback("https://ops.example/"), callback("False"), callback(None)
+    ('https://ops.example/', False, None)
+    """
+    return False if text is not None and text.lower() == "false" else text
 
 
 def given(options: dict[str, Any]) -> dict[str, Any]:

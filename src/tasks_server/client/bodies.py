@@ -22,6 +22,8 @@ _CONFIG: Final = {
     "timeout": "timeout",
     "priority": "priority",
     "lane": "lane",
+    "failure_callback": "failureCallback",
+    "success_callback": "successCallback",
 }
 _METHOD: Final = "POST"
 _DURATIONS: Final = frozenset(

@@ -151,6 +151,8 @@ class Owners(Group[K]):
     keys = Method(owners.keys)
     add_key = Method(owners.add_key)
     delete_key = Method(owners.delete_key)
+    callbacks = Method(owners.callbacks)
+    edit_callbacks = Method(owners.edit_callbacks)
     signing = Method(owners.signing)
     edit_signing = Method(owners.edit_signing)
     rotate_signing = Method(owners.rotate_signing)

@@ -63,6 +63,27 @@ class AwsSigv4(TypedDict):
     secret: str
 
 
+class CallbackHandler(TypedDict):
+    """A handler by its name."""
+
+    name: str
+
+
+class CallbackFields(TypedDict, total=False):
+    """What to call when a task has ended: a `url` or a `handler`. `lane`: the one in which the callback waits."""
+
+    url: str
+    method: Literal["POST", "PUT", "PATCH"]
+    headers: Mapping[str, str]
+    handler: CallbackHandler
+    retry: int
+    lane: str
+
+
+Callback: TypeAlias = CallbackFields | str | bool
+"""A callback, or just its URL; False: none, whatever lane and owner say."""
+
+
 class HttpRequest(TypedDict, total=False):
     """The call to make, as `httpRequest` of the API."""
 
@@ -109,6 +130,8 @@ class Config(TypedDict, total=False):
     redirectAttempts: int | None
     redirectMethod: Literal["change", "keep", "refuse"] | None
     traceResponseData: bool | None
+    failureCallback: Callback | None
+    successCallback: Callback | None
     httpVersion: Literal["0.9", "1.0", "1.1", "2", "2-prior-knowledge", "3"] | None
     locationTrusted: Credentials | None
     refererUrl: str | None
@@ -175,6 +198,10 @@ class TaskFields(TypedDict, total=False):
     timeout: Duration
     priority: int
     lane: str
+    failure_callback: Callback
+    """What is called when it has ended as ERROR for good (`failureCallback`)."""
+    success_callback: Callback
+    """What is called when it has ended as SUCCESS (`successCallback`)."""
 
 
 class EnqueueFields(TypedDict, total=False):
@@ -186,6 +213,8 @@ class EnqueueFields(TypedDict, total=False):
     timeout: Duration
     priority: int
     lane: str
+    failure_callback: Callback
+    success_callback: Callback
     metadata: Mapping[str, str | None] | None
     config: Config | None
 
@@ -214,6 +243,8 @@ class HandlerOptions(TypedDict, total=False):
     timeout_ms: int
     lane: str
     metadata: Mapping[str, str]
+    failure_callback: Callback
+    success_callback: Callback
 
 
 class LaneFields(TypedDict, total=False):
@@ -223,6 +254,15 @@ class LaneFields(TypedDict, total=False):
     rate_per_second: float | None
     burst: int | None
     paused: bool | None
+    failure_callback: Callback | None
+    success_callback: Callback | None
+
+
+class OwnerCallbackFields(TypedDict, total=False):
+    """What is called when an owner's tasks end, where neither the task nor its lane says so; None: nothing."""
+
+    failure_callback: Callback | None
+    success_callback: Callback | None
 
 
 class BulkFilter(TypedDict, total=False):

@@ -9,7 +9,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from tasks_server.domain import rules, shapes
+from tasks_server.domain import rules, rules_callbacks, shapes
+from tasks_server.domain.egress import Egress
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.json_text import check_encoding
 from tasks_server.domain.reading import (
@@ -26,6 +27,7 @@ CONFIG_FIELDS: Final = (
     *("retry", "retry_interval", "retry_exponential", "retry_backoff", "retry_max_interval", "retry_jitter"),
     *("retry_at", "repeat", "repeat_interval", "repeat_exponential", "repeat_at"),
     *("ignore_status_code", "timeout", "timeout_at", "expire_at", "priority", "lane", "trace_response_data"),
+    *("failure_callback", "success_callback"),
 )
 """Of the configuration, what a handler has a use for; all else is about HTTP."""
 _FIELDS: Final = {field.name: field for field in msgspec.structs.fields(TaskConfig)}
@@ -84,9 +86,10 @@ def judge_call(call: HandlerCall, faults: list[Fault]) -> None:
 
 
 def read(
-    raw: dict[str, Any], zone: tzinfo, path: str, moment: Callable[[TaskConfig], rules.Moment]
+    raw: dict[str, Any], zone: tzinfo, path: str, moment: Callable[[TaskConfig], rules.Moment], egress: Egress
 ) -> tuple[HandlerCall, TaskConfig, dict[str, str] | None]:
-    """The handler, configuration and metadata of any JSON object. `moment` gives what its dates are judged against.
+    """The handler, configuration and metadata of any JSON object. `moment` gives what its dates are judged against,
+    `egress` which callbacks may be called.
     Raises `InvalidRequest` with every fault.
     """
     faults: list[Fault] = []
@@ -103,6 +106,7 @@ def read(
     config = read_config(given, zone, f"{prefix}config", faults)
     metadata = read_metadata(raw.get("metadata"), f"{prefix}metadata", faults)
     rules.judge_config(config, broken)
+    rules_callbacks.settle_callbacks(config, egress, broken)
     if not is_rescheduling_spoiled(prefix, faults):
         rules.judge_times(config, moment(config), broken)
     if metadata is not None:

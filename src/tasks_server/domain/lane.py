@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from tasks_server.domain import limits
+from tasks_server.domain.callback import NO_CALLBACKS, Callbacks
 from tasks_server.domain.errors import Forbidden
 from tasks_server.domain.owner import By
 from tasks_server.domain.task import FINAL, State
@@ -63,6 +64,8 @@ class Lane(msgspec.Struct, frozen=True):
     facts: LaneFacts = LaneFacts(LaneLimits())
     counts: dict[State, int] = {}
     """How many of its tasks are in each state."""
+    callbacks: Callbacks = NO_CALLBACKS
+    """What is to be called when its tasks end."""
 
     @property
     def in_queue(self) -> int:

@@ -150,3 +150,9 @@ LANE_LOOK_MS = 100
 """How often an engine looks for a place in a lane that other engines hold."""
 LANE_GATHER_MS = 5
 """For so long a high rate's tokens are gathered before the next look."""
+
+CALLBACK_RETRIES_DEFAULT = 8
+"""With waits from 10 seconds that double: for 42 minutes."""
+CALLBACK_RETRY_WAIT_MS = 10 * SECOND_MS
+CALLBACK_RESPONSE_MAX_BYTES = 65_536
+"""So much of an answer goes along with the callback that tells of it."""

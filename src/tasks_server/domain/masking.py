@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from tasks_server.domain import handler_reading, json_text
+from tasks_server.domain.callback import Callback
 from tasks_server.domain.errors import Fault
 from tasks_server.domain.request import FormPart, HandlerCall, HttpRequest, TaskConfig, TaskSpec
 from tasks_server.domain.shapes import MASK, is_marked_secret, is_secret_name
@@ -20,6 +21,9 @@ from tasks_server.domain.shapes import MASK, is_marked_secret, is_secret_name
 _PARAMETER: Final = re.compile(r"(?<=[?&#;])([^=&#;?]+)=([^&#;]+)")
 _MASKED_PARAMETER: Final = f"={MASK}"
 _MASKED: Final = f'"{MASK}"'.encode()
+_CALLBACKS: Final = ("failureCallback", "successCallback")
+_URLS: Final = frozenset({"httpRequest.url", *(f"config.{name}{end}" for name in _CALLBACKS for end in ("", ".url"))})
+"""Where a URL may bring the mask back."""
 
 
 def shown_request(request: HttpRequest) -> dict[str, Any]:
@@ -66,7 +70,39 @@ def shown_what(spec: TaskSpec) -> str:
 
 def _shown_fields(struct: HttpRequest | TaskConfig) -> dict[str, Any]:
     shown: dict[str, Any] = _shown(struct, secret=False)
+    if isinstance(struct, TaskConfig):
+        asked = (struct.failure_callback, struct.success_callback)
+        shown |= dict(zip(_CALLBACKS, map(shown_callback, asked), strict=True))
     return {name: shown_url(value) if _is_url(name, value) else value for name, value in shown.items()}
+
+
+def shown_callback(asked: Callback | str | bool | None) -> Any:
+    """A callback as plain values, secrets masked.
+
+    >>> shown_callback(Callback("https://a.example/?token=x", headers={"Authorization": "x"}))["url"]
+    'https://a.example/?token=***'
+    """
+    if isinstance(asked, str):
+        return shown_url(asked)
+    if not isinstance(asked, Callback):
+        return asked
+    shown = _shown(asked, secret=False)
+    return shown if shown["url"] is None else shown | {"url": shown_url(shown["url"])}
+
+
+def told_settings(settings: Mapping[str, Any]) -> str | None:
+    """The settings of a lane or an owner as they were given, for the record: of callbacks only what they call, masked.
+
+    >>> told_settings({"burst": 5, "failureCallback": {"url": "https://a.example/?token=x", "headers": {"A": "b"}}})
+    'burst: 5, failureCallback: https://a.example/?token=***'
+    """
+    told = {name: _told_callback(value) if name in _CALLBACKS else value for name, value in settings.items()}
+    return ", ".join(f"{name}: {value}" for name, value in told.items()) or None
+
+
+def _told_callback(asked: object) -> object:
+    called = (asked.get("url") or asked.get("handler") or "changed") if isinstance(asked, dict) else asked
+    return shown_url(called) if isinstance(called, str) else called
 
 
 def _is_url(name: str, value: object) -> bool:
@@ -113,6 +149,12 @@ def mask_faults(patch: object) -> list[Fault]:
     return faults
 
 
+def callback_mask_faults(asked: dict[str, Any]) -> list[Fault]:
+    """The same of the callbacks among the settings of a lane or an owner."""
+    found = mask_faults({"config": {name: asked.get(name) for name in _CALLBACKS}})
+    return [msgspec.structs.replace(fault, field=fault.field.removeprefix("config.")) for fault in found]
+
+
 def _mask_faults(value: object, path: str, *, secret: bool) -> Iterator[Fault]:
     if isinstance(value, Raw):
         yield from _mask_faults_of_text(value, path, secret=secret)
@@ -126,7 +168,7 @@ def _mask_faults(value: object, path: str, *, secret: bool) -> Iterator[Fault]:
             yield from _mask_faults(item, f"{path}.{index}", secret=secret)
     elif value == MASK and secret:
         yield _mask_fault(path)
-    elif path == "httpRequest.url" and isinstance(value, str) and _MASKED_PARAMETER in value:
+    elif path in _URLS and isinstance(value, str) and _MASKED_PARAMETER in value:
         yield Fault(path, "has the mask in place of a secret parameter", allowed="the whole URL, or nothing")
 
 

@@ -9,8 +9,10 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from tasks_server.domain import dates, handler_reading, limits, rules, shapes, words, zones
+from tasks_server.domain import dates, handler_reading, limits, rules, rules_callbacks, shapes, words, zones
+from tasks_server.domain.callback import Asked as AskedCallback
 from tasks_server.domain.defaults import NOW
+from tasks_server.domain.egress import OPEN, Egress
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.json_text import AS_IT_CAME, Kept
 from tasks_server.domain.reading import Metadata, whole
@@ -45,6 +47,8 @@ class _Named(msgspec.Struct, kw_only=True):
     timeout_ms: TimeoutMs | UnsetType = UNSET
     lane: Key = "default"
     metadata: Metadata | None = None
+    failure_callback: AskedCallback = None
+    success_callback: AskedCallback = None
 
 
 class NamedTask(_Named, kw_only=True, forbid_unknown_fields=True):
@@ -76,10 +80,13 @@ class Rescheduling(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Manner(msgspec.Struct, frozen=True):
-    """What holds for all tasks in these words: the zone of dates that name none, the wait before the first retry."""
+    """What holds for all tasks in these words: the zone of dates that name none, the wait before the first retry, which
+    callbacks may be called.
+    """
 
     zone: tzinfo
     retry_base_ms: int = limits.HANDLER_RETRY_BASE_MS
+    egress: Egress = OPEN
 
 
 def judge_named(body: NamedTask, now: int, manner: Manner) -> Draft:
@@ -95,6 +102,8 @@ def judge_named(body: NamedTask, now: int, manner: Manner) -> Draft:
         timeout=body.timeout_ms,
         priority=body.priority,
         lane=body.lane,
+        failure_callback=body.failure_callback,
+        success_callback=body.success_callback,
     )
     return handler_draft(_call_of(body, manner), config, body.metadata, now)
 
@@ -163,12 +172,16 @@ def fallback_of(manner: Manner) -> Fallback:
 def as_template(body: RecurringTask) -> dict[str, Any]:
     """A recurring task as what a schedule makes its tasks from."""
     config = {"retry": body.max_retries, "timeout": body.timeout_ms, "priority": body.priority, "lane": body.lane}
+    asked = {"failureCallback": body.failure_callback, "successCallback": body.success_callback}
+    config |= {name: msgspec.to_builtins(one) for name, one in asked.items() if one is not None}
     handler = {"name": body.task_name, "payload": body.payload}
     task: dict[str, Any] = {"handler": _given(handler), "config": _given(config)}
     return task if body.metadata is None else task | {"metadata": body.metadata}
 
 
 _WORDS: Final = {
+    "config.failureCallback": "failure_callback",
+    "config.successCallback": "success_callback",
     "handler.name": "task_name",
     "handler.payload": "payload",
     "config.lane": "lane",
@@ -212,6 +225,9 @@ def _judge(body: NamedTask, now: int, manner: Manner, faults: list[Fault]) -> in
     elif body.timezone is not None:
         text = "has no meaning without a scheduled_at, which it is the zone of, or a schedule"
         broken.append(Fault("timezone", text, body.timezone))
+    told = TaskConfig(failure_callback=body.failure_callback, success_callback=body.success_callback)
+    rules_callbacks.settle_callbacks(told, manner.egress, broken)
+    body.failure_callback, body.success_callback = told.failure_callback, told.success_callback
     if broken:
         faults += in_these_words(broken)
     return at

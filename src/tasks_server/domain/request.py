@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from tasks_server.domain import durations, limits
+from tasks_server.domain.callback import Asked as AskedCallback
 from tasks_server.domain.defaults import NOW, Backoff, RedirectMethod
 from tasks_server.domain.json_text import NULL
 from tasks_server.domain.options import ENGINE, ConnectionOptions, RequestOptions, option_fields, told
@@ -211,6 +212,18 @@ class TaskConfig(ConnectionOptions, rename="camel", forbid_unknown_fields=True, 
     trace_response_data: Annotated[bool, told("Keeps the body of the answer.", "WRITEFUNCTION")] = (
         NOW.trace_response_data
     )
+    failure_callback: Annotated[
+        AskedCallback,
+        told(
+            "What is called when the task has ended as ERROR for good: a URL, or an object with `url` (or `handler`), "
+            "`method`, `headers`, `retry` and `lane`. The call is a task of its own, signed like all. false: nothing; "
+            "null: what the lane says, or the owner.",
+            ENGINE,
+        ),
+    ] = None
+    success_callback: Annotated[
+        AskedCallback, told("The same for when it has ended as SUCCESS, after its last repeat.", ENGINE)
+    ] = None
 
     @property
     def says_waits(self) -> bool:

@@ -53,7 +53,7 @@ def judge_request(request: HttpRequest, faults: list[Fault]) -> str:
         given = None if "@" in request.url else shapes.shown(request.url)
         faults.append(Fault("httpRequest.url", str(error), given, urls.FORMS))
     if request.headers is not None:
-        _judge_headers(request.headers, faults)
+        judge_headers(request.headers, "httpRequest.headers", faults)
     if request.query is not None:
         judge_names("httpRequest.query", request.query, faults)
     if request.data_base64 is not None:
@@ -146,10 +146,11 @@ def _judge_form(parts: list[FormPart], faults: list[Fault]) -> None:
             faults.append(Fault(field, "must not contain control characters", shapes.shown(part.name)))
 
 
-def _judge_headers(headers: dict[str, str], faults: list[Fault]) -> None:
+def judge_headers(headers: dict[str, str], path: str, faults: list[Fault]) -> None:
+    """Judges the headers of a call."""
     seen = set()
     for name, value in headers.items():
-        lowered, field = name.lower(), f"httpRequest.headers.{name.strip()}"
+        lowered, field = name.lower(), f"{path}.{name.strip()}"
         if lowered.startswith(_OWN_PREFIX):
             faults.append(Fault(field, "cannot be set: X-Tasks- headers are this server's own"))
         elif lowered in HEADERS_REFUSED or lowered.startswith(_PROXY_PREFIX):

@@ -49,6 +49,19 @@ def make_room(before: dict[str, Any], patch: object) -> None:
         if isinstance(named, dict) and isinstance(stands, dict) and named.get(name) is not None:
             for other in others:
                 stands.pop(other, None)
+    make_room_of_callbacks(before.get("config"), patch.get("config"))
+
+
+def make_room_of_callbacks(before: object, patch: object) -> None:
+    """A callback calls a URL or a handler."""
+    for name in ("failureCallback", "successCallback"):
+        named = patch.get(name) if isinstance(patch, dict) else None
+        stands = before.get(name) if isinstance(before, dict) else None
+        if isinstance(named, dict) and isinstance(stands, dict):
+            gives_way = ["handler"] if named.get("url") is not None else []
+            gives_way += ["url", "method", "headers"] if named.get("handler") is not None else []
+            for other in gives_way:
+                stands.pop(other, None)
 
 
 def edit_faults(patch: dict[str, Any], config: TaskConfig, task: Task) -> Iterator[Fault]:

@@ -72,6 +72,8 @@ class Task(msgspec.Struct):
     """The id of the schedule that made it; loaded with its response."""
     fire_at: int = 0
     """The fire time that it was made for."""
+    callback_of: str | None = None
+    """The id of the task of whose end it tells; loaded with its response."""
     held_by: int | None = None
     """The number of the process that holds its lease, while it runs; loaded with its response."""
     unreadable: str | None = None
@@ -97,6 +99,7 @@ class NewTask(msgspec.Struct):
     idempotency_digest: bytes | None = None
     schedule: str | None = None
     fire_at: int = 0
+    callback_of: str | None = None
 
 
 def as_task(new: NewTask) -> Task:

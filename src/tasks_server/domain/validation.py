@@ -16,6 +16,7 @@ from tasks_server.domain import (
     handler_reading,
     lifecycle,
     rules,
+    rules_callbacks,
     rules_egress,
     rules_hosts,
     rules_options,
@@ -89,6 +90,7 @@ def judge(registration: Registration, now: int, egress: Egress = OPEN, abilities
     if special:
         rules_hosts.settle_hosts(config, faults)
     rules_egress.judge_egress(target, config, egress, faults)
+    rules_callbacks.settle_callbacks(config, egress, faults)
     if special:
         rules_options.judge_options(request, config, faults)
         judge_certificates(config, abilities, faults)
@@ -102,12 +104,13 @@ def judge(registration: Registration, now: int, egress: Egress = OPEN, abilities
     return _draft(request, config, registration.metadata, target, now, special)
 
 
-def judge_handler(registration: HandlerRegistration, now: int) -> Draft:
+def judge_handler(registration: HandlerRegistration, now: int, egress: Egress = OPEN) -> Draft:
     """The same for one that runs a handler. Raises `UnicodeDecodeError`, too, for a payload that is no UTF-8."""
     faults: list[Fault] = []
     call, config = handler_reading.fitted(registration)
     handler_reading.judge_call(call, faults)
     rules.judge_config(config, faults)
+    rules_callbacks.settle_callbacks(config, egress, faults)
     rules.judge_times(config, rules.Moment(now, lifecycle.due_at(config, now)), faults)
     if registration.metadata is not None:
         rules.judge_names("metadata", registration.metadata, faults)
@@ -227,7 +230,7 @@ def _read(
     if not isinstance(raw, dict):
         raise InvalidRequest([Fault(path or "body", "must be a JSON object", shapes.shown(raw), "an object")])
     if "handler" in raw:
-        call, config, metadata = handler_reading.read(raw, zone, path, moment)
+        call, config, metadata = handler_reading.read(raw, zone, path, moment, egress)
         return handler_draft(call, config, metadata, now)
     request, config, metadata, target = _read_registration(raw, zone, path, moment, egress, abilities)
     return _draft(request, config, metadata, target, now, is_special(request, config))
@@ -251,6 +254,7 @@ def _read_registration(
     if special:
         rules_hosts.settle_hosts(config, broken)
     rules_egress.judge_egress(target, config, egress, broken)
+    rules_callbacks.settle_callbacks(config, egress, broken)
     if request is not None and special:
         rules_options.judge_options(request, config, broken)
         judge_certificates(config, abilities, broken)

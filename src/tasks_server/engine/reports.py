@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from tasks_server.domain import lifecycle, limits, texts
+from tasks_server.domain import callback_making, lifecycle, limits, texts
 from tasks_server.domain.attempt import Attempt, Outcome, OutcomeKind
 from tasks_server.domain.notes import Notes
 from tasks_server.domain.request import TaskConfig
@@ -51,7 +51,8 @@ def report_of(
         outcome.redirected,
         notes,
     )
-    return Report(held.ref, held.lease, held.id, settlement, attempt, held.lane)
+    tells = callback_making.tells(config, settlement.state) if settlement.ended_at else False
+    return Report(held.ref, held.lease, held.id, settlement, attempt, held.lane, tells)
 
 
 def report_lost(now: int, lost: Lost) -> Report:

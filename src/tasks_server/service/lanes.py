@@ -6,16 +6,19 @@ from typing import Final, TypeVar
 import msgspec
 
 from tasks_server.domain import lane, limits
+from tasks_server.domain.callback import Callbacks
 from tasks_server.domain.errors import NotFound, Refused
 from tasks_server.domain.lane import Lane, LaneFacts, LaneLimits
 from tasks_server.domain.lane_reading import LaneBody, merged, read_lane
+from tasks_server.domain.masking import told_settings
 from tasks_server.domain.owner import By, owner_gone
 from tasks_server.service.acting import about, deed
 from tasks_server.service.ground import Ground
-from tasks_server.store.laning import DecideLane, LanePage, LaneRefusal
+from tasks_server.store.laning import DecideLane, LaneChange, LanePage, LaneRefusal
 
 _T = TypeVar("_T")
 NOT_FOUND: Final = "lane_not_found"
+_CALLBACKS: Final = frozenset({"failureCallback", "successCallback"})
 
 
 class LaneService:
@@ -24,6 +27,7 @@ class LaneService:
     def __init__(self, ground: Ground) -> None:
         self._store = ground.store
         self._clock = ground.clock
+        self._egress = ground.egress
 
     async def page(self, owner: str, after: str, limit: int) -> LanePage:
         """Lanes by name, those after `after`."""
@@ -38,14 +42,14 @@ class LaneService:
         """The lane with these settings and no others, made when there is none. Whether it was. Raises `InvalidRequest`
         with every fault, `Refused` when the owner has as many lanes as may be set up, `Forbidden` as `resume` does.
         """
-        body = read_lane(name, raw)
+        body = read_lane(name, raw, self._egress)
         about(detail=_told(raw))
         made = False
 
-        def decide(found: Lane | None) -> LaneFacts:
+        def decide(found: Lane | None) -> LaneChange:
             nonlocal made
             made = found is None
-            return self._under(found, body, by)
+            return LaneChange(self._under(found, body, by), _callbacks(body))
 
         return _found(await self._change(owner, name, decide)), made
 
@@ -56,10 +60,12 @@ class LaneService:
         """
         about(detail=_told(patch))
 
-        def decide(found: Lane | None) -> LaneFacts | None:
+        def decide(found: Lane | None) -> LaneChange | None:
             if found is None:
                 return None
-            return self._under(found, read_lane(name, merged(found.facts.limits, patch)), by)
+            body = read_lane(name, merged(found, patch), self._egress)
+            stay = isinstance(patch, dict) and not _CALLBACKS & patch.keys()
+            return LaneChange(self._under(found, body, by), None if stay else _callbacks(body))
 
         return _found(await self._change(owner, name, decide))
 
@@ -87,10 +93,10 @@ class LaneService:
             _found(None)
 
     async def _steer(self, owner: str, name: str, act: Callable[[LaneLimits], LaneLimits]) -> Lane:
-        def decide(found: Lane | None) -> LaneFacts | None:
+        def decide(found: Lane | None) -> LaneChange | None:
             if found is None:
                 return None
-            return lane.changed(found.facts, act(found.facts.limits), self._clock.now())
+            return LaneChange(lane.changed(found.facts, act(found.facts.limits), self._clock.now()))
 
         return _found(await self._change(owner, name, decide))
 
@@ -118,7 +124,13 @@ def _told(settings: object) -> str | None:
     """What is set, for the record; what is no setting is refused before it comes to that."""
     if not isinstance(settings, dict):
         return None
-    return ", ".join(f"{name}: {value}" for name, value in settings.items()) or None
+    return told_settings(settings)
+
+
+def _callbacks(body: LaneBody) -> Callbacks:
+    assert not isinstance(body.failure_callback, str)  # `read_lane` has brought both into the form that is stored
+    assert not isinstance(body.success_callback, str)
+    return Callbacks(body.failure_callback, body.success_callback)
 
 
 def _found(thing: _T | None) -> _T:

@@ -65,7 +65,7 @@ class NamedService:
         self._random = ground.random
         self._tasks = tasks
         self._schedules = schedules
-        self.manner = Manner(ground.zone, retry_base_ms)
+        self.manner = Manner(ground.zone, retry_base_ms, ground.egress)
 
     async def recurring(self, owner: str, body: RecurringTask) -> str:
         """The id of a new schedule. Raises as `ScheduleService.create` does, in the words of `/tasks`."""

@@ -14,6 +14,7 @@ import msgspec
 
 from tasks_server.domain import limits
 from tasks_server.domain.attempt import Attempt, Event, OutcomeKind, Redirected
+from tasks_server.domain.callback_making import MADE, NOT_MADE
 from tasks_server.domain.lifecycle import EventKind
 from tasks_server.domain.notes import Notes
 from tasks_server.domain.request import TaskSpec
@@ -48,6 +49,8 @@ class Happening(StrEnum):
     EXPIRED = "expired"
     COMPLETED = "completed"
     GIVEN_UP = "given_up"
+    CALLBACK_MADE = "callback_made"
+    CALLBACK_NOT_MADE = "callback_not_made"
     UNREADABLE = "unreadable"
 
 
@@ -82,6 +85,8 @@ MEANINGS: Final[dict[Happening, tuple[str, str]]] = {
     _H.EXPIRED: ("`expireAt` passed before it could start", "attempt, if one was about to begin"),
     _H.COMPLETED: ("it has ended as SUCCESS", ""),
     _H.GIVEN_UP: ("it has ended as ERROR", "detail: the error"),
+    _H.CALLBACK_MADE: ("a task was made that tells of its end", "detail: its id, and what it calls"),
+    _H.CALLBACK_NOT_MADE: ("its end should be told, but nobody knows how", "detail: why, and what to do"),
     _H.UNREADABLE: ("what is stored of it is damaged, or of another version", "attempt, outcome, detail: what to do"),
 }
 """What each means, and the fields that say more."""
@@ -96,6 +101,8 @@ _OF_KIND: Final = {
     "expired": _H.EXPIRED,
     CLOCK_EVENT: _H.CLOCK_SET_BACK,
 }
+_OF_CALLBACKS: Final = {MADE: _H.CALLBACK_MADE, NOT_MADE: _H.CALLBACK_NOT_MADE}
+"""Told beside what becomes of the task itself."""
 _OF_OUTCOME: Final = {
     OutcomeKind.SUCCESS: _H.SUCCEEDED,
     OutcomeKind.EXPIRED: _H.EXPIRED,
@@ -154,7 +161,8 @@ class _Telling:
         self._task = task
         self._notes = notes
         self._attempts = attempts
-        self._acts = _in_order(attempts, events)
+        self._told = [event for event in events if event.kind in _OF_CALLBACKS]
+        self._acts = _in_order(attempts, [event for event in events if event.kind not in _OF_CALLBACKS])
         self._entries: list[TimelineEntry] = []
         self._due_at: int | None = None
         self._waits_since = 0
@@ -183,6 +191,7 @@ class _Telling:
             else:
                 self._tell_event(act, place)
         self._end()
+        self._tell_callbacks(self._told)  # those of ends that are no longer kept
         return sorted(self._entries, key=lambda entry: entry.at)  # stable
 
     def _tell(self, at: int, event: Happening, **more: Any) -> None:
@@ -192,6 +201,7 @@ class _Telling:
         task = self._task
         due_at = None if self._pruned else self._due_before(0)
         why = None if task.schedule is None else f"made by schedule {task.schedule} for its fire time"
+        why = why if task.callback_of is None else f"made to tell of the end of the task {task.callback_of}"
         fire_at = None if task.schedule is None else task.fire_at
         self._tell(
             task.created_at, _H.REGISTERED, due_at=due_at, schedule_id=task.schedule, fire_at=fire_at, detail=why
@@ -234,6 +244,7 @@ class _Telling:
             else:
                 last = place == len(self._acts) - 1
                 self._tell(attempt.ended_at, _H.GIVEN_UP, detail=self._task.error if last else attempt.error)
+            self._tell_callbacks([event for event in self._told if event.at == attempt.ended_at])
             return
         due_at = self._due_before(place + 1)
         count = self._counts.of(place)
@@ -273,8 +284,15 @@ class _Telling:
         self._tell(event.at, happening, due_at=shown, fields=fields, detail=together(event.detail, event.unreadable))
         if happening is _H.EXPIRED:
             self._tell(event.at, _H.GIVEN_UP, detail=event.detail)
+            self._tell_callbacks([told for told in self._told if told.at == event.at])
         if again and (happening is not _H.EXECUTED or moved):
             self._wait(event.at, due_at)
+
+    def _tell_callbacks(self, events: list[Event]) -> None:
+        """Tells these events that are about callbacks, once."""
+        for event in events:
+            self._tell(event.at, _OF_CALLBACKS[event.kind], detail=together(event.detail, event.unreadable))
+        self._told = [event for event in self._told if event not in events]
 
     def _end(self) -> None:
         task = self._task

@@ -14,6 +14,7 @@ from tasks_server.domain import limits
 from tasks_server.domain.attempt import Attempt, Event
 from tasks_server.domain.audit import Act
 from tasks_server.domain.bulk import Bulk, BulkFilter
+from tasks_server.domain.callback import Callbacks
 from tasks_server.domain.engines import Engine, EngineReport
 from tasks_server.domain.errors import RequestError
 from tasks_server.domain.lane import Lane
@@ -31,7 +32,7 @@ from tasks_server.store.explaining import Standing
 from tasks_server.store.journal import LogPage, LogQuery
 from tasks_server.store.laning import DecideLane, LanePage, LaneRefusal
 from tasks_server.store.noting import Note
-from tasks_server.store.owning import OWNERS_END, DecideOwner, DecideSigning, KeyHolder
+from tasks_server.store.owning import OWNERS_END, DecideCallbacks, DecideOwner, DecideSigning, KeyHolder
 from tasks_server.store.ports import (
     Choose,
     Claimed,
@@ -46,7 +47,7 @@ from tasks_server.store.ports import (
 )
 from tasks_server.store.scheduling import DecideFiring, DecideSchedule, Fired, ScheduleRefusal
 from tasks_server.store.sealing import Sealer, spec_context
-from tasks_server.store.settling import DecideLost, Report
+from tasks_server.store.settling import DecideLost, Report, Settled
 from tasks_server.store.timekeeping import Righted
 
 Kind = Literal["submit", "steer", "read", "search", "claim", "settle", "duty"]
@@ -245,6 +246,18 @@ class Door(ABC):
         found: Signing | None = await self._do("read", self._signings.of_owner, owner_id)
         return found
 
+    async def owner_callbacks(self, owner_id: str) -> Callbacks | None:
+        found: Callbacks | None = await self._do("read", self._ownings.callbacks, owner_id)
+        return found
+
+    async def change_owner_callbacks(self, owner_id: str, decide: DecideCallbacks) -> Callbacks | None:
+        answer: Callbacks | RequestError | None = await self._by_hand(
+            self._ownings.change_callbacks, (owner_id, decide)
+        )
+        if isinstance(answer, RequestError):
+            raise answer
+        return answer
+
     async def change_signing(self, owner_id: str, decide: DecideSigning) -> Signing | None:
         answer: Signing | RequestError | None = await self._by_hand(self._signings.change, (owner_id, decide))
         if isinstance(answer, RequestError):
@@ -264,11 +277,13 @@ class Door(ABC):
         return claimed
 
     async def settle(self, reports: Sequence[Report]) -> set[int]:
-        lost: set[int] = await self._do("settle", self._settlements.settle, reports, len(reports))
+        settled: Settled = await self._do("settle", self._settlements.settle, reports, len(reports))
         again = [report.settlement.due_at for report in reports if not report.settlement.ended_at]
+        if settled.callbacks:
+            again.append(self._clock.now())
         if again:  # retries, repeats and what was given back: whoever sleeps may have to wake for them
             self.hint_work(min(again))
-        return lost
+        return settled.lost
 
     async def note(self, several: Sequence[Note]) -> None:
         await self._do("settle", self._settlements.note, several)
@@ -291,7 +306,10 @@ class Door(ABC):
         return count
 
     async def expire(self, now: int, limit: int) -> int:
-        count: int = await self._do("duty", self._maintenance.expire, (now, limit))
+        count: int
+        count, callbacks = await self._do("duty", self._maintenance.expire, (now, limit))
+        if callbacks:
+            self.hint_work(now)
         return count
 
     async def prune(self, before: int, limit: int) -> int:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import msgspec
 
+from tasks_server.domain.callback import Callbacks
 from tasks_server.domain.lane import Lane, LaneFacts
 
 
@@ -30,8 +31,15 @@ class LanePage(msgspec.Struct, frozen=True):
     next: str | None = None
 
 
-DecideLane = Callable[[Lane | None], LaneFacts | None]
-"""Given the lane, the limits and the bucket that it is to have; given None, those of the one to make. None: nothing.
+class LaneChange(msgspec.Struct, frozen=True):
+    """What a lane is to have: its limits and its bucket, and what is called when its tasks end (None: that stays)."""
+
+    facts: LaneFacts
+    callbacks: Callbacks | None = None
+
+
+DecideLane = Callable[[Lane | None], LaneChange | None]
+"""Given the lane, what it is to have; given None, what the one to make has. None: nothing.
 May raise a `RequestError`: then nothing changes. Pure: it may be called more than once."""
 
 

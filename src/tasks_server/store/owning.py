@@ -5,6 +5,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from tasks_server.domain.callback import Callbacks
 from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.signing import Signing, SigningSecret
 
@@ -15,6 +16,9 @@ DecideOwner = Callable[[Owner], Owner]
 """Given an owner, how it is to be; its id, name and counts stay. May raise a `RequestError`: then nothing changes."""
 DecideSigning = Callable[[Signing], Signing]
 """Given how an owner's calls are signed, how they are to be. May raise a `RequestError`: then nothing changes."""
+
+DecideCallbacks = Callable[[Callbacks], Callbacks]
+"""Given what an owner asks to be called, what it is to be. May raise a `RequestError`: then nothing changes."""
 
 
 class KeyHolder(msgspec.Struct, frozen=True):
@@ -78,6 +82,14 @@ class Owning(Protocol):
 
     async def signing(self, owner_id: str) -> Signing | None:
         """How the owner's calls are signed, with secrets that have expired."""
+        ...
+
+    async def owner_callbacks(self, owner_id: str) -> Callbacks | None:
+        """What the owner asks to be called when its tasks end. None when there is no owner."""
+        ...
+
+    async def change_owner_callbacks(self, owner_id: str, decide: DecideCallbacks) -> Callbacks | None:
+        """Applies `decide` alone with the owner. What it asks for afterwards, None when there is no owner."""
         ...
 
     async def change_signing(self, owner_id: str, decide: DecideSigning) -> Signing | None:

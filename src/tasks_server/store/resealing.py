@@ -8,6 +8,7 @@ import msgspec
 from tasks_server.store.idempotency import name_anew
 from tasks_server.store.sealing import (
     Sealer,
+    callbacks_context,
     error_context,
     facts_context,
     idempotency_context,
@@ -42,4 +43,6 @@ PLACES: Final = (
     Place(
         "reseal_idempotencies", "reseal_idempotency", lambda _, owner_id, __: idempotency_context(owner_id), name_anew
     ),
+    Place("reseal_owners", "reseal_owner", lambda _, owner_id, __: callbacks_context(owner_id, "")),
+    Place("reseal_lanes", "reseal_lane", lambda _, owner_id, lane: callbacks_context(owner_id, lane)),
 )

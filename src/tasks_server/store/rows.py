@@ -65,6 +65,11 @@ def task_of(row: Sequence[Any], sealer: Sealer, outcome: str | None = None) -> T
     )
 
 
+def metadata_of(text: str | None) -> dict[str, str] | None:
+    """Metadata as it is stored with the task; None, too, where it cannot be read."""
+    return _metadata(text)[0] if text else None
+
+
 def _metadata(text: str) -> tuple[dict[str, str] | None, str | None]:
     try:
         return _METADATA.decode(text), None

@@ -96,6 +96,11 @@ def secret_context(owner_id: str, secret_id: str) -> bytes:
     return f"signing:{owner_id}:{secret_id}".encode()
 
 
+def callbacks_context(owner_id: str, lane: str) -> bytes:
+    """What the sealed callbacks of a lane, or of an owner (without one), are bound to."""
+    return f"callbacks:{owner_id}:{lane}".encode()
+
+
 _THINGS: Final = {
     b"spec": ("the stored request of the task", "delete the task and register it anew"),
     b"facts": ("the error of the attempt and where redirects led it", "nothing needs to be done"),
@@ -103,6 +108,7 @@ _THINGS: Final = {
     b"idempotency": ("what an idempotency key was used for", "nothing needs to be done"),
     b"response": ("the stored response of the task", "the next attempt brings another one"),
     b"template": ("what the schedule makes its tasks from", "PUT the schedule anew, or delete it"),
+    b"callbacks": ("what the lane or the owner asks to be called", "set its callbacks anew"),
     b"signing": ("a signing secret of the owner", "rotate the secrets"),
 }
 """What is sealed in each context, and how to mend it when it is damaged for good."""

@@ -24,6 +24,16 @@ class Report(msgspec.Struct):
     attempt: Attempt | None
     """None when nothing was sent and nothing is worth recording."""
     lane: int = 0
+    tells: bool | None = False
+    """Whether this end is told by a callback. None: the task's lane and owner decide; False of all that is no end."""
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """What came of a batch of reports. `lost`: the `ref`s whose lease was lost; of those nothing was changed."""
+
+    lost: set[int]
+    callbacks: int = 0
+    """How many tasks were made that tell of ends."""
 
 
 class Lost(msgspec.Struct, frozen=True, array_like=True):

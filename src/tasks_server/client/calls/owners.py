@@ -1,11 +1,13 @@
 """Owners, their keys and their signing secrets: `/v1/owners`."""
 
 from datetime import timedelta
-from typing import Final
+from typing import Final, Unpack
 
 from msgspec import UNSET, UnsetType
 
 from tasks_server.client import results
+from tasks_server.client.bodies import settings_body
+from tasks_server.client.options import OwnerCallbackFields
 from tasks_server.client.protocol import Request, Route
 
 _PATH: Final = "/v1/owners/{name}"
@@ -17,6 +19,8 @@ _DELETE: Final = Route("DELETE", _PATH, type(None), harmless_twice=False)
 _KEYS: Final = Route("GET", f"{_PATH}/keys", list[results.OwnerKey])
 _ADD_KEY: Final = Route("POST", f"{_PATH}/keys", results.IssuedKey)
 _DELETE_KEY: Final = Route("DELETE", f"{_PATH}/keys/{{keyId}}", type(None), harmless_twice=False)
+_CALLBACKS: Final = Route("GET", f"{_PATH}/callbacks", results.Callbacks)
+_EDIT_CALLBACKS: Final = Route("PATCH", f"{_PATH}/callbacks", results.Callbacks, harmless_twice=True)
 _SIGNING: Final = Route("GET", f"{_PATH}/signing", results.Signing)
 _EDIT_SIGNING: Final = Route("PATCH", f"{_PATH}/signing", results.Signing, harmless_twice=True)
 _ROTATE_SIGNING: Final = Route("POST", f"{_PATH}/signing/rotate", results.Signing)
@@ -87,6 +91,16 @@ def add_key(name: str) -> Request[results.IssuedKey]:
 def delete_key(name: str, key_id: str) -> Request[None]:
     """Takes a key away, at once."""
     return _DELETE_KEY.request(name, key_id)
+
+
+def callbacks(name: str) -> Request[results.Callbacks]:
+    """What is called when its tasks have ended."""
+    return _CALLBACKS.request(name)
+
+
+def edit_callbacks(name: str, **changes: Unpack[OwnerCallbackFields]) -> Request[results.Callbacks]:
+    """Changes what is called from now on; None takes it away."""
+    return _EDIT_CALLBACKS.request(name, body=settings_body(changes, OwnerCallbackFields))
 
 
 def signing(name: str) -> Request[results.Signing]:

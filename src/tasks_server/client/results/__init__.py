@@ -3,6 +3,7 @@
 from tasks_server.client.results.audit import AuditEntry
 from tasks_server.client.results.base import Result
 from tasks_server.client.results.bulk import Bulk, BulkSight
+from tasks_server.client.results.callbacks import Callback, CallbackHandler, Callbacks
 from tasks_server.client.results.handler_tasks import Created, HandlerLine, HandlerNotes, HandlerTask, ListedHandlerTask
 from tasks_server.client.results.lanes import Lane, LaneTasks
 from tasks_server.client.results.logs import LogEntry
@@ -43,6 +44,9 @@ __all__ = [
     "Batch",
     "Bulk",
     "BulkSight",
+    "Callback",
+    "CallbackHandler",
+    "Callbacks",
     "Created",
     "Engines",
     "Explanation",

@@ -1,6 +1,7 @@
 """Answers about lanes."""
 
 from tasks_server.client.results.base import Result
+from tasks_server.client.results.callbacks import Callback
 
 
 class LaneTasks(Result, frozen=True):
@@ -24,3 +25,5 @@ class Lane(Result, frozen=True):
     paused_at: int | None
     paused_by: str | None
     tasks: LaneTasks
+    failure_callback: Callback | bool | str | None = None
+    success_callback: Callback | bool | str | None = None

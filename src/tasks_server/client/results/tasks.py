@@ -75,6 +75,8 @@ class TaskDetail(Task, frozen=True):
     expire_at: int | None
     schedule: ScheduleRun | None
     response_truncated: bool = False
+    callback_of: str | None = None
+    """The task of whose end it tells."""
 
 
 class Batch(Result, frozen=True):

@@ -57,6 +57,7 @@ OWNER: Final = Shape(
         "signing": "bool",
         "deleted_at": "int8",
         "retention_ms": "int8",
+        "callbacks": "bytea",
         "suspended_at": "int8",
         "requests_max": "int8",
     },
@@ -83,6 +84,7 @@ LANE: Final = Shape(
         "paused_at": "int8",
         "paused_by": "text",
         "deleted_at": "int8",
+        "callbacks": "bytea",
     },
     ("name",),
 )
@@ -157,6 +159,7 @@ SCHEDULE: Final = Shape(
     },
 )
 SCHEDULE_RUN: Final = Shape("schedule_run", 1, {"task": "int8", "schedule": "text", "fire_at": "int8"})
+CALLBACK: Final = Shape("callback", 1, {"task": "int8", "source": "text"})
 BULK: Final = Shape(
     "bulk",
     1,
@@ -218,6 +221,7 @@ MOVED: Final = (
     IDEMPOTENCY,
     SCHEDULE,
     SCHEDULE_RUN,
+    CALLBACK,
     BULK,
     ACT,
 )
@@ -234,6 +238,7 @@ KEPT: Final = (
     IDEMPOTENCY,
     SCHEDULE,
     SCHEDULE_RUN,
+    CALLBACK,
     BULK,
     ACT,
     METADATA,

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 from tasks_server.domain.errors import RequestError
 from tasks_server.domain.lane import Lane
-from tasks_server.store.lanes import counts_by_lane, lane_columns, lane_of, page_of, refused
+from tasks_server.store.lanes import changed_lane, counts_by_lane, lane_columns, lane_of, page_of, refused
 from tasks_server.store.laning import DecideLane, LanePage, LaneRefusal
 from tasks_server.store.postgres.folding import Folded
 from tasks_server.store.postgres.link import Connection, one
 from tasks_server.store.postgres.rows import storable
 from tasks_server.store.postgres.statements import sql
 from tasks_server.store.postgres.submitting import Lanes
+from tasks_server.store.sealing import Sealer
 
 
 class Lanings:
@@ -18,9 +19,10 @@ class Lanings:
     order of their names, so that two batches seldom wait for each other in a circle.
     """
 
-    def __init__(self, lanes: Lanes, folded: Folded) -> None:
+    def __init__(self, lanes: Lanes, folded: Folded, sealer: Sealer) -> None:
         self._lanes = lanes
         self._folded = folded
+        self._sealer = sealer
 
     def page(self, connection: Connection, items: Sequence[tuple[str, str, int]]) -> Sequence[LanePage]:
         """Each item is an owner, the name to go on after, and how many to give."""
@@ -29,7 +31,7 @@ class Lanings:
             names = {"owner": storable(owner), "after": storable(after), "count_max": limit}
             rows = connection.execute(sql("lanes_list"), names).fetchall()
             counted = self._counts(connection, owner, [row[0] for row in rows]) if rows else ()
-            answers.append(page_of(rows, counted, limit))
+            answers.append(page_of(self._sealer, owner, rows, counted, limit))
         return answers
 
     def read(self, connection: Connection, items: Sequence[tuple[str, str]]) -> Sequence[Lane | None]:
@@ -61,8 +63,8 @@ class Lanings:
     ) -> Lane | LaneRefusal | RequestError | None:
         seq, before = self._held(connection, owner, name)
         try:
-            facts = decide(before)
-            if facts is None:
+            change = decide(before)
+            if change is None:
                 return before
             if seq is None:
                 made = self._made(connection, owner, name, count_max)
@@ -70,15 +72,15 @@ class Lanings:
                     return made
                 seq = made
                 _, before = self._held(connection, owner, name)
-                facts = decide(before)  # another may have made it at the same time
+                change = decide(before)  # another may have made it at the same time
         except RequestError as refusal:
             return refusal
-        if facts is None:
+        if change is None:
             return before
-        connection.execute(sql("lane_change"), lane_columns(seq, facts))
+        connection.execute(sql("lane_change"), lane_columns(self._sealer, owner, name, seq, change))
         connection.execute(sql("lane_bucket_delete"), {"seq": seq})
-        connection.execute(sql("lane_bucket_insert"), {"lane": seq, "full_at": facts.full_at})
-        return Lane(name, facts, before.counts if before else {})
+        connection.execute(sql("lane_bucket_insert"), {"lane": seq, "full_at": change.facts.full_at})
+        return changed_lane(name, before, change)
 
     def _made(self, connection: Connection, owner: str, name: str, count_max: int) -> int | LaneRefusal:
         row = connection.execute(sql("owner_handle"), {"id": storable(owner)}).fetchone()
@@ -110,7 +112,8 @@ class Lanings:
         row = connection.execute(sql("lane_by_name"), names).fetchone()
         if row is None:
             return None, None
-        return row[0], lane_of(row, counts_by_lane(self._counts(connection, owner, [row[0]]))[row[0]])
+        counts = counts_by_lane(self._counts(connection, owner, [row[0]]))[row[0]]
+        return row[0], lane_of(self._sealer, owner, row, counts)
 
     def _counts(self, connection: Connection, owner: str, lanes: list[int]) -> Sequence[Sequence[object]]:
         asked = {"owner": storable(owner), "lanes": lanes, "folded": self._folded.until}

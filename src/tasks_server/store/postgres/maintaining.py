@@ -6,7 +6,9 @@ from typing import Any
 from tasks_server.domain import lifecycle
 from tasks_server.domain.attempt import Event
 from tasks_server.domain.task import FINAL, State
+from tasks_server.store.callbacks import ending_of_expiry
 from tasks_server.store.ports import Change
+from tasks_server.store.postgres.callbacks import CallbackKeeper
 from tasks_server.store.postgres.days import Days
 from tasks_server.store.postgres.link import Connection, one
 from tasks_server.store.postgres.rows import SOUND, day_of, load_task, pack
@@ -19,19 +21,20 @@ from tasks_server.store.sealing import Sealer
 class Maintenance:
     """The batch functions of the duties."""
 
-    def __init__(self, steerings: Steerings, days: Days, sealer: Sealer) -> None:
+    def __init__(self, steerings: Steerings, callbacks: CallbackKeeper, days: Days, sealer: Sealer) -> None:
         self._steerings = steerings
+        self._callbacks = callbacks
         self._days = days
         self._sealer = sealer
         self._kept, self._short = Sweep(), Sweep()
         """Over what was kept beyond its day; over what is too old for owners that keep less than others."""
 
-    def expire(self, connection: Connection, items: Sequence[tuple[int, int]]) -> Sequence[int]:
-        """Each item is the instant and how many at most. For each, how many expired."""
+    def expire(self, connection: Connection, items: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
+        """Each item is the instant and how many at most. For each, how many expired, and how many callbacks tell it."""
         return [self._expire(connection, now, limit) for now, limit in items]
 
-    def _expire(self, connection: Connection, now: int, limit: int) -> int:
-        parameters = {"now": now, "count_max": limit}
+    def _expire(self, connection: Connection, now: int, limit: int) -> tuple[int, int]:
+        parameters, endings = {"now": now, "count_max": limit}, []
         with connection.transaction():  # what was found stays locked until it is written
             ids = [task_id for (task_id,) in connection.execute(sql("expired_find"), parameters)]
             for task_id in ids:
@@ -39,7 +42,8 @@ class Maintenance:
                 if loaded is not None and loaded.task.state not in FINAL | {State.RUNNING}:
                     task = lifecycle.expire(loaded.task, now)
                     self._steerings.write(connection, loaded, Change(task, Event(now, "expired", task.error)))
-        return len(ids)
+                    endings.append(ending_of_expiry(loaded, task, self._sealer))
+            return len(ids), self._callbacks.tell(connection, endings)
 
     def prune(self, connection: Connection, items: Sequence[tuple[int, int, int]]) -> Sequence[int]:
         """Each item is until when history goes, the instant, and how many rows at most. How many went."""

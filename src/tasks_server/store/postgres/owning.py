@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+from tasks_server.domain.callback import Callbacks
 from tasks_server.domain.errors import RequestError
 from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.signing import SigningSecret
+from tasks_server.store.callbacks import opened_callbacks, sealed_callbacks
 from tasks_server.store.owners import owner_columns
-from tasks_server.store.owning import DecideOwner, KeyHolder
+from tasks_server.store.owning import DecideCallbacks, DecideOwner, KeyHolder
 from tasks_server.store.postgres.changes import OWNER_LOCK
 from tasks_server.store.postgres.link import Connection
 from tasks_server.store.postgres.rows import storable
@@ -82,6 +84,39 @@ class Ownings:
             for index in sorted(range(len(items)), key=lambda index: items[index][0]):
                 answers[index] = _change(connection, *items[index])
         return answers
+
+    def callbacks(self, connection: Connection, items: Sequence[str]) -> Sequence[Callbacks | None]:
+        """Each item is an owner's id."""
+        return [self._callbacks(connection, item) for item in items]
+
+    def change_callbacks(
+        self, connection: Connection, items: Sequence[tuple[str, DecideCallbacks]]
+    ) -> Sequence[Callbacks | RequestError | None]:
+        """Each item is an owner's id and what becomes of its callbacks."""
+        answers: list[Callbacks | RequestError | None] = [None] * len(items)
+        with connection.transaction():
+            for index in sorted(range(len(items)), key=lambda index: items[index][0]):
+                answers[index] = self._change_callbacks(connection, *items[index])
+        return answers
+
+    def _callbacks(self, connection: Connection, owner_id: str) -> Callbacks | None:
+        row = connection.execute(sql("owner_callbacks_find"), {"id": storable(owner_id)}).fetchone()
+        return None if row is None else opened_callbacks(self._sealer, row[0], owner_id)
+
+    def _change_callbacks(
+        self, connection: Connection, owner_id: str, decide: DecideCallbacks
+    ) -> Callbacks | RequestError | None:
+        lock_owner(connection, owner_id)
+        before = self._callbacks(connection, owner_id)
+        if before is None:
+            return None
+        try:
+            after = decide(before)
+        except RequestError as refusal:
+            return refusal
+        sealed = sealed_callbacks(self._sealer, after, owner_id)
+        connection.execute(sql("owner_callbacks_change"), {"id": storable(owner_id), "callbacks": sealed})
+        return after
 
     @staticmethod
     def delete(connection: Connection, items: Sequence[str]) -> Sequence[bool | None]:

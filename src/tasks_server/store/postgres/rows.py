@@ -71,10 +71,11 @@ def load_task(
     row = connection.execute(sql("task_load"), names | {"response": response}).fetchone()
     if row is None:
         return None
-    ref, spec, owner_seq, lane_seq, number, sealed, outcome, schedule, fire_at, lease, facts = row[TASK_COLUMNS:]
+    ref, spec, owner_seq, lane_seq, number, sealed, outcome, *origin, lease, facts, source = row[TASK_COLUMNS:]
     task = task_of(row, sealer, outcome)
     add_response(task, sealer, sealed, number)
-    task.schedule, task.fire_at, task.held_by = schedule, fire_at, holder(lease)
+    (task.schedule, task.fire_at), task.held_by = origin, holder(lease)
+    task.callback_of = source
     task.response_truncated = is_truncated(facts, task_id, number, sealer)
     return Loaded(ref, task, spec, owner_seq, lane_seq, row[TASK_COLUMNS - 1])
 

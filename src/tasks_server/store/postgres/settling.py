@@ -7,7 +7,9 @@ from typing import Any, Final
 
 from tasks_server.clock import Clock
 from tasks_server.domain.leases import EVER, LeaseWatch, Seen
+from tasks_server.store.callbacks import ending_of
 from tasks_server.store.noting import Note, note_row
+from tasks_server.store.postgres.callbacks import CallbackKeeper
 from tasks_server.store.postgres.days import Days
 from tasks_server.store.postgres.link import Connection
 from tasks_server.store.postgres.nodes import Nodes, RollCall
@@ -16,7 +18,7 @@ from tasks_server.store.postgres.statements import sql
 from tasks_server.store.rows import NODE_SHIFT
 from tasks_server.store.sealed_texts import sealed_error
 from tasks_server.store.sealing import Sealer
-from tasks_server.store.settling import DecideLost, Lost, Report, opened
+from tasks_server.store.settling import DecideLost, Lost, Report, Settled, opened
 
 Lease = tuple[int, int]
 
@@ -27,27 +29,48 @@ _LATE_MAX: Final = 20_000
 class Settlements:
     """The batch functions that settle, extend and rescue."""
 
-    def __init__(self, nodes: Nodes, days: Days, sealer: Sealer, clock: Clock) -> None:
+    def __init__(self, nodes: Nodes, days: Days, callbacks: CallbackKeeper, sealer: Sealer, clock: Clock) -> None:
         self._nodes = nodes
         self._days = days
+        self._callbacks = callbacks
         self._sealer = sealer
         self._clock = clock
         self._watch = LeaseWatch()
 
-    def settle(self, connection: Connection, items: Sequence[Sequence[Report]]) -> Sequence[set[int]]:
-        """Each item is a batch of reports. For each, the handles of those whose lease was lost."""
+    def settle(self, connection: Connection, items: Sequence[Sequence[Report]]) -> Sequence[Settled]:
+        """Each item is a batch of reports. The first answer counts the callbacks of all. Ends of which nobody wants to
+        be told are recorded by one statement, which finds that out; the others with their callbacks, in a transaction.
+        """
         reports: dict[Lease, Report] = {}
         for item in items:
             for report in item:  # a lease ends with the first report under it
                 reports.setdefault((report.ref, report.lease), report)
         self._ensure_days(connection, reports.values())
-        rows = pack([self._row(report) for report in reports.values()])
-        recorded = connection.execute(sql("settle"), {"rows": rows}, binary=True)
-        standing = {id(reports[ref, lease]) for ref, lease in recorded}
+        quiet = {lease: report for lease, report in reports.items() if not report.tells}
+        recorded = self._record(connection, quiet, told_by_others=True)
+        made = 0
+        told = {lease: report for lease, report in reports.items() if _is_told(report, lease in recorded)}
+        if told:
+            with connection.transaction():
+                ended = self._record(connection, told, told_by_others=False)
+                endings = [ending for lease in ended if (ending := ending_of(told[lease])) is not None]
+                made = self._callbacks.tell(connection, endings)
+            recorded |= ended
         noted = [(one.ref, one.attempt.number) for one in reports.values() if one.attempt and one.attempt.notes]
         if noted:
             connection.execute(sql("notes_settled"), {"rows": pack(noted)})
-        return [{report.ref for report in item if id(report) not in standing} for item in items]
+        standing = {id(reports[lease]) for lease in recorded}
+        lost = [{report.ref for report in item if id(report) not in standing} for item in items]
+        return [Settled(one, 0 if place else made) for place, one in enumerate(lost)]
+
+    def _record(self, connection: Connection, reports: dict[Lease, Report], *, told_by_others: bool) -> set[Lease]:
+        """Records them where the lease holds, except for those of which their lane or owner may want to be told, when
+        they may be `told_by_others`. Which were recorded.
+        """
+        if not reports:
+            return set()
+        rows = [(*self._row(report), told_by_others and report.tells is None) for report in reports.values()]
+        return set(connection.execute(sql("settle"), {"rows": pack(rows)}, binary=True).fetchall())
 
     def note(self, connection: Connection, items: Sequence[Sequence[Note]]) -> Sequence[None]:
         """Each item is some notes, kept where the lease holds."""
@@ -130,3 +153,8 @@ class Settlements:
             settlement.remaining_ms,
             attempt_row(report.ref, 0, report.task_id, attempt, self._sealer) if attempt else None,
         )
+
+
+def _is_told(report: Report, recorded: bool) -> bool:
+    """Whether its end is, or may be, one to be told of. One that was not recorded may have lost its lease, too."""
+    return report.tells is not False and not recorded

@@ -16,6 +16,7 @@ from tasks_server.store.ports import Hints
 from tasks_server.store.postgres import roster, schema
 from tasks_server.store.postgres.acting import Acts
 from tasks_server.store.postgres.bulking import Bulks
+from tasks_server.store.postgres.callbacks import CallbackKeeper
 from tasks_server.store.postgres.claiming import Claims
 from tasks_server.store.postgres.counting import Counts
 from tasks_server.store.postgres.days import Days
@@ -68,12 +69,13 @@ class PostgresStore(Door):
         self._hinting = Hinting(self._link, clock)
         self._days, self._folded = Days(), Folded(clock)
         self._submissions = Submissions(self._lanes, sealer, self._folded)
+        callbacks = CallbackKeeper(self._submissions, sealer)
         self._steerings = Steerings(self._lanes, self._days, self._folded, sealer)
         self._schedules = Schedules(self._submissions, self._steerings, self._folded, sealer)
         self._bulks = Bulks(self._days, self._folded, sealer)
         self._claims = Claims(self._nodes.number, self._folded, sealer, clock)
-        self._settlements = Settlements(self._nodes, self._days, sealer, clock)
-        self._maintenance = Maintenance(self._steerings, self._days, sealer)
+        self._settlements = Settlements(self._nodes, self._days, callbacks, sealer, clock)
+        self._maintenance = Maintenance(self._steerings, callbacks, self._days, sealer)
         self._listings = Listings(sealer)
         self._journals = Journals(sealer)
         self._counts = Counts(self._folded)
@@ -81,7 +83,7 @@ class PostgresStore(Door):
         self._acts = Acts()
         self._signings = Signings(sealer)
         self._resealings = Resealings(sealer)
-        self._lanings = Lanings(self._lanes, self._folded)
+        self._lanings = Lanings(self._lanes, self._folded, sealer)
         self._engines = Engines(self._nodes)
         self._explanations = Explanations(sealer)
         self._clockwork = Clockwork(self._link, sealer, clock)

@@ -93,6 +93,18 @@ class Submissions:
             stored.write(connection)
         return answers
 
+    def add(self, connection: Connection, tasks: Sequence[tuple[int, NewTask]]) -> None:
+        """Stores callbacks, each with its owner's handle, in the places that the tasks leave of whose ends they tell.
+        In the transaction that is open.
+        """
+        stored = _Stored(Memory(self._sealer, []))
+        for owner, task in tasks:
+            lanes = {(owner, task.lane): self._lanes.handle(connection, owner, task.lane)}
+            stored.add(owner, [task], lanes)
+        stored.write(connection)
+        sources = pack([(task.id, task.callback_of) for _, task in tasks])
+        connection.execute(sql("callbacks_insert"), {"rows": sources})
+
     def insert_again(self, connection: Connection, items: Sequence[Sequence[NewTask]]) -> Sequence[InsertAnswer]:
         """Inserts what was not stored, when the connection was lost before it could be said. The old session may
         still be at it: whoever has the owners' locks sees what came of that.

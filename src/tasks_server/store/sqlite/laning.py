@@ -6,8 +6,9 @@ import apsw
 
 from tasks_server.domain.errors import RequestError
 from tasks_server.domain.lane import Lane
-from tasks_server.store.lanes import counts_by_lane, lane_columns, lane_of, page_of, refused
+from tasks_server.store.lanes import changed_lane, counts_by_lane, lane_columns, lane_of, page_of, refused
 from tasks_server.store.laning import DecideLane, LanePage, LaneRefusal
+from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite.rows import pack, single
 from tasks_server.store.sqlite.statements import sql
 from tasks_server.store.sqlite.submitting import Lanes
@@ -16,24 +17,24 @@ from tasks_server.store.sqlite.submitting import Lanes
 class Lanings:
     """The batch functions about lanes."""
 
-    def __init__(self, lanes: Lanes) -> None:
+    def __init__(self, lanes: Lanes, sealer: Sealer) -> None:
         self._lanes = lanes
+        self._sealer = sealer
 
-    @staticmethod
-    def page(connection: apsw.Connection, items: Sequence[tuple[str, str, int]]) -> Sequence[LanePage]:
+    def page(self, connection: apsw.Connection, items: Sequence[tuple[str, str, int]]) -> Sequence[LanePage]:
         """Each item is an owner, the name to go on after, and how many to give."""
         answers = []
         for owner, after, limit in items:
             names = {"owner": owner, "after": after, "count_max": limit}
             rows = connection.execute(sql("lanes_list"), names).fetchall()
             seqs = {"lanes": pack([row[0] for row in rows])}
-            answers.append(page_of(rows, connection.execute(sql("lane_counts"), seqs), limit))
+            counted = connection.execute(sql("lane_counts"), seqs)
+            answers.append(page_of(self._sealer, owner, rows, counted, limit))
         return answers
 
-    @staticmethod
-    def read(connection: apsw.Connection, items: Sequence[tuple[str, str]]) -> Sequence[Lane | None]:
+    def read(self, connection: apsw.Connection, items: Sequence[tuple[str, str]]) -> Sequence[Lane | None]:
         """Each item is an owner and a name."""
-        return [_find(connection, owner, name)[1] for owner, name in items]
+        return [self._find(connection, owner, name)[1] for owner, name in items]
 
     def change(
         self, connection: apsw.Connection, items: Sequence[tuple[str, str, DecideLane, int]]
@@ -41,14 +42,13 @@ class Lanings:
         """Each item is an owner, a name, what to decide, and how many lanes an owner may have."""
         return [self._change(connection, *item) for item in items]
 
-    @staticmethod
     def delete(
-        connection: apsw.Connection, items: Sequence[tuple[str, str, int, bool]]
+        self, connection: apsw.Connection, items: Sequence[tuple[str, str, int, bool]]
     ) -> Sequence[LaneRefusal | bool]:
         """Each item is an owner, a name, the instant, and whether also one that the operator paused."""
         answers: list[LaneRefusal | bool] = []
         for owner, name, now, held_too in items:
-            seq, found = _find(connection, owner, name)
+            seq, found = self._find(connection, owner, name)
             if (refusal := refused(found, held_too=held_too)) is not None:
                 answers.append(refusal)
                 continue
@@ -60,12 +60,12 @@ class Lanings:
     def _change(
         self, connection: apsw.Connection, owner: str, name: str, decide: DecideLane, count_max: int
     ) -> Lane | LaneRefusal | RequestError | None:
-        seq, before = _find(connection, owner, name)
+        seq, before = self._find(connection, owner, name)
         try:
-            facts = decide(before)
+            change = decide(before)
         except RequestError as refusal:
             return refusal
-        if facts is None:
+        if change is None:
             return before
         if seq is None:
             row = connection.execute(sql("owner_by_id"), {"id": owner}).fetchone()
@@ -74,15 +74,14 @@ class Lanings:
             if single(connection, "lanes_count", {"owner": row[5], "count_max": count_max})[0] >= count_max:
                 return LaneRefusal.FULL
             seq = self._lanes.handle(connection, row[5], name)
-        connection.execute(sql("lane_change"), lane_columns(seq, facts))
-        connection.execute(sql("buckets_write"), {"rows": pack([(seq, facts.full_at)])})
-        return Lane(name, facts, before.counts if before else {})
+        connection.execute(sql("lane_change"), lane_columns(self._sealer, owner, name, seq, change))
+        connection.execute(sql("buckets_write"), {"rows": pack([(seq, change.facts.full_at)])})
+        return changed_lane(name, before, change)
 
-
-def _find(connection: apsw.Connection, owner: str, name: str) -> tuple[int | None, Lane | None]:
-    """The lane's handle, if it was ever used; and the lane, if it is to be seen."""
-    row = connection.execute(sql("lane_by_name"), {"owner": owner, "name": name}).fetchone()
-    if row is None:
-        return None, None
-    counted = connection.execute(sql("lane_counts"), {"lanes": pack([row[0]])})
-    return row[0], lane_of(row, counts_by_lane(counted)[row[0]])
+    def _find(self, connection: apsw.Connection, owner: str, name: str) -> tuple[int | None, Lane | None]:
+        """The lane's handle, if it was ever used; and the lane, if it is to be seen."""
+        row = connection.execute(sql("lane_by_name"), {"owner": owner, "name": name}).fetchone()
+        if row is None:
+            return None, None
+        counted = connection.execute(sql("lane_counts"), {"lanes": pack([row[0]])})
+        return row[0], lane_of(self._sealer, owner, row, counts_by_lane(counted)[row[0]])

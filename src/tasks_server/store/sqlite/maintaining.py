@@ -9,9 +9,11 @@ import apsw
 from tasks_server.domain import lifecycle
 from tasks_server.domain.attempt import Event
 from tasks_server.domain.errors import Corrupt
+from tasks_server.store.callbacks import ending_of_expiry
 from tasks_server.store.ports import Change
 from tasks_server.store.pruning import Sweep
 from tasks_server.store.sealing import Sealer
+from tasks_server.store.sqlite.callbacks import CallbackKeeper
 from tasks_server.store.sqlite.connection import connect, translate, turn
 from tasks_server.store.sqlite.rows import load_task, pack, single, unpack
 from tasks_server.store.sqlite.statements import sql
@@ -26,24 +28,26 @@ _CHECK_STEPS: Final = 100_000
 class Maintenance:
     """The batch functions of the duties that are transactions."""
 
-    def __init__(self, steerings: Steerings, sealer: Sealer) -> None:
+    def __init__(self, steerings: Steerings, callbacks: CallbackKeeper, sealer: Sealer) -> None:
         self._steerings = steerings
+        self._callbacks = callbacks
         self._sealer = sealer
         self._sweep = Sweep()
 
-    def expire(self, connection: apsw.Connection, items: Sequence[tuple[int, int]]) -> Sequence[int]:
-        """Each item is the instant and how many at most. For each, how many expired."""
+    def expire(self, connection: apsw.Connection, items: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
+        """Each item is the instant and how many at most. For each, how many expired, and how many callbacks tell it."""
         return [self._expire(connection, now, limit) for now, limit in items]
 
-    def _expire(self, connection: apsw.Connection, now: int, limit: int) -> int:
+    def _expire(self, connection: apsw.Connection, now: int, limit: int) -> tuple[int, int]:
         (text,) = single(connection, "expired_find", {"now": now, "count_max": limit})
-        ids = unpack(text)
+        ids, endings = unpack(text), []
         for task_id in ids:
             loaded = load_task(connection, self._sealer, None, task_id, response=False)
             if loaded is not None:
                 task = lifecycle.expire(loaded.task, now)
                 self._steerings.write(connection, loaded, Change(task, Event(now, "expired", task.error)))
-        return len(ids)
+                endings.append(ending_of_expiry(loaded, task, self._sealer))
+        return len(ids), self._callbacks.tell(connection, endings)
 
     def prune(self, connection: apsw.Connection, items: Sequence[tuple[int, int, int]]) -> Sequence[int]:
         """Each item is until when history goes, the instant, and how many rows at most. How many went."""

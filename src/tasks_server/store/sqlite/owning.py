@@ -6,11 +6,13 @@ from typing import Any
 
 import apsw
 
+from tasks_server.domain.callback import Callbacks
 from tasks_server.domain.errors import RequestError
 from tasks_server.domain.owner import Owner, OwnerKey
 from tasks_server.domain.signing import SigningSecret
+from tasks_server.store.callbacks import opened_callbacks, sealed_callbacks
 from tasks_server.store.owners import owner_columns
-from tasks_server.store.owning import DecideOwner, KeyHolder
+from tasks_server.store.owning import DecideCallbacks, DecideOwner, KeyHolder
 from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite.signing import insert_secret
 from tasks_server.store.sqlite.statements import sql
@@ -72,6 +74,34 @@ class Ownings:
     ) -> Sequence[Owner | RequestError | None]:
         """Each item is an owner, what to decide, and the instant."""
         return [_change(connection, *item) for item in items]
+
+    def callbacks(self, connection: apsw.Connection, items: Sequence[str]) -> Sequence[Callbacks | None]:
+        """Each item is an owner's id."""
+        return [self._callbacks(connection, item) for item in items]
+
+    def change_callbacks(
+        self, connection: apsw.Connection, items: Sequence[tuple[str, DecideCallbacks]]
+    ) -> Sequence[Callbacks | RequestError | None]:
+        """Each item is an owner's id and what becomes of its callbacks."""
+        return [self._change_callbacks(connection, *item) for item in items]
+
+    def _callbacks(self, connection: apsw.Connection, owner_id: str) -> Callbacks | None:
+        row = connection.execute(sql("owner_callbacks_find"), {"id": owner_id}).fetchone()
+        return None if row is None else opened_callbacks(self._sealer, row[0], owner_id)
+
+    def _change_callbacks(
+        self, connection: apsw.Connection, owner_id: str, decide: DecideCallbacks
+    ) -> Callbacks | RequestError | None:
+        before = self._callbacks(connection, owner_id)
+        if before is None:
+            return None
+        try:
+            after = decide(before)
+        except RequestError as refusal:
+            return refusal
+        sealed = sealed_callbacks(self._sealer, after, owner_id)
+        connection.execute(sql("owner_callbacks_change"), {"id": owner_id, "callbacks": sealed})
+        return after
 
     @staticmethod
     def delete(connection: apsw.Connection, items: Sequence[str]) -> Sequence[bool | None]:

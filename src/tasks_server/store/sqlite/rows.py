@@ -45,6 +45,7 @@ def load_task(
     task = task_of(row[1:], sealer, row[25])
     add_response(task, sealer, row[22], row[21])
     task.schedule, task.fire_at, task.held_by = row[26], row[27], holder(row[28])
+    task.callback_of = row[30]
     task.response_truncated = is_truncated(row[29], task_id, row[21], sealer)
     return Loaded(row[0], task, row[20], row[23], row[24], row[19])
 

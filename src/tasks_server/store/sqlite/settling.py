@@ -8,10 +8,12 @@ import msgspec
 
 from tasks_server.clock import Clock
 from tasks_server.domain.leases import LeaseWatch, Seen
+from tasks_server.store.callbacks import ending_of
 from tasks_server.store.noting import Note, note_row
 from tasks_server.store.sealed_texts import sealed_error
 from tasks_server.store.sealing import Sealer
-from tasks_server.store.settling import DecideLost, Lost, Report, opened
+from tasks_server.store.settling import DecideLost, Lost, Report, Settled, opened
+from tasks_server.store.sqlite.callbacks import CallbackKeeper
 from tasks_server.store.sqlite.nodes import Nodes
 from tasks_server.store.sqlite.rows import attempt_row, pack, single, unpack
 from tasks_server.store.sqlite.statements import sql
@@ -29,23 +31,26 @@ _LATE: Final = msgspec.json.Decoder(list[Seen])
 class Settlements:
     """The batch functions that settle, extend and rescue."""
 
-    def __init__(self, nodes: Nodes, sealer: Sealer, clock: Clock) -> None:
+    def __init__(self, nodes: Nodes, callbacks: CallbackKeeper, sealer: Sealer, clock: Clock) -> None:
         self._nodes = nodes
+        self._callbacks = callbacks
         self._sealer = sealer
         self._clock = clock
         self._watch = LeaseWatch()
 
-    def settle(self, connection: apsw.Connection, items: Sequence[Sequence[Report]]) -> Sequence[set[int]]:
-        """Each item is a batch of reports. For each, the handles of those whose lease was lost."""
+    def settle(self, connection: apsw.Connection, items: Sequence[Sequence[Report]]) -> Sequence[Settled]:
+        """Each item is a batch of reports. The first answer counts the callbacks of all."""
         held = _held(connection, [(report.ref, report.lease) for item in items for report in item])
         standing, answers = _standing(held, items)
         tally = Tally()
-        rows, attempts, noted = [], [], []
+        rows, attempts, noted, endings = [], [], [], []
         for report, (owner, lane) in standing:
             settlement = report.settlement
             tally.leave(owner, lane, "running")
             tally.enter(owner, lane, settlement.state)
             rows.append(_row(report, self._sealer))
+            if report.tells is not False and (ending := ending_of(report)) is not None:
+                endings.append(ending)
             if report.attempt is not None:
                 attempts.append(attempt_row(report.ref, owner, report.task_id, report.attempt, self._sealer))
                 if report.attempt.notes is not None:
@@ -53,7 +58,8 @@ class Settlements:
         _write(connection, rows, attempts, tally)
         if noted:
             connection.execute(sql("notes_settled"), {"rows": pack(noted)})
-        return answers
+        made = self._callbacks.tell(connection, endings)
+        return [Settled(lost, 0 if place else made) for place, lost in enumerate(answers)]
 
     def note(self, connection: apsw.Connection, items: Sequence[Sequence[Note]]) -> Sequence[None]:
         """Each item is some notes, kept where the lease holds."""

@@ -90,7 +90,7 @@ def erase(connection: apsw.Connection, refs: Sequence[int], tally: Tally) -> Non
     seqs = {"seqs": pack(refs)}
     for name in (
         "request_delete", "attempt_delete", "notes_delete", "event_delete", "metadata_of_tasks_delete",
-        "schedule_runs_delete", "task_delete",
+        "schedule_runs_delete", "callbacks_delete", "task_delete",
     ):  # fmt: skip
         connection.execute(sql(name), seqs)
     tally.write(connection)

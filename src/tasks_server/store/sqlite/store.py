@@ -16,6 +16,7 @@ from tasks_server.store.sealing import Sealer
 from tasks_server.store.sqlite import maintaining, schema
 from tasks_server.store.sqlite.acting import Acts
 from tasks_server.store.sqlite.bulking import Bulks
+from tasks_server.store.sqlite.callbacks import CallbackKeeper
 from tasks_server.store.sqlite.claiming import Claims
 from tasks_server.store.sqlite.connection import Reader, Searcher, Writer, connect, translate, turn
 from tasks_server.store.sqlite.counting import Counts
@@ -59,12 +60,13 @@ class SqliteStore(Door):
         self._lanes = Lanes()
         self._nodes = Nodes(path)
         self._submissions = Submissions(self._lanes, sealer)
+        callbacks = CallbackKeeper(self._submissions, sealer)
         self._steerings = Steerings(self._lanes, sealer)
         self._schedules = Schedules(self._submissions, self._steerings, sealer)
         self._bulks = Bulks(sealer)
         self._claims = Claims(self._nodes, sealer)
-        self._settlements = Settlements(self._nodes, sealer, clock)
-        self._maintenance = maintaining.Maintenance(self._steerings, sealer)
+        self._settlements = Settlements(self._nodes, callbacks, sealer, clock)
+        self._maintenance = maintaining.Maintenance(self._steerings, callbacks, sealer)
         self._listings = Listings(sealer)
         self._journals = Journals(sealer)
         self._counts = Counts()
@@ -72,7 +74,7 @@ class SqliteStore(Door):
         self._acts = Acts()
         self._signings = Signings(sealer)
         self._resealings = Resealings(sealer)
-        self._lanings = Lanings(self._lanes)
+        self._lanings = Lanings(self._lanes, sealer)
         self._engines = Engines(self._nodes)
         self._explanations = Explanations(sealer)
         self._clockwork = Clockwork(sealer, clock)

@@ -97,6 +97,22 @@ class Submissions:
             connection.execute(sql("schedule_runs_insert"), {"rows": pack(runs)})
         return answers
 
+    def add(self, connection: apsw.Connection, tasks: Sequence[tuple[int, NewTask]]) -> None:
+        """Stores callbacks, each with its owner's handle, in the places that those leave of whose end they tell."""
+        _, last = single(connection, "owner_facts", {"ids": "[]"})
+        tally = Tally()
+        rows, sources = [], []
+        for seq, (owner, task) in enumerate(tasks, (last or 0) + 1):
+            lane = self._lanes.handle(connection, owner, task.lane)
+            tally.enter(owner, lane, task.state)
+            rows.append(_row(seq, owner, lane, task))
+            sources.append((seq, task.callback_of))
+        packed = {"rows": pack(rows)}
+        connection.execute(sql("task_insert"), packed)
+        connection.execute(sql("request_insert"), packed)
+        connection.execute(sql("callbacks_insert"), {"rows": pack(sources)})
+        tally.write(connection)
+
     def replay(
         self, connection: apsw.Connection, items: Sequence[tuple[str, str, bytes, int]]
     ) -> Sequence[Duplicate | None]:

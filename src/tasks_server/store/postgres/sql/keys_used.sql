@@ -7,5 +7,7 @@ SELECT sealed, count(*) FROM (
     UNION ALL SELECT substr(template, 2, 4) FROM schedule
     UNION ALL SELECT decode(substr(error, 10, 8), 'hex') FROM task WHERE error ~ '^sealed:[0-9a-f]{10}'
     UNION ALL SELECT substr(digest, 2, 4) FROM idempotency WHERE length(digest) > 32
+    UNION ALL SELECT substr(callbacks, 2, 4) FROM owner WHERE callbacks IS NOT NULL
+    UNION ALL SELECT substr(callbacks, 2, 4) FROM lane WHERE callbacks IS NOT NULL
     UNION ALL SELECT substr(value, 2, 4) FROM meta WHERE name = 'canary'
 ) AS everything GROUP BY sealed

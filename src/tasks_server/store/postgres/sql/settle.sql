@@ -1,10 +1,12 @@
--- Records what became of running tasks, where the lease still holds, and their attempts. Those that were recorded.
+-- Records what became of running tasks, where the lease still holds, and their attempts. Those that were recorded. Ends
+-- that are told, if their lane or owner asks for that (`told_by_others`), are left to be recorded with their callbacks.
 WITH r AS MATERIALIZED (
     SELECT
         (r ->> 0)::bigint AS seq, (r ->> 1)::bigint AS lease, r ->> 2 AS state, (r ->> 3)::bigint AS due_at,
         (r ->> 4)::bigint AS execution_at, (r ->> 5)::integer AS failures, (r ->> 6)::integer AS repeats,
         (r ->> 7)::bigint AS ended_at, (r ->> 8)::smallint AS status_code, r ->> 9 AS error,
-        (r ->> 10)::bigint AS remaining_ms, r -> 11 AS attempt
+        (r ->> 10)::bigint AS remaining_ms, r -> 11 AS attempt,
+        (r ->> 12)::boolean AS told_by_others
     FROM jsonb_array_elements(%(rows)s::jsonb) AS r
 ), settled AS (
     UPDATE task AS t
@@ -12,7 +14,13 @@ WITH r AS MATERIALIZED (
         state = r.state, due_at = r.due_at, execution_at = coalesce(r.execution_at, t.execution_at),
         failures = r.failures, repeats = r.repeats, ended_at = r.ended_at, status_code = r.status_code,
         error = r.error, remaining_ms = r.remaining_ms, urgency = 9 - t.priority, lease = NULL, lease_until = NULL
-    FROM r WHERE t.seq = r.seq AND t.lease = r.lease
+    FROM r
+    WHERE t.seq = r.seq AND t.lease = r.lease AND NOT (
+        r.told_by_others AND (
+            EXISTS (SELECT 1 FROM lane AS l WHERE l.owner = t.owner AND l.callbacks IS NOT NULL)
+            OR EXISTS (SELECT 1 FROM owner AS o WHERE o.seq = t.owner AND o.callbacks IS NOT NULL)
+        )
+    )
     RETURNING t.seq, r.lease, t.owner, t.lane, t.state, r.attempt
 ), recorded AS (
     INSERT INTO attempt (

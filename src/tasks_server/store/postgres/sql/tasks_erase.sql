@@ -19,6 +19,8 @@ WITH erased AS MATERIALIZED (
     DELETE FROM note AS n USING erased AS e WHERE n.task = e.task
 ), runs AS (
     DELETE FROM schedule_run AS f USING erased AS e WHERE f.task = e.task
+), callbacks AS (
+    DELETE FROM callback AS c USING erased AS e WHERE c.task = e.task
 ), events AS (
     DELETE FROM event AS v USING erased AS e WHERE v.task = e.task
 )

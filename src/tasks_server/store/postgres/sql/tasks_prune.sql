@@ -27,6 +27,8 @@ WITH gone AS MATERIALIZED (
     DELETE FROM note AS n USING gone WHERE n.task = gone.seq
 ), runs AS (
     DELETE FROM schedule_run AS f USING gone WHERE f.task = gone.seq
+), callbacks AS (
+    DELETE FROM callback AS c USING gone WHERE c.task = gone.seq
 ), events AS (
     DELETE FROM event AS e USING gone WHERE e.task = gone.seq
 ), attempts AS (

@@ -1,5 +1,6 @@
 SELECT
     l.seq, l.name, l.concurrent_max, l.rate, l.burst, l.paused_at, l.paused_by,
-    coalesce((SELECT full_at FROM lane_bucket WHERE lane = l.seq), 0), l.deleted_at
+    coalesce((SELECT full_at FROM lane_bucket WHERE lane = l.seq), 0), l.deleted_at,
+    l.callbacks
 FROM lane AS l
 WHERE l.owner = (SELECT seq FROM owner WHERE id = :owner AND deleted_at IS NULL) AND l.name = :name

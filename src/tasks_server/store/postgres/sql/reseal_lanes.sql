@@ -1,0 +1,4 @@
+SELECT l.seq, 0, o.id, l.name, l.callbacks
+FROM lane AS l JOIN owner AS o ON o.seq = l.owner
+WHERE l.seq > %(first)s::bigint AND l.callbacks IS NOT NULL
+ORDER BY l.seq LIMIT %(count_max)s

@@ -1,0 +1,3 @@
+SELECT seq, 0, id, '', callbacks FROM owner
+WHERE seq > %(first)s::bigint AND callbacks IS NOT NULL
+ORDER BY seq LIMIT %(count_max)s

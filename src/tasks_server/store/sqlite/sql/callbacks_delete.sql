@@ -1,0 +1,1 @@
+DELETE FROM callback WHERE task IN (SELECT value FROM json_each(:seqs))

@@ -1,0 +1,1 @@
+UPDATE lane SET callbacks = :sealed WHERE seq = :first

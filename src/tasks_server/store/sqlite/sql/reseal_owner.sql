@@ -1,0 +1,1 @@
+UPDATE owner SET callbacks = :sealed WHERE seq = :first
