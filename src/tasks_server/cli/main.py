@@ -14,6 +14,7 @@ from tasks_server.cli import (
     callbacks,
     copying,
     databases,
+    docs,
     keys,
     lanes,
     logs,
@@ -45,6 +46,7 @@ app.command("serve")(serve.serve)
 app.command("worker")(worker.worker)
 app.command("settings")(settings.show)
 app.command("ui")(ui.ui)
+app.command("docs")(docs.docs)
 owners.app.add_typer(signing.app, name="signing", help="How the calls of an owner are signed.")
 owners.app.add_typer(callbacks.app, name="callback", help="What is called when tasks of an owner have ended.")
 owners.app.add_typer(owner_keys.app, name="key", help="The keys of an owner.")

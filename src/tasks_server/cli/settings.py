@@ -39,7 +39,9 @@ def show(config: Config = None, data_dir: DataDir = None, json: Json = False) ->
     rows = [(name, _as_text(entry["value"]), entry["from"]) for name, entry in shown.items()]
     output.table(("setting", "value", "from"), rows)
     changed = sum(origin != DEFAULT for origin in resolved.origins.values())
-    output.say(f"{changed} of {len(rows)} settings differ from their defaults. docs/settings.md explains each.")
+    output.say(
+        f"{changed} of {len(rows)} settings differ from their defaults. `tasks-server docs settings` explains each."
+    )
     for warning in resolved.warnings:
         output.warn(warning)
 

@@ -82,7 +82,7 @@ def _tell(signing: Signing, zone: tzinfo, json: bool) -> None:
         ]
         output.as_json({"enabled": signing.enabled, "secrets": secrets})
         return
-    output.say("Calls are signed (docs/signing.md)." if signing.enabled else "Calls are not signed.")
+    output.say("Calls are signed (`tasks-server docs signing`)." if signing.enabled else "Calls are not signed.")
     rows = [
         (one.text, output.instant(one.created_at, zone), output.instant(one.expires_at or 0, zone))
         for one in signing.secrets

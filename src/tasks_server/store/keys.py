@@ -24,9 +24,9 @@ _SEPARATOR: Final = re.compile(r"[,\n]")
 _FILE_MAX_BYTES: Final = 65_536
 _ACCESS_LIST: Final = "system.posix_acl_access"
 _MOUNTED: Final = {
-    errno.EROFS: "it is mounted read-only: change it where it comes from (docs/keys.md)",
+    errno.EROFS: "it is mounted read-only: change it where it comes from (`tasks-server docs keys`)",
     errno.EBUSY: "it is mounted by itself, so that no file can take its place: change it where it comes from "
-    "(docs/keys.md)",
+    "(`tasks-server docs keys`)",
 }
 
 
