@@ -54,7 +54,7 @@ def test_a_real_server(
 def speak(url: str, key: str) -> None:
     with Client(url, key) as client:
         tasks = client.tasks.register_batch({"url": f"{url}/status", "method": "GET"} for _ in range(3)).tasks
-        tasks.append(client.tasks.register(url=f"{url}/status", method="GET", delay=1))
+        tasks.append(client.tasks.register(url=f"{url}/status", method="GET", delay="1ms"))
         assert {client.tasks.wait(task.id).response for task in tasks} == {b"OK"}
         assert [task.id for task in client.tasks.list(page_size=2)] == [task.id for task in tasks]
         shouted: Any = {"state": "success", "sort": "ASC"}  # words are taken in any case
