@@ -29,6 +29,7 @@ BENCHMARKS: Final[dict[str, list[str]]] = {
     "fairness": ["fairness"],
     "lane_rate": ["lane_rate"],
     "connections": ["connections"],
+    "guard": ["guard"],
     "whole_path_postgres": ["whole_path", *_POSTGRES],
     "whole_path_batch_postgres": ["whole_path", "--batch", "100", *_POSTGRES],
     "drain_postgres": ["drain", *_POSTGRES],
@@ -39,6 +40,7 @@ BENCHMARKS: Final[dict[str, list[str]]] = {
     "claim_settle_postgres": ["claim_settle", *_POSTGRES],
     "old_snapshot_postgres": ["old_snapshot"],
     "scaling_postgres": ["scaling"],
+    "guard_postgres": ["guard", *_POSTGRES],
     "lane_rate_postgres": ["lane_rate", *_POSTGRES],
     "claim_backlog_postgres": ["claim_backlog", *_POSTGRES],
 }

@@ -145,7 +145,7 @@ class Filler:
 
 
 class PostgresFiller:
-    """The same for a database on PostgreSQL; tasks that wait or are due, no completed ones."""
+    """The same for a database on PostgreSQL; completed tasks are without their attempts."""
 
     def __init__(self, database: Postgres) -> None:
         self._database = database
@@ -171,7 +171,6 @@ class PostgresFiller:
 
     def add(self, count: int, state: State, *, owner: str, now: int, target: str = "far.example:80") -> None:
         """`count` more tasks, as `Filling` says."""
-        assert state != "completed"
         if count >= _MANY and not self._indexes:
             self._set_indexes_aside()
         owner_seq = self.owner(owner)
