@@ -29,7 +29,7 @@ from tasks_server.clock import Clock
 from tasks_server.domain import texts
 from tasks_server.domain.errors import StoreError, TasksServerError, Unavailable
 from tasks_server.plans import Plan
-from tasks_server.store.keys import key_fault
+from tasks_server.store.keys import key_faults
 from tasks_server.store.ports import Store
 from tasks_server.store.postgres.address import is_postgres
 from tasks_server.telemetry import Telemetry, leave_lost_terminal
@@ -44,6 +44,7 @@ _GC_THRESHOLDS: Final = (50_000, 20, 100)
 every 700 objects, finds next to nothing and walks over every call in flight."""
 _ORPHANED: Final = 1
 _WATCH_SECONDS: Final = 1.0
+_WATCH_KEY_SECONDS: Final = 2.0
 _WATCHING: Final = "find the database"
 _STARTING: Final = "reach the database"
 
@@ -167,14 +168,15 @@ async def _watch_key(plan: Plan, told: Telemetry) -> None:
     if plan.key_file is None:
         return
     path, missed = Path(plan.key_file), False
+    look = key_faults(path)
     while True:
-        if fault := await asyncio.to_thread(key_fault, path):
+        if fault := await asyncio.to_thread(look):
             missed = True
             told.emit(KeyFileTrouble(fault))
         elif missed:
             missed = False
             told.emit(KeyFileBack(str(path)))
-        await asyncio.sleep(_WATCH_SECONDS)
+        await asyncio.sleep(_WATCH_KEY_SECONDS)
 
 
 async def _beat(channel: Channel) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks_server.cli import rights
 from tasks_server.cli.main import main
 
 from .conftest import DEADLINE_SECONDS, Cli
@@ -55,3 +56,9 @@ def test_what_nobody_expected_is_one_line_too(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("tasks-server: a fault of Tasks Server, at test_rights.py:")
     assert "ZeroDivisionError: division; PYTHONDEVMODE=1 shows all of it" in line
+
+
+def test_an_error_that_is_in_its_own_past_is_no_riddle_without_end() -> None:
+    first, second = ValueError("first"), ValueError("second")
+    first.__context__, second.__context__ = second, first
+    assert rights.denied(first) is None

@@ -13,9 +13,11 @@ _DENIED: Final = frozenset({errno.EACCES, errno.EPERM})
 
 def denied(error: BaseException | None) -> str | None:
     """Advice, when an error goes back to a file that this user may not use; None for all others."""
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:  # one that is raised anew may be in its own past
         if isinstance(error, OSError) and error.errno in _DENIED:
             return advice(error.filename)
+        seen.add(id(error))
         error = error.__cause__ or error.__context__
     return None
 

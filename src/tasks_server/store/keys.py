@@ -136,6 +136,27 @@ def _copy_access(path: Path, descriptor: int) -> None:
         os.setxattr(descriptor, _ACCESS_LIST, os.getxattr(path, _ACCESS_LIST))
 
 
+def key_faults(path: Path) -> Callable[[], str | None]:
+    """A function that tells why the file gives no keys, in words for the operator; None: it does. A file that has not
+    changed since is not read again: a passphrase is dear to stir.
+    """
+    seen: tuple[int, int, int] | None = None
+
+    def look() -> str | None:
+        nonlocal seen
+        try:
+            version = _version(path.stat())
+        except OSError:
+            version = None
+        if version is not None and version == seen:
+            return None
+        fault = key_fault(path)
+        seen = None if fault else version
+        return fault
+
+    return look
+
+
 def key_fault(path: Path) -> str | None:
     """Why the file gives no keys, in words for the operator; None: it does."""
     try:
