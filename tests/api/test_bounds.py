@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tasks_server.api import task_routes, wire
+from tasks_server.api import batch_reading, task_routes
 from tasks_server.domain import limits, suggestions
 from tasks_server.domain.attempt import Outcome, OutcomeKind
 from tasks_server.store.door import Door
@@ -94,13 +94,13 @@ async def test_large_batches_are_read_on_another_thread_one_of_an_owner_at_a_tim
     first, _ = await api.owner("first-shop")
     second, _ = await api.owner("second-shop")
     seen: list[tuple[int, bool]] = []
-    real = wire.read_batch
+    real = batch_reading.read_batch
 
-    def note(body: bytes, *more: Any) -> Any:
+    def note(body: bytes, *more: Any, **named: Any) -> Any:
         seen.append((len(json.loads(body)["tasks"]), threading.current_thread() is threading.main_thread()))
-        return real(body, *more)
+        return real(body, *more, **named)
 
-    monkeypatch.setattr(wire, "read_batch", note)
+    monkeypatch.setattr(batch_reading, "read_batch", note)
     monkeypatch.setattr(task_routes, "_ASIDE_BYTES", 200)
     answers = await asyncio.gather(
         *(first.post(BATCH, json={"tasks": [task()] * 5}) for _ in range(3)),
@@ -112,6 +112,62 @@ async def test_large_batches_are_read_on_another_thread_one_of_an_owner_at_a_tim
     assert sorted(aside) == [5, 5, 5, 7]
     assert aside.index(7) <= 1, "the second owner waits for one of the first, not for all"
     assert [count for count, here in seen if here] == [1]
+
+
+GOOD = {"httpRequest": {"url": "http://a/", "method": "POST", "data": {"n": 1.50}}}
+BATCHES: list[Any] = [
+    {"tasks": [GOOD, {"handler": {"name": "default", "payload": {"b": 1e400}}}, GOOD]},
+    {"tasks": [GOOD, {"httpRequest": {"url": "htp:/x", "method": "NO"}}, {"config": 5}, 7]},
+    {"tasks": []},
+    {"tasks": 5},
+    {"tasks": None},
+    {"task": [GOOD]},
+    {"tasks": [GOOD], "more": 1},
+    [GOOD],
+    5,
+    {"tasks": [GOOD] * 1_001},
+]
+
+
+@pytest.mark.parametrize("number", range(len(BATCHES)))
+async def test_a_batch_is_judged_alike_however_it_is_read(
+    api: Api, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    body = json.dumps(BATCHES[number]).replace("Infinity", "1e400").encode()
+    kind = {"Content-Type": "application/json"}
+    whole = await client.post(BATCH, content=body, headers=kind)
+    monkeypatch.setattr(batch_reading, "LARGE_BYTES", 0)
+    parts = await client.post(BATCH, content=body, headers=kind)
+    assert parts.status_code == whole.status_code
+    if whole.status_code == 400:
+        assert [fault["field"] for fault in parts.json()["errors"]] == [
+            fault["field"] for fault in whole.json()["errors"]
+        ]
+        assert parts.json()["code"] == whole.json()["code"]
+    else:
+        ids = [[one["id"] for one in answer.json()["tasks"]] for answer in (whole, parts)]
+        specs = [[(await client.get(f"/v1/queues/{one}/config")).text for one in made] for made in ids]
+        assert specs[0] == specs[1]
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b'{"tasks": [{"a": 1}, {"b": ]}', "malformed_json"),
+        (b'{"tasks": [' + b"[" * 5_000 + b"]" * 5_000 + b"]}", "malformed_json"),
+        (b'{"tasks": [{"httpRequest": {"url": "http://a/\\ud800", "method": "GET"}}]}', "malformed_json"),
+        (b"\x1f\x8b\x08", "malformed_json"),
+        (b'{"tasks": [{"httpRequest": {"data": "' + b"x" * 300_000 + b'"}}]}', "invalid_request"),
+    ],
+)
+async def test_what_is_wrong_with_a_large_batch_is_told(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, body: bytes, told: str
+) -> None:
+    monkeypatch.setattr(batch_reading, "LARGE_BYTES", 0)
+    answer = await client.post(BATCH, content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (400, told)
+    if told == "invalid_request":
+        assert "300029 bytes; a task of a batch may have 262144" in answer.json()["errors"][0]["message"]
 
 
 async def repeated(api: Api, client: httpx.AsyncClient, count: int) -> str:

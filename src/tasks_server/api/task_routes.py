@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from typing import Final, TypeVar
 
-from tasks_server.api import listing, registered_wire, wire
+from tasks_server.api import batch_reading, listing, registered_wire, wire
 from tasks_server.api.exchange import Answer, Exchange
 from tasks_server.api.routes import BODY_ERRORS, QueryParameter, Route, Success
 from tasks_server.api.wire import DONE, encode
@@ -23,7 +23,7 @@ from tasks_server.service.tasks import Idempotency, TaskService
 from tasks_server.service.timeline import TimelineEntry
 
 _T = TypeVar("_T")
-_ASIDE_BYTES: Final = 131_072
+_ASIDE_BYTES: Final = batch_reading.LARGE_BYTES
 """Batches up to this size are read where they come in: that takes some milliseconds at most."""
 _PAGE_OF_ATTEMPTS: Final = ("limit", "cursor")
 _ATTEMPTS_QUERY: Final = (
@@ -98,7 +98,7 @@ class TaskRoutes:
                     ),
                 ],
                 [*BODY_ERRORS, "queue_full", "owner_missing", "idempotency_key_reused"],
-                body=wire.Batch,
+                body=batch_reading.Batch,
                 description="All of them or none.",
                 idempotency=True,
                 hot=True,
@@ -198,7 +198,8 @@ class TaskRoutes:
         body = await exchange.json_body(self._batch_max)
         idempotency = _idempotency(exchange, body)
         known = self._tasks
-        read = partial(wire.read_batch, body, self._clock.now(), known.zone, known.egress)
+        most = max(self._body_max, batch_reading.TASK_MAX_BYTES)
+        read = partial(batch_reading.read_batch, body, self._clock.now(), known.zone, known.egress, task_max_bytes=most)
         try:
             drafts = await (self._read if len(body) <= _ASIDE_BYTES else self._read_aside)(owner, read)
         except InvalidRequest:

@@ -6,7 +6,6 @@ thoroughly by `domain.validation`, which understands more forms and names every 
 
 import base64
 import json
-from collections.abc import Iterable
 from datetime import tzinfo
 from typing import Annotated, Any, Final
 
@@ -17,7 +16,6 @@ from tasks_server.api.states import Readable, state_word
 from tasks_server.domain import asked, encodings, limits, masking, reading, shapes, validation, words
 from tasks_server.domain.abilities import Abilities
 from tasks_server.domain.attempt import Attempt, OutcomeKind, Redirected
-from tasks_server.domain.certificates import Asking
 from tasks_server.domain.egress import Egress
 from tasks_server.domain.errors import Fault, InvalidRequest
 from tasks_server.domain.handler_reading import HandlerRegistration
@@ -28,23 +26,13 @@ from tasks_server.domain.signing import Signing
 from tasks_server.domain.task import Task
 from tasks_server.domain.validation import Draft, Registration
 
+_LOOKED_INTO_BYTES: Final = 131_072
+"""Of a body up to here, it is looked for what keeps it from being JSON; of a larger one that would take too long."""
 _NESTING_MAX: Final = 64
 """Levels of any body; `data` has its own, lower limit."""
 
 
 # What comes in
-
-
-class Batch(msgspec.Struct, forbid_unknown_fields=True):
-    """Tasks to register together: all of them or none."""
-
-    tasks: Annotated[list[Registration], Meta(min_length=1, max_length=limits.BATCH_TASKS_MAX)]
-
-
-class HandlerBatch(msgspec.Struct, forbid_unknown_fields=True):
-    """The same, when each of them runs a handler."""
-
-    tasks: Annotated[list[HandlerRegistration], Meta(min_length=1, max_length=limits.BATCH_TASKS_MAX)]
 
 
 class SigningRotation(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -71,12 +59,10 @@ class TaskPatch(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 
 _REGISTRATION: Final = msgspec.json.Decoder(Registration)
-_BATCH: Final = msgspec.json.Decoder(Batch)
 _HANDLER: Final = msgspec.json.Decoder(HandlerRegistration)
-_HANDLER_BATCH: Final = msgspec.json.Decoder(HandlerBatch)
-_UNFIT: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+UNFIT: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What a decoder raises for a body that is none of its type, or no JSON."""
 _NOTHING: Final[Kept] = {}
-_KEPT_OF_BATCH: Final[Kept] = {"tasks": [asked.KEPT]}
 
 
 def read_json(body: bytes, kept: Kept | None = _NOTHING) -> Any:
@@ -90,7 +76,7 @@ def read_json(body: bytes, kept: Kept | None = _NOTHING) -> Any:
     except RecursionError:
         value, message = None, "is nested too deep"
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        value, message = None, _not_json(body, error)
+        value, message = None, why_not_json(body, error)
     else:
         message = "is nested too deep" if deeper_than(body, _NESTING_MAX) else ""
     if message:
@@ -98,7 +84,8 @@ def read_json(body: bytes, kept: Kept | None = _NOTHING) -> Any:
     return value
 
 
-def _not_json(body: bytes, error: Exception) -> str:
+def why_not_json(body: bytes, error: Exception) -> str:
+    """What is wrong with a body that a decoder did not take for JSON."""
     if not body:
         return "is empty, JSON was expected"
     if (other := encodings.other_than_utf8(body)) is not None:
@@ -110,7 +97,7 @@ def _not_json(body: bytes, error: Exception) -> str:
 
 def _has_half_a_pair(body: bytes) -> bool:
     """Whether it would be JSON, were it not for a surrogate alone. The decoder may call that truncated."""
-    if b"\\u" not in body:
+    if b"\\u" not in body or len(body) > _LOOKED_INTO_BYTES:
         return False
     try:
         json.dumps(json.loads(body), ensure_ascii=False).encode()
@@ -121,13 +108,13 @@ def _has_half_a_pair(body: bytes) -> bool:
     return False
 
 
-def read_draft(body: bytes, now: int, zone: tzinfo, egress: Egress, abilities: Abilities) -> Draft:
-    """The task that a body asks for. Raises `InvalidRequest` with every fault."""
+def read_draft(body: bytes, now: int, zone: tzinfo, egress: Egress, abilities: Abilities, field: str = "") -> Draft:
+    """The task that a body asks for; faults are told below `field`. Raises `InvalidRequest` with every fault."""
     try:
         return validation.judge(_REGISTRATION.decode(body), now, egress, abilities)
-    except _UNFIT:
+    except UNFIT:
         return _read_handler_draft(body, now, egress) or validation.read(
-            read_json(body, asked.KEPT), now, zone, egress=egress, abilities=abilities
+            read_json(body, asked.KEPT), now, zone, field, egress=egress, abilities=abilities
         )
 
 
@@ -135,61 +122,8 @@ def _read_handler_draft(body: bytes, now: int, egress: Egress) -> Draft | None:
     """The draft of a canonical task that runs a handler; None: the body is none."""
     try:
         return validation.judge_handler(_HANDLER.decode(body), now, egress)
-    except _UNFIT:
+    except UNFIT:
         return None
-
-
-def read_batch(body: bytes, now: int, zone: tzinfo, egress: Egress, abilities: Abilities) -> list[Draft]:
-    """The tasks that a body asks for. Raises `InvalidRequest` with every fault of every task, or `Unexamined` with the
-    certificates and keys of all.
-    """
-    if abilities.examine is None:
-        return _read_batch(body, now, zone, egress, abilities)
-    asking = Asking(abilities.examine)
-    try:
-        return _read_batch(body, now, zone, egress, msgspec.structs.replace(abilities, examine=asking))
-    finally:
-        asking.settle()
-
-
-def _read_batch(body: bytes, now: int, zone: tzinfo, egress: Egress, abilities: Abilities) -> list[Draft]:
-    try:
-        return [validation.judge(registration, now, egress, abilities) for registration in _BATCH.decode(body).tasks]
-    except (*_UNFIT, InvalidRequest):
-        pass
-    try:
-        return [
-            validation.judge_handler(registration, now, egress) for registration in _HANDLER_BATCH.decode(body).tasks
-        ]
-    except (*_UNFIT, InvalidRequest):
-        raw = read_json(body, _KEPT_OF_BATCH)
-    faults = list(_batch_faults(raw))
-    if faults:
-        raise InvalidRequest(faults)
-    drafts, tasks = [], raw["tasks"]
-    for index, task in enumerate(tasks):
-        try:
-            drafts.append(validation.read(task, now, zone, f"tasks.{index}", egress, abilities))
-        except InvalidRequest as error:
-            faults += error.faults
-            if len(faults) >= limits.FAULTS_MAX:
-                raise InvalidRequest(faults, unread=len(tasks) - index - 1) from None
-    if faults:
-        raise InvalidRequest(faults)
-    return drafts
-
-
-def _batch_faults(raw: object) -> Iterable[Fault]:
-    """What is wrong with the frame around the tasks."""
-    allowed = f"an array of 1 to {limits.BATCH_TASKS_MAX} tasks"
-    if not isinstance(raw, dict):
-        yield Fault("body", "must be a JSON object", shapes.shown(raw), "an object")
-        return
-    yield from shapes.unknown_fields("", raw, ["tasks"])
-    tasks = raw.get("tasks")
-    if not isinstance(tasks, list) or not 1 <= len(tasks) <= limits.BATCH_TASKS_MAX:
-        what = "must be" if "tasks" in raw else "is required:"
-        yield Fault("tasks", f"{what} {allowed}", shapes.shown(tasks), allowed)
 
 
 def read_signing_rotation(body: bytes) -> SigningRotation:
