@@ -66,6 +66,7 @@ async def test_what_was_registered_is_shown(client: httpx.AsyncClient) -> None:
         "expireAt": None,
         "schedule": None,
         "responseTruncated": False,
+        "callbackOf": None,
     }
 
 
@@ -125,6 +126,7 @@ async def test_attempts_and_timeline_tell_the_history(client: httpx.AsyncClient,
             "error": None,
             "responseTruncated": True,
             "redirected": None,
+            "notes": None,
         },
         {
             "number": 2,
@@ -137,6 +139,7 @@ async def test_attempts_and_timeline_tell_the_history(client: httpx.AsyncClient,
             "error": None,
             "responseTruncated": False,
             "redirected": {"count": 1, "method": "GET", "url": "https://elsewhere.test/", "methodChanged": True},
+            "notes": None,
         },
     ]
     timeline = await shown(client, made, "/timeline")

@@ -16,8 +16,9 @@ import msgspec
 import pytest
 import typer
 
-from tasks_server.api import bulk_wire, lane_wire, owner_wire, schedule_wire, wire
+from tasks_server.api import batch_reading, bulk_wire, lane_wire, owner_wire, schedule_wire, wire
 from tasks_server.api.app import ApiConfig
+from tasks_server.api.callback_wire import CallbacksPatch
 from tasks_server.api.openapi import bodies_of
 from tasks_server.api.routes import Route
 from tasks_server.cli.main import app as command_line
@@ -39,7 +40,7 @@ SCHEDULE = {"cron": "@daily", "task": {"httpRequest": REQUEST}}
 BODIES: dict[Any, tuple[Any, dict[str, Any]]] = {
     Registration: (Registration, {"httpRequest": REQUEST}),
     HandlerRegistration: (HandlerRegistration, {"handler": {"name": "a"}}),
-    wire.Batch: (wire.Batch, {"tasks": [{"httpRequest": REQUEST}]}),
+    batch_reading.Batch: (batch_reading.Batch, {"tasks": [{"httpRequest": REQUEST}]}),
     wire.TaskPatch: (Registration, {}),
     owner_wire.OwnerRegistration: (owner_wire.OwnerRegistration, {}),
     owner_wire.OwnerPatch: (owner_wire.OwnerPatch, {}),
@@ -54,9 +55,14 @@ BODIES: dict[Any, tuple[Any, dict[str, Any]]] = {
     bulk_wire.BulkBody: (bulk_wire.BulkBody, {"action": "retry", "filter": {"states": ["ERROR"]}, "dryRun": True}),
     LaneBody: (LaneBody, {}),
     lane_wire.LanePatch: (LaneBody, {}),
+    CallbacksPatch: (CallbacksPatch, {}),
 }
 """Of each type of a body: the type that it is read as in the end, and a body to put words into."""
-FILLED_IN = {"proxy": {"host": "proxy.test"}}
+CALLBACK = {"url": "https://target.test/"}
+FILLED_IN = {
+    "proxy": {"host": "proxy.test"},
+    **dict.fromkeys(("failureCallback", "successCallback", "failure_callback", "success_callback"), CALLBACK),
+}
 """What else an object needs that has a word in it."""
 VOLATILE = {"id", "name", "createdAt", "created_at", "updatedAt", "updated_at", "scheduled_at"}
 Path = tuple[str | int, ...]
@@ -118,6 +124,13 @@ async def place(client: httpx.AsyncClient, route: Route) -> str:
         if route.method == "PATCH":
             await client.post("/v1/schedules", json={**SCHEDULE, "name": name})
         return f"/v1/schedules/{name}"
+    if route.path == "/v1/lanes/{name}":
+        path = f"/v1/lanes/lane-{next(numbers)}"
+        if route.method == "PATCH":
+            await client.put(path, json={})
+        return path
+    if route.path == "/v1/owners/{name}/callbacks":
+        return "/v1/owners/small-shop/callbacks"
     assert "{" not in route.path, f"say what {route.path} is about"
     return route.path
 
@@ -133,7 +146,7 @@ async def ask(client: httpx.AsyncClient, route: Route, body: Any) -> tuple[int, 
         one = told["tasks"][0]["id"] if "tasks" in told else told["id"]
         told = (await client.get(f"/v1/queues/{one}/config")).json()
     elif answer.is_success and path == "/tasks":
-        shelf = "/v1/schedules" if body["type"].lower() == "recurring" else "/tasks"
+        shelf = "/v1/schedules" if body.get("type", "").lower() == "recurring" else "/tasks"
         told = (await client.get(f"{shelf}/{told['id']}")).json()
     elif not answer.is_success:
         told = {fault["field"]: fault["message"] for fault in told["errors"]}

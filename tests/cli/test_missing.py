@@ -13,7 +13,7 @@ from .conftest import Cli, Serve
 
 MAKES: Final = {"serve", "owner create"}
 """They make a database."""
-NEEDS_NONE: Final = {"settings", "db upgrade"}
+NEEDS_NONE: Final = {"settings", "db upgrade", "docs"}
 """They open none; one on SQLite needs no upgrade."""
 SAMPLES: Final = {
     "name": "small-shop",
@@ -22,12 +22,15 @@ SAMPLES: Final = {
     "days": "3",
     "action": "retry",
     "seconds": "60",
+    "requests": "60",
 }
 EXTRA: Final = {
     "db copy": ["--to", "sqlite:////nowhere/at-all.sqlite"],
     "bulk create": ["--all"],
     "task submit": ["http://shop.test/"],
     "schedule create": ["--every", "1h"],
+    "schedule preview": ["--every", "1h"],
+    "task move": ["--delay", "1h"],
 }
 AFTER: Final = {"schedule create": ["http://shop.test/"]}
 

@@ -351,7 +351,7 @@ def test_where_nobody_waits_for_the_first_import_it_is_tried_again(
     monkeypatch.setattr(crew, "_IMPORT_SECONDS", 0.2 if "while" in text else crew._IMPORT_SECONDS)
     driver = Driver(tmp_path, text)
     module = driver.module.read_text()
-    driver.pool.start(driver._on_done, driver._on_change)
+    driver.pool.start(driver._on_done, driver._on_change, driver._on_noted)
     try:
         until(lambda: driver.pool.trouble() is not None, "the trouble")
         first = driver.pool.trouble()

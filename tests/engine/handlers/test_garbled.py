@@ -175,7 +175,7 @@ def playing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     monkeypatch.setattr(process, "socket", SimpleNamespace(socketpair=pair, SHUT_WR=socket.SHUT_WR))
     monkeypatch.setattr(process, "COMMAND", ("sleep", "3600"))
     monkeypatch.setattr(crew, "wait_ms", lambda *_: 0)
-    stage.pool.start(stage.on_done, lambda: None)
+    stage.pool.start(stage.on_done, lambda: None, lambda _: None)
     try:
         yield stage
     finally:
