@@ -38,7 +38,20 @@ async def some(client: httpx.AsyncClient, api: Api, count: int = 5) -> list[str]
 async def test_a_listed_task_has_the_contracts_fields(client: httpx.AsyncClient) -> None:
     made = await registered(client)
     (listed,) = (await client.get("/v1/queues")).json()
-    assert listed == {key: made[key] for key in made.keys() - {"response", "metadata"}}
+    head = {key: made[key] for key in made.keys() - {"response", "metadata"}}
+    what = {"method": "POST", "url": "https://target.test/hook", "handler": None, "lane": "default", "metadata": None}
+    assert listed == head | what
+
+
+async def test_a_list_says_what_each_task_is_without_its_secrets(client: httpx.AsyncClient) -> None:
+    secret = {"url": "https://target.test/hook?api_key=t0p&a=1", "method": "PUT"}
+    await client.post("/v1/queues/register", json={"httpRequest": secret, "metadata": {"order": "42", "token": "t0p"}})
+    body = {"handler": {"name": "default", "payload": {"a": 1}}, "config": {"lane": "mail"}}
+    await client.post("/v1/queues/register", json=body)
+    request, handler = (await client.get("/v1/queues")).json()
+    assert (request["method"], request["url"]) == ("PUT", "https://target.test/hook?api_key=***&a=1")
+    assert request["metadata"] == {"order": "42", "token": "***"}
+    assert (handler["handler"], handler["method"], handler["url"], handler["lane"]) == ("default", None, None, "mail")
 
 
 @pytest.mark.parametrize("order", ["createdAt", "estimateEndAt", "estimateExecutionAt"])

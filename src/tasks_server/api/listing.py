@@ -13,9 +13,10 @@ import msgspec
 from tasks_server.api.states import WIRE_STATES
 from tasks_server.domain import dates, ids, limits, shapes, words
 from tasks_server.domain.errors import Fault, InvalidRequest
+from tasks_server.domain.hosts import ascii_host
 from tasks_server.domain.reading import MetadataValue
 from tasks_server.domain.request import Key
-from tasks_server.domain.task import State
+from tasks_server.domain.task import HANDLER_MARK, State, handler_target
 from tasks_server.store.filtering import TaskFilter
 from tasks_server.store.ports import Order, TaskQuery
 
@@ -28,7 +29,11 @@ NAMES: Final = (
     "state",
     "lane",
     "schedule",
+    "host",
+    "handler",
     "statusCode",
+    "createdSince",
+    "createdUntil",
     "endedSince",
     "endedUntil",
     "cursor",
@@ -99,18 +104,42 @@ def _filter(query: Mapping[str, str], zone: tzinfo, faults: list[Fault]) -> Task
         faults.append(Fault("query.statusCode", f"must be {STATUS_FORM}", statuses[:100], STATUS_FORM))
         statuses = None
     instants: dict[str, int | None] = {}
-    for name in ("endedSince", "endedUntil"):
+    for name in ("createdSince", "createdUntil", "endedSince", "endedUntil"):
         try:
             instants[name] = read_instant(query[name], zone) if name in query else None
         except ValueError as error:
             faults.append(Fault(f"query.{name}", str(error), query[name][:100], dates.FORMS))
     since, until = instants.get("endedSince"), instants.get("endedUntil")
     return TaskFilter(
+        target=handler_target(query["handler"]) if "handler" in query else None,
+        host=_host(query, faults),
+        created_from=instants.get("createdSince"),
+        created_until=instants.get("createdUntil"),
         schedule=query.get("schedule"),
         statuses=None if statuses is None else status_range(statuses),
         ended_from=max(since or 0, 1) if since is not None or until is not None else None,
         ended_until=until,
     )
+
+
+def _host(query: Mapping[str, str], faults: list[Fault]) -> str | None:
+    if "host" not in query:
+        return None
+    if "handler" in query:
+        text = "cannot be given together with host: a task has one of them"
+        faults.append(Fault("query.handler", text, query["handler"][:100]))
+    try:
+        return read_host(query["host"])
+    except ValueError as error:
+        faults.append(Fault("query.host", str(error.args[0]), query["host"][:100], "a host, or host:port"))
+        return None
+
+
+def read_host(text: str) -> str:
+    """A host as tasks have it: in lower case, in ASCII. Raises `ValueError` with what is wrong and what is allowed."""
+    if not text or HANDLER_MARK in text or "/" in text:
+        raise ValueError("must be a host such as example.com, or host:port", "a host, or host:port")
+    return ascii_host(text).lower()
 
 
 def status_range(text: str) -> tuple[int, int]:

@@ -11,14 +11,13 @@ from urllib.parse import urlencode
 import msgspec
 
 from tasks_server.api.exchange import Answer, Exchange
-from tasks_server.api.listing import read_instant, read_number, read_words, status_range
+from tasks_server.api.listing import read_host, read_instant, read_number, read_words, status_range
 from tasks_server.api.routes import QueryParameter, Route, Success
 from tasks_server.api.states import Readable
 from tasks_server.api.wire import encode
 from tasks_server.domain import dates, ids, limits, shapes
 from tasks_server.domain.attempt import UNCOUNTED, OutcomeKind, Redirected
 from tasks_server.domain.errors import Fault, InvalidRequest
-from tasks_server.domain.hosts import ascii_host
 from tasks_server.domain.request import Key
 from tasks_server.domain.stored import UNREADABLE
 from tasks_server.domain.task import HANDLER_MARK, handler_target
@@ -179,7 +178,7 @@ def read_query(owner: str | None, query: Mapping[str, str], zone: tzinfo) -> Log
             faults.append(Fault(f"query.{name}", message, value[:100], allowed))
             return None
 
-    host, handler = read("host", _host), read("handler", handler_target)
+    host, handler = read("host", read_host), read("handler", handler_target)
     if host is not None and handler is not None:
         faults.append(Fault("query.handler", "cannot be given together with host: a task has one of them", handler[1:]))
     lane = query.get("lane")
@@ -221,13 +220,6 @@ def _statuses(text: str) -> tuple[tuple[int, int], ...]:
             raise ValueError(f"must be {_STATUS_FORM}", _STATUS_FORM)
         found.append(status_range(part))
     return tuple(found)
-
-
-def _host(text: str) -> str:
-    """The host as tasks have it: in lower case, in ASCII."""
-    if not text or HANDLER_MARK in text or "/" in text:
-        raise ValueError("must be a host such as example.com, or host:port", "a host, or host:port")
-    return ascii_host(text).lower()
 
 
 def _task(text: str) -> str:

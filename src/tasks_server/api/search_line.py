@@ -18,7 +18,11 @@ TASKS: Final[Words] = {
     "state": ("state", "the state: running, paused, success, error, revoked; several with commas"),
     "status": ("statusCode", "the last status: 404, 5xx, 0 for no answer"),
     "lane": ("lane", "the lane"),
+    "host": ("host", "calls of this host, with its port or for any"),
+    "handler": ("handler", "runs of this handler"),
     "schedule": ("schedule", "the schedule that made it, by its name or id"),
+    "created-since": ("createdSince", "registered since then: 2h for two hours ago, or a date"),
+    "created-until": ("createdUntil", "registered before"),
     "since": ("endedSince", "ended since then: 2h for two hours ago, or a date"),
     "until": ("endedUntil", "ended before: 30m, or a date"),
 }
@@ -109,7 +113,7 @@ def _take(line: Line, word: str, value: str, now: int, words: Words) -> None:
     elif name in line.query:
         line.faults.append(Fault(f"search.{word}", "is there twice; several states stand with commas", value))
     else:
-        line.query[name] = _instant(value, now) if known in _AGO else value
+        line.query[name] = instant(value, now) if known in _AGO else value
 
 
 def _metadata(word: str) -> str | None:
@@ -119,7 +123,7 @@ def _metadata(word: str) -> str | None:
     return None
 
 
-def _instant(value: str, now: int) -> str:
+def instant(value: str, now: int) -> str:
     """So long ago, in milliseconds since the epoch; anything else as it is."""
     try:
         return value if value.isdigit() else str(max(0, now - durations.duration_ms(value)))

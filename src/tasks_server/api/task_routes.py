@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from typing import Final, TypeVar
 
+from msgspec.structs import replace
+
 from tasks_server.api import batch_reading, listing, registered_wire, wire
 from tasks_server.api.exchange import Answer, Exchange
 from tasks_server.api.routes import BODY_ERRORS, QueryParameter, Route, Success
@@ -47,6 +49,10 @@ _LIST_QUERY: Final = (
         f"Only this last status: {listing.STATUS_FORM}",
     ),
     QueryParameter("endedSince", {"type": "string"}, f"Only what ended then or later. An instant: {dates.FORMS}"),
+    QueryParameter("createdSince", {"type": "string"}, f"Registered then or later. An instant: {dates.FORMS}"),
+    QueryParameter("createdUntil", {"type": "string"}, f"Registered before. An instant: {dates.FORMS}"),
+    QueryParameter("host", {"type": "string", "examples": ["example.com"]}, "Only calls of this host, or host:port"),
+    QueryParameter("handler", {"type": "string"}, "Only tasks that run this handler"),
     QueryParameter("endedUntil", {"type": "string"}, f"Only what ended before. An instant: {dates.FORMS}"),
     QueryParameter("cursor", {"type": "string"}, "Where the page begins; from the Link header of the page before"),
 )
@@ -252,8 +258,8 @@ class TaskRoutes:
         faults: list[Fault] = []
         query = exchange.query(listing.NAMES, listing.METADATA_PREFIX, beside=faults)
         asked = listing.read_query(exchange.caller.scope, query, self._tasks.zone, faults)
-        page = await self._tasks.tasks(asked)
-        body = encode([wire.listed_task_view(task) for task in page.tasks])
+        page = await self._tasks.tasks(replace(asked, with_specs=True))
+        body = encode([wire.listed_task_view(*one) for one in zip(page.tasks, page.specs, strict=True)])
         return Answer(200, body, headers=listing.next_link("/v1/queues", query, asked, page.next, page.skip))
 
     async def show(self, exchange: Exchange) -> Answer:

@@ -17,12 +17,14 @@ from tasks_server.domain import asked, encodings, limits, masking, reading, shap
 from tasks_server.domain.abilities import Abilities
 from tasks_server.domain.attempt import Attempt, OutcomeKind, Redirected
 from tasks_server.domain.egress import Egress
-from tasks_server.domain.errors import Fault, InvalidRequest
+from tasks_server.domain.errors import Fault, InvalidRequest, Unreadable
 from tasks_server.domain.handler_reading import HandlerRegistration
 from tasks_server.domain.json_text import Kept, check_encoding, deeper_than, opened
 from tasks_server.domain.notes import Notes
+from tasks_server.domain.opening import opened_spec
 from tasks_server.domain.request import TaskSpec
 from tasks_server.domain.signing import Signing
+from tasks_server.domain.stored import together
 from tasks_server.domain.task import Task
 from tasks_server.domain.validation import Draft, Registration
 
@@ -157,8 +159,8 @@ class DoneView(msgspec.Struct):
     status: str
 
 
-class ListedTaskView(Readable, rename="camel"):
-    """A task in a list. Instants are ms since the epoch, 0: not yet. A `state` that this version does not know is
+class TaskHeadView(Readable, rename="camel"):
+    """Where a task stands. Instants are ms since the epoch, 0: not yet. A `state` that this version does not know is
     UNREADABLE.
     """
 
@@ -170,7 +172,19 @@ class ListedTaskView(Readable, rename="camel"):
     estimate_execution_at: int
 
 
-class TaskView(ListedTaskView, rename="camel"):
+class ListedTaskView(TaskHeadView, rename="camel"):
+    """A task in a list, with what it is: a request by its `method` and `url`, secrets masked, or the name of a
+    `handler`; the others are null.
+    """
+
+    method: str | None
+    url: str | None
+    handler: str | None
+    lane: str
+    metadata: dict[str, str] | None
+
+
+class TaskView(TaskHeadView, rename="camel"):
     """A task. `response` is base64 of what the target answered last, or of the reason why there is no answer."""
 
     response: str | None
@@ -272,7 +286,14 @@ encode: Final = msgspec.json.Encoder().encode
 DONE: Final = encode(DoneView("Done"))
 
 
-def listed_task_view(task: Task) -> ListedTaskView:
+def listed_task_view(task: Task, stored: bytes) -> ListedTaskView:
+    """`stored`: its spec, empty where that cannot be read."""
+    unreadable, request, handler = task.unreadable, None, None
+    try:
+        spec = opened_spec(stored, unreadable)
+        request, handler = spec.request, spec.handler
+    except Unreadable as error:
+        unreadable = together(unreadable, error.message) if error.message != unreadable else unreadable
     return ListedTaskView(
         task.id,
         state_word(task),
@@ -280,7 +301,12 @@ def listed_task_view(task: Task) -> ListedTaskView:
         task.status_code,
         task.ended_at,
         task.execution_at,
-        unreadable=task.unreadable or UNSET,
+        request.method if request is not None else None,
+        masking.shown_url(request.url) if request is not None else None,
+        handler.name if handler is not None else None,
+        task.lane,
+        masking.shown_entries(task.metadata),
+        unreadable=unreadable or UNSET,
     )
 
 

@@ -8,21 +8,22 @@ from typing import Annotated, Any, Final
 import typer
 from msgspec.structs import replace
 
+from tasks_server.api import search_line
+from tasks_server.api.listing import read_query
 from tasks_server.api.states import WIRE_STATES, state_word
 from tasks_server.cli import output
 from tasks_server.cli.explain import explain
 from tasks_server.cli.faults import in_options
 from tasks_server.cli.options import Config, DataDir, with_services
 from tasks_server.cli.output import Json, task_fields
-from tasks_server.cli.submit import given, option_of, submit
+from tasks_server.cli.submit import given, option_of, pairs, submit
 from tasks_server.domain import limits, masking, words
 from tasks_server.domain.errors import Fault, InvalidRequest, NotFound, TasksServerError, Unreadable
 from tasks_server.domain.request import TaskSpec
 from tasks_server.domain.stored import together
-from tasks_server.domain.task import State, Task
+from tasks_server.domain.task import HANDLER_MARK, State, Task
 from tasks_server.service.tasks import TaskService
 from tasks_server.service.timeline import TimelineEntry
-from tasks_server.store.filtering import TaskFilter
 from tasks_server.store.ports import TaskQuery
 from tasks_server.wiring import Services
 
@@ -52,6 +53,21 @@ def list_(
         typer.Option("--schedule", metavar="ID", help="Only those that this schedule made; with --owner, by its name."),
     ] = None,
     handlers: Annotated[bool, typer.Option("--handlers", help="Only those that run handlers.")] = False,
+    lane: Annotated[str | None, typer.Option("--lane", help="Only those of this lane.")] = None,
+    host: Annotated[str | None, typer.Option("--host", help="Only calls to this host, with or without port.")] = None,
+    handler: Annotated[str | None, typer.Option("--handler", help="Only those that run this handler.")] = None,
+    status_code: Annotated[
+        str | None, typer.Option("--status-code", help="Only those with this last status: 503, 5xx; 0: no answer.")
+    ] = None,
+    metadata: Annotated[
+        list[str] | None, typer.Option("--metadata", metavar="NAME=VALUE", help="Only those with this; repeatable.")
+    ] = None,
+    created_since: Annotated[
+        str | None, typer.Option("--created-since", help="Registered at this date or later; 2h: two hours ago.")
+    ] = None,
+    created_until: Annotated[str | None, typer.Option("--created-until", help="Registered before this date.")] = None,
+    ended_since: Annotated[str | None, typer.Option("--ended-since", help="Ended from this date on.")] = None,
+    ended_until: Annotated[str | None, typer.Option("--ended-until", help="Ended before this date.")] = None,
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=1, max=limits.PAGE_SIZE_MAX, help="The newest so many.")
     ] = 20,
@@ -61,12 +77,25 @@ def list_(
 ) -> None:
     """List tasks, newest first."""
     states = _states(state) if state else None
-    wanted = TaskFilter(handlers_only=handlers, schedule=schedule)
+    faults: list[Fault] = []
+    entries = pairs(metadata, "=", "--metadata", faults) or {}
+    if faults:
+        raise InvalidRequest(faults)
+    asked = given({"lane": lane, "host": host, "handler": handler, "statusCode": status_code, "schedule": schedule})
+    times = {"createdSince": created_since, "createdUntil": created_until}
+    times |= {"endedSince": ended_since, "endedUntil": ended_until}
+    asked |= {f"metadata.{name}": value for name, value in entries.items()}
 
     async def work(services: Services) -> tuple[list[Task], dict[str, str], tzinfo]:
         owner_id = (await services.owners.by_name(owner)).id if owner else None
-        query = TaskQuery(owner_id, descending=True, limit=limit, states=states, filter=wanted)
-        tasks = await _newest(services, query)
+        now = services.tasks.now()
+        since = {name: search_line.instant(text, now) for name, text in given(times).items()}
+        try:
+            query = read_query(owner_id, asked | since | {"sort": "desc", "limit": str(limit)}, services.tasks.zone)
+        except InvalidRequest as error:
+            raise in_options(error, _option_of_query) from None
+        wanted = replace(query.filter, handlers_only=handlers)
+        tasks = await _newest(services, replace(query, states=states, filter=wanted))
         names = {}
         for known in {task.owner for task in tasks}:
             found = await services.owners.by_id(known)
@@ -80,16 +109,33 @@ def list_(
         output.say("There are no such tasks.")
     else:
         output.table(
-            ("id", "owner", "state", "due", "attempts", "status"),
+            ("id", "owner", "state", "what", "lane", "due", "attempts", "status"),
             [
                 (
-                    *(task.id, names[task.owner], _standing(task)),
+                    *(task.id, names[task.owner], _standing(task), _target(task), task.lane),
                     *(output.instant(task.due_at, zone), str(task.attempt), str(task.status_code or "-")),
                 )
                 for task in tasks
             ],
         )
     output.warn_of((task.id, task.unreadable) for task in tasks)
+
+
+def _option_of_query(field: str) -> str:
+    """The option that brought a name of the query.
+
+    >>> [_option_of_query(field) for field in ("query.statusCode", "query.host", "query.metadata.a")]
+    ['--status-code', '--host', '--metadata a']
+    """
+    name, _, entry = field.removeprefix("query.").partition(".")
+    words_of = "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name)
+    return f"--{words_of} {entry}" if entry else f"--{words_of}"
+
+
+def _target(task: Task) -> str:
+    """Whom it calls, or which handler it runs."""
+    mark = HANDLER_MARK
+    return f"handler {task.target.removeprefix(mark)}" if task.target.startswith(mark) else task.target
 
 
 async def _newest(services: Services, query: TaskQuery) -> list[Task]:

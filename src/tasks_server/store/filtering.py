@@ -15,6 +15,8 @@ class TaskFilter(msgspec.Struct, frozen=True):
     handlers_only: bool = False
     """Only tasks that run handlers."""
     target: str | None = None
+    host: str | None = None
+    """Of the target, in ASCII: with its port, or for any port."""
     priority: int | None = None
     schedule: str | None = None
     """The id of the schedule that made them."""
@@ -49,3 +51,16 @@ class TaskFilter(msgspec.Struct, frozen=True):
 EVERYTHING = TaskFilter()
 HANDLERS = "t.target >= '@' AND t.target < 'A'"
 """The condition for tasks that run handlers, in the words of the partial index of them."""
+
+
+def of_host(host: str) -> tuple[str, str, str]:
+    """What is asked of targets: that they equal the first, or lie from the second up to the third.
+
+    >>> of_host("a.example")
+    ('a.example', 'a.example:', 'a.example;')
+    """
+    return host, f"{host}:", f"{host};"
+
+
+HOST = "(t.target = {0} OR (t.target >= {1} AND t.target < {2}))"
+"""The condition for calls of a host, with the places of the three."""

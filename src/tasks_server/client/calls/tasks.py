@@ -55,7 +55,11 @@ def list_(
     state: results.State | Sequence[results.State] | None = None,
     lane: str | None = None,
     schedule: str | None = None,
+    host: str | None = None,
+    handler: str | None = None,
     status_code: int | str | None = None,
+    created_since: Instant | None = None,
+    created_until: Instant | None = None,
     ended_since: Instant | None = None,
     ended_until: Instant | None = None,
     metadata: Mapping[str, str] | None = None,
@@ -64,11 +68,14 @@ def list_(
     page_size: int = 100,
 ) -> Request[list[results.ListedTask]]:
     """All tasks that fit, page after page as they are needed. `schedule`: the id of the one that made them;
-    `status_code`: such as 404 or 5xx, 0 for no answer; `ended_since` is inside, `ended_until` is not.
+    `host`: with its port, or for any; `status_code`: such as 404 or 5xx, 0 for no answer; `…_since` is inside,
+    `…_until` is not.
     """
     entries = {f"metadata.{key}": value for key, value in (metadata or {}).items()}
     ended = {"endedSince": millis(ended_since), "endedUntil": millis(ended_until)}
-    narrowed = {"state": state, "lane": lane, "schedule": schedule, "statusCode": status_code, **ended, **entries}
+    created = {"createdSince": millis(created_since), "createdUntil": millis(created_until)}
+    made = {"lane": lane, "schedule": schedule, "host": host, "handler": handler}
+    narrowed = {"state": state, "statusCode": status_code, **made, **created, **ended, **entries}
     query = {"limit": page_size, "order": order, "sort": sort, **narrowed}
     return _LIST.request(query=query)
 

@@ -35,6 +35,7 @@ from tasks_server.client.results.tasks import (
     State,
     Task,
     TaskDetail,
+    TaskHead,
     TimelineEntry,
 )
 
@@ -84,5 +85,6 @@ __all__ = [
     "Stats",
     "Task",
     "TaskDetail",
+    "TaskHead",
     "TimelineEntry",
 ]

@@ -22,8 +22,8 @@ class Redirected(Result, frozen=True):
     method_changed: bool
 
 
-class ListedTask(Readable, frozen=True):
-    """A task in a list. Instants are ms since the epoch, 0: not yet."""
+class TaskHead(Readable, frozen=True):
+    """Where a task stands. Instants are ms since the epoch, 0: not yet."""
 
     id: str
     state: State
@@ -38,7 +38,19 @@ class ListedTask(Readable, frozen=True):
         return self.state in FINAL
 
 
-class Task(ListedTask, frozen=True):
+class ListedTask(TaskHead, frozen=True):
+    """A task in a list, with what it is: a request by its `method` and `url`, secrets masked, or the name of a
+    `handler`; the others are None.
+    """
+
+    method: str | None
+    url: str | None
+    handler: str | None
+    lane: str
+    metadata: dict[str, str] | None
+
+
+class Task(TaskHead, frozen=True):
     """A task. `response` is what the target answered last, or the reason why there is no answer."""
 
     response: bytes | None

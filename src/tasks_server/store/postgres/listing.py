@@ -12,7 +12,7 @@ from tasks_server.domain.notes import Notes
 from tasks_server.domain.task import Task
 from tasks_server.store import walks
 from tasks_server.store.attempts import attempt_of
-from tasks_server.store.filtering import HANDLERS, TaskFilter
+from tasks_server.store.filtering import HANDLERS, HOST, TaskFilter, of_host
 from tasks_server.store.noting import notes_of, with_notes
 from tasks_server.store.ports import TaskPage, TaskQuery
 from tasks_server.store.postgres.link import Connection, one
@@ -253,6 +253,10 @@ def _rest(query: TaskQuery, walk: _Walk, values: dict[str, Any]) -> list[str]:
         wanted.append(f"t.state IN ({', '.join(repr(state.value) for state in sorted(rest.states))})")
     if rest.filter.handlers_only:
         wanted.append(HANDLERS)
+    if rest.filter.host is not None:
+        names = ("host", "host_from", "host_until")
+        values |= dict(zip(names, map(storable, of_host(rest.filter.host)), strict=True))
+        wanted.append(HOST.format(*(f"%({name})s" for name in names)))
     created = "t.created_at" if walk.created == "q.created_at" else _CREATED
     wanted += _comparisons(rest.filter, "wanted", created, values)
     if rest.filter.schedule is not None:

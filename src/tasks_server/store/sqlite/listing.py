@@ -13,7 +13,7 @@ from tasks_server.domain.notes import Notes
 from tasks_server.domain.task import Task
 from tasks_server.store import walks
 from tasks_server.store.attempts import attempt_of
-from tasks_server.store.filtering import HANDLERS, TaskFilter
+from tasks_server.store.filtering import HANDLERS, HOST, TaskFilter, of_host
 from tasks_server.store.noting import notes_of, with_notes
 from tasks_server.store.ports import TaskPage, TaskQuery
 from tasks_server.store.rows import TASK_COLUMNS, event_of, open_specs, task_of
@@ -227,6 +227,8 @@ def _rest(query: TaskQuery) -> _Conditions:
     wanted += [(_HAS_ENTRY, pair) for pair in rest.metadata]
     if rest.filter.handlers_only:
         wanted.append((HANDLERS, ()))
+    if rest.filter.host is not None:
+        wanted.append((HOST.format("?", "?", "?"), of_host(rest.filter.host)))
     wanted += [(f"t.{column} {operator} ?", (value,)) for column, operator, value in rest.filter.comparisons()]
     if rest.filter.schedule is not None:
         run = "(SELECT r.schedule FROM schedule_run AS r WHERE r.task = t.seq)"
