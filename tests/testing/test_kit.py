@@ -101,9 +101,10 @@ def test_the_plugin_loads_nothing_until_it_is_used() -> None:
 
 
 def test_the_documentation_as_it_stands(tmp_path: Path) -> None:
-    (text,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "testing.md").read_text(), re.S)
-    (tmp_path / "test_shop.py").write_text(text)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_shop.py"]
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "testing.md").read_text(), re.S)
+    for number, text in enumerate(blocks):
+        (tmp_path / f"test_shop_{number}.py").write_text(text)
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-p", "no:asyncio"]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout
-    assert "3 passed" in ran.stdout
+    assert "5 passed" in ran.stdout
