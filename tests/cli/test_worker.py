@@ -62,6 +62,14 @@ async def hang(payload):
     (HERE / f"hangs-{payload}").touch()
     await asyncio.sleep(3600)
 
+@handlers.register("notes", timeout=60)
+async def notes(payload, context: Context):
+    context.log("skipped order 7")
+    context.progress(0.4, "40 of 100 sent")
+    while not (HERE / "go-on").exists():
+        await asyncio.sleep(0.01)
+    context.progress(1, "all sent")
+
 @handlers.register("crash", max_retries=1, retry_delay=0.01)
 def crash(payload, context: Context):
     if context.attempt == 1:
@@ -185,6 +193,33 @@ def test_handlers_run_beside_http_tasks(serve: Serve, connect: Connect, worker: 
     assert client.task(stranger)["state"] == "RUNNING"
     assert '{\\"hello\\":\\"world\\"}' in started.log()
     assert started.stop() == 0
+
+
+def test_what_a_handler_notes_is_shown_while_it_runs_and_afterwards(
+    serve: Serve, connect: Connect, worker: Worker, folder: Path, cli: Cli
+) -> None:
+    client = connect(serve("--role", "api"))
+    worker("--handlers", "shop_tasks")
+    task_id = client.handler("notes")
+
+    def told() -> list[str]:
+        return [one["detail"] for one in client.get(f"/v1/queues/{task_id}/timeline") if one["event"] == "progressed"]
+
+    until(lambda: bool(told()), "notes of a handler that runs")
+    assert told() == ["40 of 100 sent"]
+    assert client.task(task_id)["state"] == "RUNNING"
+    shown = cli("task", "show", task_id).out
+    assert "skipped order 7" in shown
+    assert "40 of 100 sent" in shown
+    (folder / "go-on").touch()
+    assert client.final(task_id)["state"] == "SUCCESS"
+    (attempt,) = client.get(f"/v1/queues/{task_id}/attempts")
+    notes = attempt["notes"]
+    assert (notes["progress"], notes["message"]) == (1, "all sent")
+    assert [line["text"] for line in notes["lines"]] == ["skipped order 7"]
+    shown = cli("task", "show", task_id).out
+    assert "skipped order 7" in shown
+    assert "all sent" in shown
 
 
 def test_handlers_get_the_environment_without_the_servers_secrets(
